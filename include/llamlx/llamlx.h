@@ -1,0 +1,216 @@
+/// llamlx: run and shape language models on MLX, natively in C++.
+///
+/// This header is the whole public API; no MLX type appears in it. Example:
+///
+///     auto model = llamlx::Model::load("mlx_model");
+///     model.generate("A great hobby to have is", {.max_tokens = 30},
+///                    [](const llamlx::Delta& delta) {
+///                      std::cout << delta.text << std::flush;
+///                      return true;  // false cancels
+///                    });
+///
+/// Errors: what the world got wrong (a damaged file, a full disk) is thrown as
+/// llamlx::Error, whose what() is one line naming the file, the cause and the
+/// remedy; what the caller got wrong (a negative token count) is thrown as
+/// std::invalid_argument. The library never prints, aborts or exits.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#if defined(LLAMLX_BUILDING)
+#define LLAMLX_API __attribute__((visibility("default")))
+#else
+#define LLAMLX_API
+#endif
+
+namespace llamlx {
+
+/// The library's version, "major.minor.patch".
+LLAMLX_API const char* version() noexcept;
+
+/// What kind of thing in the world went wrong.
+enum class ErrorCode {
+  not_found,         ///< a file or folder that should exist does not
+  corrupt_file,      ///< a file contradicts its own format
+  mismatch,          ///< files that belong together disagree (shape, count)
+  unsupported,       ///< well-formed, but not something llamlx knows
+  context_overflow,  ///< more tokens than the model or the caller allows
+  out_of_memory,     ///< the machine or the device has too little memory
+  no_space,          ///< the disk has too little room
+  io_error,          ///< the operating system refused to read or write
+  no_device,         ///< the device that was asked for is not here
+};
+
+/// Something outside the program went wrong. what() is one line:
+/// "subject: cause; remedy".
+class LLAMLX_API Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& what)
+      : std::runtime_error(what), code_(code) {}
+  ErrorCode code() const noexcept { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+/// Where the arithmetic runs. `automatic` takes the GPU when MLX has one.
+enum class Device { automatic, cpu, gpu };
+
+/// The type activations are computed in. `automatic` is the checkpoint's own
+/// type on a GPU, and float32 on the CPU, where MLX is slow in half precision.
+/// Quantised weights stay quantised in every case.
+enum class ComputeType { automatic, float32, float16, bfloat16 };
+
+struct LoadOptions {
+  Device device = Device::automatic;
+  ComputeType dtype = ComputeType::automatic;
+};
+
+struct SamplingOptions {
+  float temperature = 0;   ///< 0 takes the likeliest token
+  std::uint64_t seed = 0;  ///< equal seeds give equal texts
+};
+
+struct GenerateOptions {
+  int max_tokens = 100;
+  SamplingOptions sampling = {};
+  bool ignore_eos = false;  ///< go on after an end-of-sequence token
+};
+
+/// What one step of generation adds.
+struct Delta {
+  std::string_view text;  ///< whole UTF-8 characters; lives for the call only
+  std::optional<std::int32_t> token;  ///< empty in the last, flushing call
+};
+
+/// Called after every token; return false to cancel.
+using StreamFn = std::function<bool(const Delta&)>;
+
+enum class FinishReason { stop, length, cancelled };
+
+/// "stop", "length" or "cancelled".
+LLAMLX_API const char* to_string(FinishReason reason) noexcept;
+
+/// What a generation did. An end-of-sequence token is not part of the result.
+struct Result {
+  std::string text;
+  std::vector<std::int32_t> prompt_ids;
+  std::vector<std::int32_t> tokens;
+  FinishReason finish_reason = FinishReason::length;
+  double time_to_first_token_s = 0;  ///< from the call to the first token
+  double prompt_tps = 0;             ///< prompt tokens per second
+  double generation_tps = 0;         ///< tokens after the first, per second
+  std::uint64_t peak_memory_bytes = 0;  ///< of the process, so far
+};
+
+/// How well a model predicts given tokens.
+struct Score {
+  double mean_nll = 0;      ///< mean negative log likelihood, in nats
+  double perplexity = 0;    ///< exp(mean_nll)
+  std::int64_t tokens = 0;  ///< number of tokens predicted
+};
+
+/// What a loaded model is, for people and programs to read.
+struct ModelInfo {
+  std::string model_type;     ///< as in config.json, e.g. "llama"
+  std::string format;         ///< "safetensors" or "gguf"
+  std::string quantization;   ///< e.g. "affine 4-bit, group 64", or "none"
+  std::string dtype;          ///< compute type, e.g. "float32"
+  std::string device;         ///< e.g. "cpu"
+  std::string kernels;        ///< who does the arithmetic, e.g. "mlx"
+  std::int64_t parameters = 0;
+  std::int64_t weight_bytes = 0;  ///< as held in memory
+  int context_length = 0;         ///< 0: the model does not say
+  int vocab_size = 0;
+};
+
+/// A model and its tokenizer, ready to run.
+///
+/// Threads: movable, not copyable. One call at a time; calls from several
+/// threads wait for each other.
+class LLAMLX_API Model {
+ public:
+  /// Loads `path`: a folder in MLX's or Hugging Face's layout, or a GGUF file.
+  /// Errors: Error, before anything is computed.
+  static Model load(const std::filesystem::path& path,
+                    const LoadOptions& options = {});
+
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+  ~Model();
+
+  const ModelInfo& info() const;
+
+  /// Things worth telling the user that did not stop the load, a line each.
+  const std::vector<std::string>& notices() const;
+
+  /// Continues `prompt`, adding the special tokens its tokenizer adds.
+  /// Errors: Error when there is no tokenizer or the context would overflow;
+  /// std::invalid_argument for an empty prompt or options out of range.
+  Result generate(std::string_view prompt, const GenerateOptions& options = {},
+                  const StreamFn& on_delta = {}) const;
+
+  /// Continues token ids as they are. Works without a tokenizer (no text).
+  Result generate(std::span<const std::int32_t> prompt_ids,
+                  const GenerateOptions& options = {},
+                  const StreamFn& on_delta = {}) const;
+
+  /// Scores every token of `ids` but the first given all tokens before it.
+  /// Longer texts than the model's context are scored in consecutive windows.
+  Score score(std::span<const std::int32_t> ids) const;
+
+  bool has_tokenizer() const;
+  std::vector<std::int32_t> encode(std::string_view text) const;
+  std::string decode(std::span<const std::int32_t> ids) const;
+
+ private:
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct ConvertOptions {
+  bool quantize = false;
+  int bits = 4;         ///< 2, 3, 4, 5, 6 or 8
+  int group_size = 64;  ///< 32, 64 or 128
+  /// "float16", "bfloat16", "float32": the type of what is not quantised. A
+  /// quantised source is expanded when this is given. Empty: as in the source.
+  std::string dtype = {};
+};
+
+/// How far a conversion has come. Bytes count what has been written.
+struct ConvertProgress {
+  std::string_view tensor;
+  std::uint64_t done_bytes = 0;
+  std::uint64_t total_bytes = 0;
+};
+using ConvertProgressFn = std::function<void(const ConvertProgress&)>;
+
+struct ConvertResult {
+  std::int64_t parameters = 0;
+  std::uint64_t weight_bytes = 0;
+  double bits_per_weight = 0;
+  std::vector<std::string> notices;  ///< e.g. tensors left un-quantised, and why
+};
+
+/// Converts `source` (a GGUF file, or a folder of safetensors in Hugging Face's
+/// or MLX's layout) into the MLX folder `destination`, which mlx_lm also loads.
+///
+/// The folder is written beside `destination` and renamed when complete, so a
+/// failure leaves whatever stood there before. One tensor is in memory at a
+/// time. Errors: Error; std::invalid_argument for options out of range.
+LLAMLX_API ConvertResult convert(const std::filesystem::path& source,
+                                 const std::filesystem::path& destination,
+                                 const ConvertOptions& options = {},
+                                 const ConvertProgressFn& on_progress = {});
+
+}  // namespace llamlx

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace llamlx {
+
+/// A file being written from front to back.
+///
+/// Errors: every call throws Error (no_space, io_error) naming the file when
+/// the system refuses. The destructor closes and never throws: call finish().
+class OutputFile {
+ public:
+  explicit OutputFile(const std::filesystem::path& path);
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  ~OutputFile();
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+
+  /// Brings every byte to the disk (fsync) and closes the file.
+  void finish();
+
+ private:
+  std::filesystem::path path_;
+  int fd_;
+};
+
+/// Creates or replaces the file `path` with `content`, brought to the disk.
+void write_file(const std::filesystem::path& path, std::string_view content);
+
+/// Copies one file, brought to the disk.
+void copy_file(const std::filesystem::path& from,
+               const std::filesystem::path& to);
+
+/// A folder built beside its final place and moved there whole.
+///
+/// Example:
+///     StagedFolder staged("mlx_model");
+///     write_file(staged.path() / "config.json", text);
+///     staged.commit();   // "mlx_model" is now exactly what was written
+///
+/// Until commit() the target is untouched; destruction without commit() removes
+/// what was written. The staging folder is a hidden sibling of the target
+/// (".<name>.partial-<pid>"), so the move is a rename on the same disk; left-
+/// overs of processes that no longer run are removed when a new one starts.
+/// Errors: Error (io_error, no_space) when the parent cannot be written, or
+/// when the target exists and is something other than an empty folder or a
+/// model folder (one that holds config.json): nothing else is ever replaced.
+class StagedFolder {
+ public:
+  explicit StagedFolder(std::filesystem::path target);
+  StagedFolder(const StagedFolder&) = delete;
+  StagedFolder& operator=(const StagedFolder&) = delete;
+  ~StagedFolder();
+
+  const std::filesystem::path& path() const { return staging_; }
+  void commit();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path staging_;
+};
+
+}  // namespace llamlx

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "tensor/weight.h"
+
+namespace llamlx {
+
+/// What a checkpoint says of one parameter before its values are read.
+struct WeightInfo {
+  std::string name;  ///< Hugging Face's, e.g. "model.norm.weight"
+  mx::Shape shape;   ///< logical: before packing
+  mx::Dtype dtype;   ///< of the values, or of the scales when quantised
+  std::optional<Quantization> quantization = {};
+};
+
+/// A file that accompanies the weights (tokenizer.json, ...): either a copy of
+/// `source`, or `content`.
+struct SideFile {
+  std::string name;
+  std::filesystem::path source = {};
+  std::string content = {};
+};
+
+/// A model as it lies on disk, whatever wrote it, told in one vocabulary:
+/// Hugging Face's config.json keys, parameter names, row order and file names.
+///
+/// Both roads begin here: a model is loaded from a Checkpoint, and converted
+/// from one. Opening reads and checks every header; load() reads the values of
+/// one parameter, so that memory stays bounded by the caller.
+///
+/// Errors: Error, naming the file and the tensor.
+/// Threads: const members may be called from several threads.
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+
+  /// Opens a folder of safetensors (Hugging Face's or MLX's layout, single or
+  /// sharded, quantised or not) or a GGUF file, told apart by what is there.
+  static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
+
+  virtual const std::filesystem::path& path() const = 0;
+
+  /// "safetensors" or "gguf".
+  virtual std::string_view format() const = 0;
+
+  /// The contents of config.json, or its equivalent made from other metadata.
+  virtual const Json& config() const = 0;
+
+  /// Every parameter, sorted by name. Quantised ones appear once, under their
+  /// ".weight" name.
+  virtual const std::vector<WeightInfo>& weights() const = 0;
+
+  /// Reads one parameter; `info` is an element of weights(). Evaluated.
+  virtual Weight load(const WeightInfo& info) const = 0;
+
+  /// Tokenizer, template and generation settings, for an MLX folder.
+  virtual std::vector<SideFile> side_files() const = 0;
+
+  /// Oddities that do not stop anything (stray files, ignored tensors).
+  virtual const std::vector<std::string>& notices() const = 0;
+
+  /// The element of weights() called `name`, or nullptr.
+  const WeightInfo* find(std::string_view name) const;
+};
+
+}  // namespace llamlx
