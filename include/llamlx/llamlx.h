@@ -26,11 +26,7 @@
 #include <string_view>
 #include <vector>
 
-#if defined(LLAMLX_BUILDING)
 #define LLAMLX_API __attribute__((visibility("default")))
-#else
-#define LLAMLX_API
-#endif
 
 namespace llamlx {
 
@@ -106,9 +102,9 @@ struct Result {
   std::vector<std::int32_t> prompt_ids;
   std::vector<std::int32_t> tokens;
   FinishReason finish_reason = FinishReason::length;
-  double time_to_first_token_s = 0;  ///< from the call to the first token
-  double prompt_tps = 0;             ///< prompt tokens per second
-  double generation_tps = 0;         ///< tokens after the first, per second
+  double time_to_first_token_s = 0;     ///< from the call to the first token
+  double prompt_tps = 0;                ///< prompt tokens per second
+  double generation_tps = 0;            ///< tokens after the first, per second
   std::uint64_t peak_memory_bytes = 0;  ///< of the process, so far
 };
 
@@ -121,12 +117,12 @@ struct Score {
 
 /// What a loaded model is, for people and programs to read.
 struct ModelInfo {
-  std::string model_type;     ///< as in config.json, e.g. "llama"
-  std::string format;         ///< "safetensors" or "gguf"
-  std::string quantization;   ///< e.g. "affine 4-bit, group 64", or "none"
-  std::string dtype;          ///< compute type, e.g. "float32"
-  std::string device;         ///< e.g. "cpu"
-  std::string kernels;        ///< who does the arithmetic, e.g. "mlx"
+  std::string model_type;    ///< as in config.json, e.g. "llama"
+  std::string format;        ///< "safetensors" or "gguf"
+  std::string quantization;  ///< e.g. "affine 4-bit, group 64", or "none"
+  std::string dtype;         ///< compute type, e.g. "float32"
+  std::string device;        ///< e.g. "cpu"
+  std::string kernels;       ///< who does the arithmetic, e.g. "mlx"
   std::int64_t parameters = 0;
   std::int64_t weight_bytes = 0;  ///< as held in memory
   int context_length = 0;         ///< 0: the model does not say
@@ -199,7 +195,8 @@ struct ConvertResult {
   std::int64_t parameters = 0;
   std::uint64_t weight_bytes = 0;
   double bits_per_weight = 0;
-  std::vector<std::string> notices;  ///< e.g. tensors left un-quantised, and why
+  std::vector<std::string>
+      notices;  ///< e.g. tensors left un-quantised, and why
 };
 
 /// Converts `source` (a GGUF file, or a folder of safetensors in Hugging Face's

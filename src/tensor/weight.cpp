@@ -28,8 +28,7 @@ std::size_t Weight::nbytes() const {
 }
 
 Weight quantize(const mx::array& dense, const Quantization& quantization) {
-  auto parts =
-      mx::quantize(dense, quantization.group_size, quantization.bits);
+  auto parts = mx::quantize(dense, quantization.group_size, quantization.bits);
   return {parts[0], parts[1], parts[2], quantization};
 }
 
@@ -66,6 +65,17 @@ std::optional<mx::Dtype> float_dtype(std::string_view name) {
   if (name == "bfloat16") return mx::bfloat16;
   if (name == "float32") return mx::float32;
   return {};
+}
+
+std::int64_t element_count(const mx::Shape& shape) {
+  std::int64_t count = 1;
+  for (const auto dimension : shape) count *= dimension;
+  return count;
+}
+
+std::string to_string(const Quantization& quantization) {
+  return concat("affine ", quantization.bits, "-bit, group ",
+                quantization.group_size);
 }
 
 std::string to_string(const mx::Shape& shape) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,8 +12,8 @@ namespace llamlx {
 
 namespace mx = mlx::core;
 
-/// How a weight is packed: MLX's "affine" scheme, w = scale * q + bias for every
-/// `group_size` neighbours of a row, q in [0, 2^bits).
+/// How a weight is packed: MLX's "affine" scheme, w = scale * q + bias for
+/// every `group_size` neighbours of a row, q in [0, 2^bits).
 struct Quantization {
   int bits = 4;
   int group_size = 64;
@@ -25,7 +26,8 @@ bool is_supported(const Quantization& quantization);
 
 /// One parameter of a model: dense, or quantised along its last axis.
 ///
-/// Shapes   dense: data is the logical shape [..., K]. Quantised: data is uint32
+/// Shapes   dense: data is the logical shape [..., K]. Quantised: data is
+/// uint32
 ///          [..., K * bits / 32] packed as mx::quantize packs it (low bits
 ///          first); scales and biases are [..., K / group_size].
 struct Weight {
@@ -58,6 +60,13 @@ std::string to_string(mx::Dtype dtype);
 
 /// The floating type named `name`, empty when it is not one of the three above.
 std::optional<mx::Dtype> float_dtype(std::string_view name);
+
+/// Number of elements of a shape, in 64 bits (mx::array::size of a large
+/// parameter fits; products of int do not).
+std::int64_t element_count(const mx::Shape& shape);
+
+/// "affine 4-bit, group 64".
+std::string to_string(const Quantization& quantization);
 
 /// A shape as people write it: "[49152, 576]".
 std::string to_string(const mx::Shape& shape);

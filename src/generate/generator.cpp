@@ -1,0 +1,167 @@
+#include "generate/generator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/system_memory.h"
+#include "generate/sampler.h"
+#include "tokenizer/streaming_detokenizer.h"
+
+namespace llamlx {
+namespace {
+
+// Rows of a prompt that go through the model together: enough to keep a GPU
+// busy, few enough for the scores [H, rows, S] to stay small.
+constexpr int kPrefillRows = 512;
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+mx::array to_array(std::span<const std::int32_t> ids) {
+  return mx::array(ids.begin(), {static_cast<int>(ids.size())}, mx::int32);
+}
+
+/// Hands out the text of the tokens of one generation.
+class TextStream {
+ public:
+  TextStream(const Tokenizer* tokenizer, const StreamFn& on_delta)
+      : on_delta_(on_delta) {
+    if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer);
+  }
+
+  /// False: the caller wants no more.
+  bool add(std::int32_t token, Result& result) {
+    return emit(detokenizer_ ? detokenizer_->add(token) : "", token, result);
+  }
+
+  void finish(Result& result) {
+    const auto rest = detokenizer_ ? detokenizer_->finish() : "";
+    if (!rest.empty()) emit(rest, {}, result);
+  }
+
+ private:
+  bool emit(const std::string& text, std::optional<std::int32_t> token,
+            Result& result) {
+    result.text += text;
+    return !on_delta_ || on_delta_({text, token});
+  }
+
+  const StreamFn& on_delta_;
+  std::optional<StreamingDetokenizer> detokenizer_;
+};
+
+/// The number of tokens there is room for after the prompt.
+int room_for(const Decoder& decoder, std::size_t prompt_length,
+             const GenerateOptions& options) {
+  const auto context =
+      static_cast<std::size_t>(decoder.config().max_position_embeddings);
+  if (context == 0) return options.max_tokens;
+  if (prompt_length > context) {
+    fail(ErrorCode::context_overflow, "the prompt",
+         concat("has ", prompt_length, " tokens, and the model's context is ",
+                context),
+         "shorten the prompt");
+  }
+  // The token after a full context can still be predicted, but not read.
+  const auto room = context - prompt_length + 1;
+  return static_cast<int>(
+      std::min(room, static_cast<std::size_t>(options.max_tokens)));
+}
+
+void check_arguments(const GeneratorModel& model,
+                     std::span<const std::int32_t> prompt_ids,
+                     const GenerateOptions& options) {
+  if (prompt_ids.empty()) {
+    throw std::invalid_argument("the prompt holds no tokens");
+  }
+  if (options.max_tokens < 0) {
+    throw std::invalid_argument(
+        concat("max_tokens must be 0 or more, got ", options.max_tokens));
+  }
+  check_ids(model.decoder, prompt_ids);
+}
+
+}  // namespace
+
+void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
+  const int vocab_size = decoder.config().vocab_size;
+  for (const auto id : ids) {
+    if (id >= 0 && id < vocab_size) continue;
+    throw std::invalid_argument(concat("token id ", id,
+                                       " is outside the vocabulary of ",
+                                       vocab_size, " tokens"));
+  }
+}
+
+mx::array prefill(const Decoder& decoder, KVCache& cache,
+                  std::span<const std::int32_t> ids) {
+  while (ids.size() > kPrefillRows) {
+    decoder.forward(to_array(ids.first(kPrefillRows)),
+                    {{&cache, kPrefillRows}});
+    mx::eval(cache.state());
+    ids = ids.subspan(kPrefillRows);
+  }
+  const int length = static_cast<int>(ids.size());
+  const auto x = decoder.forward(to_array(ids), {{&cache, length}});
+  auto last = mx::slice(x, {length - 1, 0}, {length, x.shape(1)});
+  mx::eval(last);
+  return last;
+}
+
+Result generate(const GeneratorModel& model,
+                std::span<const std::int32_t> prompt_ids,
+                const GenerateOptions& options, const StreamFn& on_delta) {
+  check_arguments(model, prompt_ids, options);
+  const auto& decoder = model.decoder;
+  const int room = room_for(decoder, prompt_ids.size(), options);
+  Sampler sample(options.sampling);
+  TextStream stream(model.tokenizer, on_delta);
+  Result result;
+  result.prompt_ids.assign(prompt_ids.begin(), prompt_ids.end());
+  if (room == 0) return result;
+
+  const auto start = Clock::now();
+  const auto cache =
+      decoder.make_cache(static_cast<int>(prompt_ids.size()) + room);
+  auto x = prefill(decoder, *cache, prompt_ids);
+  auto first_token_time = start;
+  int sampled = 0;
+  while (true) {
+    const auto token = sample(decoder.logits(x)).item<std::uint32_t>();
+    const auto id = static_cast<std::int32_t>(token);
+    if (++sampled == 1) first_token_time = Clock::now();
+    const bool ends = std::ranges::count(model.eos_ids, id) > 0;
+    if (ends && !options.ignore_eos) {
+      result.finish_reason = FinishReason::stop;
+      break;
+    }
+    result.tokens.push_back(id);
+    if (!stream.add(id, result)) {
+      result.finish_reason = FinishReason::cancelled;
+      break;
+    }
+    if (sampled == room) break;
+    x = decoder.forward(mx::array({id}), {{cache.get(), 1}});
+  }
+  const double decode_s = seconds_since(first_token_time);
+  stream.finish(result);
+
+  result.time_to_first_token_s =
+      std::chrono::duration<double>(first_token_time - start).count();
+  result.prompt_tps =
+      static_cast<double>(prompt_ids.size()) / result.time_to_first_token_s;
+  if (sampled > 1) result.generation_tps = (sampled - 1) / decode_s;
+  result.peak_memory_bytes = peak_memory_bytes();
+  return result;
+}
+
+}  // namespace llamlx

@@ -1,0 +1,113 @@
+#include "generate/loaded_model.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+
+namespace llamlx {
+namespace {
+
+/// The quantisation that most elements are stored in, or "none".
+std::string main_quantization(const Checkpoint& checkpoint) {
+  std::map<std::string, std::int64_t> elements;
+  for (const auto& info : checkpoint.weights()) {
+    const auto kind =
+        info.quantization ? to_string(*info.quantization) : "none";
+    elements[kind] += element_count(info.shape);
+  }
+  const auto by_count = [](const auto& a, const auto& b) {
+    return a.second < b.second;
+  };
+  return std::ranges::max_element(elements, by_count)->first;
+}
+
+std::int64_t count_parameters(const ModelConfig& config) {
+  std::int64_t count = 0;
+  for (const auto& spec : tensor_specs(config)) {
+    count += element_count(spec.shape);
+  }
+  return count;
+}
+
+ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
+                   mx::Dtype dtype, mx::Device device) {
+  const auto& config = decoder.config();
+  ModelInfo info;
+  info.model_type = config.model_type;
+  info.format = checkpoint.format();
+  info.quantization = main_quantization(checkpoint);
+  info.dtype = to_string(dtype);
+  info.device = device == mx::Device::cpu ? "cpu" : "gpu";
+  info.kernels = decoder.backend().name;
+  info.parameters = count_parameters(config);
+  info.weight_bytes = static_cast<std::int64_t>(decoder.weights().nbytes);
+  info.context_length = config.max_position_embeddings;
+  info.vocab_size = config.vocab_size;
+  return info;
+}
+
+/// The type the model's values are stored in: the final norm's, say, is never
+/// quantised, but may have been kept wider; the embedding's is what counts.
+mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
+  const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
+  return embeddings != nullptr ? embeddings->dtype : mx::float32;
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::filesystem::path& path,
+                       const LoadOptions& options) {
+  const auto device = resolve_device(options.device);
+  const DeviceScope scope(device);
+  const auto checkpoint = Checkpoint::open(path);
+  const auto dtype =
+      resolve_dtype(options.dtype, stored_dtype(*checkpoint), device);
+  auto tokenizer = load_tokenizer(*checkpoint);
+  auto eos_ids = eos_token_ids(*checkpoint, tokenizer.get());
+  auto decoder = Decoder::load(*checkpoint, dtype);
+  auto info = describe(*checkpoint, decoder, dtype, device);
+  return {std::move(decoder), std::move(tokenizer), std::move(eos_ids), device,
+          std::move(info),    checkpoint->notices()};
+}
+
+mx::Device resolve_device(Device device) {
+  const bool has_gpu = mx::is_available(mx::Device(mx::Device::gpu));
+  switch (device) {
+    case Device::cpu:
+      return mx::Device::cpu;
+    case Device::gpu:
+      if (!has_gpu) {
+        fail(ErrorCode::no_device, "device gpu",
+             "this build of MLX has no GPU here",
+             "use the CPU, or install MLX for Metal or CUDA");
+      }
+      return mx::Device::gpu;
+    case Device::automatic:
+      return has_gpu ? mx::Device::gpu : mx::Device::cpu;
+  }
+  return mx::Device::cpu;
+}
+
+mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored, mx::Device device) {
+  switch (type) {
+    case ComputeType::float32:
+      return mx::float32;
+    case ComputeType::float16:
+      return mx::float16;
+    case ComputeType::bfloat16:
+      return mx::bfloat16;
+    case ComputeType::automatic:
+      break;
+  }
+  // MLX's CPU kernels are slow in half precision, and sum in it.
+  return device == mx::Device::cpu ? mx::float32 : stored;
+}
+
+DeviceScope::DeviceScope(mx::Device device) : before_(mx::default_device()) {
+  mx::set_default_device(device);
+}
+
+DeviceScope::~DeviceScope() { mx::set_default_device(before_); }
+
+}  // namespace llamlx

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <mlx/array.h>
+
+#include "llamlx/llamlx.h"
+
+namespace llamlx {
+
+namespace mx = mlx::core;
+
+/// Chooses the next token from logits.
+///
+/// temperature 0 takes the likeliest token (the first of equals); otherwise a
+/// token is drawn from softmax(logits / temperature), the draws being decided
+/// by the seed. Threads: one at a time.
+class Sampler {
+ public:
+  /// Errors: std::invalid_argument for a temperature that is negative or not
+  /// finite.
+  explicit Sampler(const SamplingOptions& options);
+
+  /// Shapes   logits [M, V]; returns ids [M], uint32. Lazy.
+  mx::array operator()(const mx::array& logits);
+
+ private:
+  float temperature_;
+  mx::array key_;
+};
+
+}  // namespace llamlx

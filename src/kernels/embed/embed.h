@@ -1,0 +1,13 @@
+#pragma once
+
+#include "tensor/weight.h"
+
+namespace llamlx {
+
+/// Step 1: the embeddings of token ids.
+///
+/// Shapes   ids [N]; table [V, D]; returns x [N, D].
+/// Dtypes   ids int32, each in [0, V); returns the table's value type.
+mx::array embed_mlx(const mx::array& ids, const Weight& table);
+
+}  // namespace llamlx

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <mlx/array.h>
+
+namespace llamlx {
+
+namespace mx = mlx::core;
+
+/// The keys and values of one sequence, for all layers of a model.
+///
+/// A step of the model appends the same number of rows in every layer, and
+/// advance() then makes them part of the past. Heads are held once, never
+/// repeated for the queries that share them.
+/// Threads: one at a time.
+class KVCache {
+ public:
+  virtual ~KVCache() = default;
+
+  /// Adds rows after the `offset()` rows of the past.
+  /// Shapes   k, v [1, Hkv, L, Dh], rotated already.
+  virtual void append(int layer, const mx::array& k, const mx::array& v) = 0;
+
+  /// The rows of the past and those appended since: two [1, Hkv, S, Dh].
+  virtual std::pair<mx::array, mx::array> fetch(int layer) const = 0;
+
+  /// Makes the `length` rows that every layer has appended part of the past.
+  void advance(int length) { offset_ += length; }
+
+  /// Number of rows of the past: the position of the next token.
+  int offset() const { return offset_; }
+
+  /// The arrays to evaluate when nothing else depends on what was appended.
+  virtual std::vector<mx::array> state() const = 0;
+
+ private:
+  int offset_ = 0;
+};
+
+/// A cache in one buffer a layer, allocated ahead: [1, Hkv, capacity, Dh] for
+/// keys and for values. Grows by half, in steps of 256 rows, when more comes.
+class ContiguousKVCache final : public KVCache {
+ public:
+  /// `capacity` is the number of rows expected; a good guess saves copies.
+  ContiguousKVCache(int num_layers, int capacity);
+
+  void append(int layer, const mx::array& k, const mx::array& v) override;
+  std::pair<mx::array, mx::array> fetch(int layer) const override;
+  std::vector<mx::array> state() const override;
+
+ private:
+  struct Layer {
+    std::vector<mx::array> keys_values;  // empty until the first append
+    int length = 0;
+  };
+
+  int capacity_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace llamlx

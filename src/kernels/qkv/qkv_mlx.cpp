@@ -1,0 +1,53 @@
+#include <mlx/fast.h>
+#include <mlx/ops.h>
+
+#include "kernels/qkv/qkv.h"
+
+namespace llamlx {
+namespace {
+
+/// Rows [L, heads * Dh] of one sequence as MLX's attention takes them:
+/// [1, heads, L, Dh].
+mx::array split_heads(const mx::array& x, int heads) {
+  const int length = x.shape(0);
+  return mx::transpose(mx::reshape(x, {1, length, heads, -1}), {0, 2, 1, 3});
+}
+
+mx::array rotate(const mx::array& x, const Rope& rope, int offset) {
+  return mx::fast::rope(x, x.shape(-1), rope.traditional, std::nullopt,
+                        /*scale=*/1, offset, rope.periods);
+}
+
+}  // namespace
+
+mx::array qkv_mlx(const mx::array& x, const QkvWeights& weights,
+                  const QkvParams& params, int layer, const Rows& rows) {
+  const auto& heads = params.heads;
+  const auto normed =
+      mx::fast::rms_norm(x, weights.input_layernorm, params.rms_norm_eps);
+  const auto q = linear(normed, weights.q_proj);
+  const auto k = linear(normed, weights.k_proj);
+  const auto v = linear(normed, weights.v_proj);
+
+  std::vector<mx::array> turned;  // [L, H, Dh] a segment
+  int begin = 0;
+  for (const auto& [cache, length] : rows) {
+    const auto of_segment = [&](const mx::array& all, int count) {
+      const auto part =
+          mx::slice(all, {begin, 0}, {begin + length, all.shape(1)});
+      return split_heads(part, count);
+    };
+    const int offset = cache->offset();
+    cache->append(
+        layer,
+        rotate(of_segment(k, heads.num_key_value_heads), params.rope, offset),
+        of_segment(v, heads.num_key_value_heads));
+    const auto turned_q =
+        rotate(of_segment(q, heads.num_attention_heads), params.rope, offset);
+    turned.push_back(mx::squeeze(mx::transpose(turned_q, {0, 2, 1, 3}), 0));
+    begin += length;
+  }
+  return turned.size() == 1 ? turned[0] : mx::concatenate(turned, 0);
+}
+
+}  // namespace llamlx

@@ -1,0 +1,146 @@
+#include "models/decoder.h"
+
+#include <gtest/gtest.h>
+#include <mlx/transforms.h>
+
+#include "models/random_checkpoint.h"
+
+namespace llamlx {
+namespace {
+
+const std::vector<std::int32_t> kIds = {3, 17, 9, 30, 1, 1, 22, 5};
+
+mx::array to_array(std::span<const std::int32_t> ids) {
+  return mx::array(ids.begin(), {static_cast<int>(ids.size())}, mx::int32);
+}
+
+/// Logits [N, V] of one sequence, computed in one go.
+mx::array logits_at_once(const Decoder& decoder,
+                         std::span<const std::int32_t> ids) {
+  const auto cache = decoder.make_cache(static_cast<int>(ids.size()));
+  const Rows rows = {{cache.get(), static_cast<int>(ids.size())}};
+  return decoder.logits(decoder.forward(to_array(ids), rows));
+}
+
+void expect_close(const mx::array& a, const mx::array& b, float tolerance) {
+  ASSERT_EQ(a.shape(), b.shape());
+  EXPECT_LE(mx::max(mx::abs(mx::subtract(a, b))).item<float>(), tolerance);
+}
+
+// Both sides sum the same float32 products in another order: a few units in
+// the last place of logits of size about 10, through two layers.
+constexpr float kTolerance = 1e-4f;
+
+struct Variant {
+  const char* name;
+  Json changes;
+};
+
+class DecoderTest : public ::testing::TestWithParam<Variant> {
+ protected:
+  Json config() const {
+    auto config = RandomCheckpoint::tiny_config();
+    config.update(GetParam().changes);
+    return config;
+  }
+};
+
+TEST_P(DecoderTest, PrefillEqualsTokenByToken) {
+  const RandomCheckpoint checkpoint(config());
+  const auto decoder = Decoder::load(checkpoint, mx::float32);
+  const auto cache = decoder.make_cache(1);
+  std::vector<mx::array> rows;
+  for (const auto id : kIds) {
+    const auto x = decoder.forward(mx::array({id}), {{cache.get(), 1}});
+    rows.push_back(decoder.logits(x));
+  }
+  expect_close(mx::concatenate(rows, 0), logits_at_once(decoder, kIds),
+               kTolerance);
+}
+
+TEST_P(DecoderTest, SequencesAtDifferentPositionsShareAStep) {
+  const RandomCheckpoint checkpoint(config());
+  const auto decoder = Decoder::load(checkpoint, mx::float32);
+  const std::span<const std::int32_t> ids = kIds;
+  const auto a = decoder.make_cache(8);
+  const auto b = decoder.make_cache(8);
+  decoder.forward(to_array(ids.first(3)), {{a.get(), 3}});
+  // Three more tokens of a, then two of a new sequence, in one step.
+  const std::vector<std::int32_t> mixed = {ids[3], ids[4], ids[5], 7, 8};
+  const auto x = decoder.forward(to_array(mixed), {{a.get(), 3}, {b.get(), 2}});
+  EXPECT_EQ(a->offset(), 6);
+  EXPECT_EQ(b->offset(), 2);
+
+  const auto logits = decoder.logits(x);
+  const int vocab = logits.shape(1);
+  const auto whole_a = logits_at_once(decoder, ids.first(6));
+  expect_close(mx::slice(logits, {0, 0}, {3, vocab}),
+               mx::slice(whole_a, {3, 0}, {6, vocab}), kTolerance);
+  expect_close(mx::slice(logits, {3, 0}, {5, vocab}),
+               logits_at_once(decoder, std::vector<std::int32_t>{7, 8}),
+               kTolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, DecoderTest,
+    ::testing::Values(Variant{"Grouped", Json::object()},
+                      Variant{"MultiHead", {{"num_key_value_heads", 4}}},
+                      Variant{"MultiQuery", {{"num_key_value_heads", 1}}},
+                      Variant{"SevenHeads",
+                              {{"hidden_size", 112},
+                               {"num_attention_heads", 7},
+                               {"num_key_value_heads", 1}}},
+                      Variant{"ExplicitHeadDim", {{"head_dim", 24}}},
+                      Variant{"Biases",
+                              {{"attention_bias", true}, {"mlp_bias", true}}},
+                      Variant{"Tied", {{"tie_word_embeddings", true}}},
+                      Variant{"Traditional", {{"rope_traditional", true}}}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(DecoderOfQuantizedWeightsTest, EqualsDecoderOfTheirValues) {
+  RandomCheckpoint packed(RandomCheckpoint::tiny_config());
+  packed.quantize_all({.bits = 4, .group_size = 32});
+  RandomCheckpoint dense(RandomCheckpoint::tiny_config());
+  for (const auto& info : packed.weights()) {
+    dense.put(info.name, dequantize(packed.load(info), mx::float32));
+  }
+  expect_close(logits_at_once(Decoder::load(packed, mx::float32), kIds),
+               logits_at_once(Decoder::load(dense, mx::float32), kIds),
+               kTolerance);
+}
+
+TEST(DecoderTest, TiedEmbeddingsAreHeldOnce) {
+  auto config = RandomCheckpoint::tiny_config();
+  const auto untied =
+      Decoder::load(RandomCheckpoint(config), mx::float32).weights().nbytes;
+  config["tie_word_embeddings"] = true;
+  const auto tied =
+      Decoder::load(RandomCheckpoint(config), mx::float32).weights().nbytes;
+  EXPECT_EQ(untied - tied, 32 * 32 * sizeof(float));
+}
+
+TEST(DecoderTest, GradientsFlowThroughTheStepsAndTheCache) {
+  const RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
+  const auto config = read_model_config(checkpoint);
+  const auto weights = load_decoder_weights(checkpoint, config, mx::float32);
+  const auto loss = [&](const mx::array& k_proj) {
+    auto changed = weights;
+    changed.layers[0].qkv.k_proj.weight.data = k_proj;
+    const Decoder decoder(config, changed, mlx_backend());
+    return mx::mean(mx::logsumexp(logits_at_once(decoder, kIds), -1));
+  };
+  const auto& k_proj = weights.layers[0].qkv.k_proj.weight.data;
+  const auto gradient = mx::grad(loss)(k_proj);
+  // Against the difference along the gradient's own direction.
+  const float h = 1e-2f;
+  const auto norm = mx::sqrt(mx::sum(mx::square(gradient)));
+  const auto step = mx::multiply(mx::divide(gradient, norm), mx::array(h));
+  const float rise = mx::subtract(loss(mx::add(k_proj, step)),
+                                  loss(mx::subtract(k_proj, step)))
+                         .item<float>() /
+                     (2 * h);
+  EXPECT_NEAR(rise / norm.item<float>(), 1, 0.05);
+}
+
+}  // namespace
+}  // namespace llamlx
