@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -11,13 +12,19 @@ namespace {
 
 constexpr std::size_t kLongestPart = 400;
 
+bool continues_a_character(char c) { return (c & 0xc0) == 0x80; }
+
 std::string one_line(std::string_view part) {
-  std::string line(part.substr(0, kLongestPart));
+  auto length = std::min(part.size(), kLongestPart);
+  if (length < part.size()) {
+    while (length > 0 && continues_a_character(part[length])) --length;
+  }
+  std::string line(part.substr(0, length));
   for (char& c : line) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7f) c = '?';
   }
-  if (part.size() > kLongestPart) line += "...";
+  if (length < part.size()) line += "...";
   return line;
 }
 

@@ -1,15 +1,17 @@
 #include "base/files.h"
 
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <system_error>
+#include <utility>
+#include <vector>
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <charconv>
-#include <system_error>
-#include <utility>
 
 #include "base/concat.h"
 #include "base/error.h"
@@ -34,24 +36,39 @@ void sync_folder(const fs::path& folder) {
   ::close(fd);
 }
 
-bool process_runs(pid_t pid) {
-  return ::kill(pid, 0) == 0 || errno == EPERM;
+bool process_runs(pid_t pid) { return ::kill(pid, 0) == 0 || errno == EPERM; }
+
+/// Numbers the staging folders of this process.
+std::atomic<unsigned> next_staging_number = 0;
+
+/// True when the writer of the staging folder with this suffix, "<pid>-<n>", is
+/// gone. A number this process has yet to give out was given out by an earlier
+/// process with the same id (in a container most have the same).
+bool is_leftover(std::string_view suffix) {
+  pid_t pid = 0;
+  unsigned number = 0;
+  const char* end = suffix.data() + suffix.size();
+  const auto pid_end = std::from_chars(suffix.data(), end, pid);
+  if (pid_end.ec != std::errc() || pid_end.ptr == end) return false;
+  const auto number_end = std::from_chars(pid_end.ptr + 1, end, number);
+  if (*pid_end.ptr != '-' || number_end.ec != std::errc()) return false;
+  if (number_end.ptr != end || pid <= 0) return false;
+  return pid == ::getpid() ? number >= next_staging_number : !process_runs(pid);
 }
 
-/// Removes staging folders whose writer was killed.
 void remove_leftovers(const fs::path& target) {
   const auto prefix = staging_prefix(target);
   std::error_code ignored;
-  for (const auto& entry :
-       fs::directory_iterator(target.parent_path(), ignored)) {
-    const auto name = entry.path().filename().string();
+  std::vector<fs::path> leftovers;
+  for (auto entry = fs::directory_iterator(target.parent_path(), ignored);
+       !ignored && entry != fs::directory_iterator();
+       entry.increment(ignored)) {
+    const auto name = entry->path().filename().string();
     if (!name.starts_with(prefix)) continue;
-    pid_t pid = 0;
-    const char* end = name.data() + name.size();
-    const auto parsed = std::from_chars(name.data() + prefix.size(), end, pid);
-    if (parsed.ec != std::errc() || parsed.ptr != end) continue;
-    if (!process_runs(pid)) fs::remove_all(entry.path(), ignored);
+    const auto suffix = std::string_view(name).substr(prefix.size());
+    if (is_leftover(suffix)) leftovers.push_back(entry->path());
   }
+  for (const auto& leftover : leftovers) fs::remove_all(leftover, ignored);
 }
 
 /// Puts `from` in the place of the folder `to`, which ends up at `from`.
@@ -69,19 +86,57 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) fail_errno(errno, to, "create");
 }
 
+enum class FolderContents { nothing, a_model, something_else };
+
+FolderContents contents_of(const fs::path& folder) {
+  std::error_code error;
+  bool empty = true;
+  bool config = false;
+  bool weights = false;
+  auto entry = fs::directory_iterator(folder, error);
+  while (!error && entry != fs::directory_iterator()) {
+    empty = false;
+    if (fs::is_directory(entry->symlink_status(error))) {
+      return FolderContents::something_else;
+    }
+    const auto& path = entry->path();
+    config |= path.filename() == "config.json";
+    weights |= path.extension() == ".safetensors" || path.extension() == ".npz";
+    entry.increment(error);
+  }
+  if (error) fail_errno(error.value(), folder, "read the folder");
+  if (empty) return FolderContents::nothing;
+  return config && weights ? FolderContents::a_model
+                           : FolderContents::something_else;
+}
+
 void check_replaceable(const fs::path& target) {
   std::error_code error;
   const auto status = fs::status(target, error);
-  if (!fs::exists(status)) return;
+  if (!fs::exists(status)) {
+    if (!fs::is_symlink(fs::symlink_status(target, error))) return;
+    fail(ErrorCode::io_error, target.string(), "is a link that leads nowhere",
+         "remove it or choose another destination");
+  }
   if (!fs::is_directory(status)) {
     fail(ErrorCode::io_error, target.string(), "exists and is not a folder",
          "choose another destination");
   }
-  if (!fs::is_empty(target, error) && !fs::exists(target / "config.json")) {
+  if (contents_of(target) == FolderContents::something_else) {
     fail(ErrorCode::io_error, target.string(),
          "is a folder that holds something other than a model",
          "choose another destination or empty the folder");
   }
+}
+
+/// The target as an absolute path without a trailing slash, links followed.
+fs::path resolved(const fs::path& target) {
+  std::error_code error;
+  auto path = fs::absolute(target, error).lexically_normal();
+  if (error) fail_errno(error.value(), target, "find the folder");
+  if (!path.has_filename()) path = path.parent_path();
+  const auto real = fs::canonical(path, error);
+  return error ? path : real;
 }
 
 }  // namespace
@@ -124,20 +179,15 @@ void copy_file(const fs::path& from, const fs::path& to) {
   write_file(to, source.text());
 }
 
-StagedFolder::StagedFolder(fs::path target) {
-  target = fs::absolute(target).lexically_normal();
-  if (!target.has_filename()) target = target.parent_path();
-  std::error_code error;
-  // A link to a model folder stays a link; what it points to is replaced.
-  if (fs::exists(target, error)) target = fs::canonical(target);
-  target_ = std::move(target);
+StagedFolder::StagedFolder(fs::path target) : target_(resolved(target)) {
   check_replaceable(target_);
+  std::error_code error;
   fs::create_directories(target_.parent_path(), error);
   if (error) fail_errno(error.value(), target_.parent_path(), "create");
   remove_leftovers(target_);
-  const auto name = concat(staging_prefix(target_), ::getpid());
+  const auto name = concat(staging_prefix(target_), ::getpid(), "-",
+                           next_staging_number.fetch_add(1));
   const auto staging = target_.parent_path() / name;
-  fs::remove_all(staging, error);
   if (::mkdir(staging.c_str(), 0755) != 0) {
     fail_errno(errno, target_, "create");
   }
@@ -151,6 +201,7 @@ StagedFolder::~StagedFolder() {
 
 void StagedFolder::commit() {
   sync_folder(staging_);
+  check_replaceable(target_);
   std::error_code ignored;
   if (!fs::exists(target_, ignored)) {
     rename_or_fail(staging_, target_);
@@ -158,7 +209,11 @@ void StagedFolder::commit() {
   } else if (!exchange(staging_, target_)) {
     const fs::path old = staging_.string() + ".old";
     rename_or_fail(target_, old);
-    rename_or_fail(staging_, target_);
+    if (::rename(staging_.c_str(), target_.c_str()) != 0) {
+      const int error_number = errno;
+      fs::rename(old, target_, ignored);
+      fail_errno(error_number, target_, "create");
+    }
     staging_ = old;
   }
   sync_folder(target_.parent_path());

@@ -46,11 +46,15 @@ void copy_file(const std::filesystem::path& from,
 ///
 /// Until commit() the target is untouched; destruction without commit() removes
 /// what was written. The staging folder is a hidden sibling of the target
-/// (".<name>.partial-<pid>"), so the move is a rename on the same disk; left-
-/// overs of processes that no longer run are removed when a new one starts.
-/// Errors: Error (io_error, no_space) when the parent cannot be written, or
-/// when the target exists and is something other than an empty folder or a
-/// model folder (one that holds config.json): nothing else is ever replaced.
+/// (".<name>.partial-<pid>-<n>"), so the move is a rename on the same disk;
+/// left-overs of processes that no longer run are removed when a new one
+/// starts. A link to a folder stays a link: what it points to is replaced.
+///
+/// Only an empty folder or a model folder is ever replaced: one that holds
+/// config.json, weights (*.safetensors or *.npz) and no folders.
+/// Errors: Error (io_error, no_space) when the parent cannot be written or the
+/// target may not be replaced, from the constructor and again from commit().
+/// Threads: several may stage, even for one target; the last commit() stays.
 class StagedFolder {
  public:
   explicit StagedFolder(std::filesystem::path target);

@@ -1,8 +1,10 @@
 #include "base/json.h"
 
 #include <cstdint>
-#include <limits>
+#include <set>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "base/concat.h"
 #include "base/error.h"
@@ -25,15 +27,12 @@ template <typename T>
 std::optional<T> whole_number(const Json& value) {
   if (value.is_number_unsigned()) {
     const auto number = value.get<std::uint64_t>();
-    if (number > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) {
-      return {};
-    }
-    return static_cast<T>(number);
+    if (std::in_range<T>(number)) return static_cast<T>(number);
+  } else if (value.is_number_integer()) {
+    const auto number = value.get<std::int64_t>();
+    if (std::in_range<T>(number)) return static_cast<T>(number);
   }
-  if (!value.is_number_integer()) return {};
-  const auto number = value.get<std::int64_t>();
-  if (number < std::numeric_limits<T>::min()) return {};
-  return static_cast<T>(number);
+  return {};
 }
 
 template <typename T>
@@ -50,28 +49,81 @@ std::optional<T> convert_value(const Json& value) {
   return {};
 }
 
+constexpr const char* kRemedy = "restore or download the file again";
+constexpr int kDeepestNesting = 256;
+
+/// Looks at brackets alone, so it costs little and needs no valid JSON.
+bool nests_too_deep(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kDeepestNesting) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+/// Parses while watching every object's keys.
+Json parse_unique_keys(std::string_view text, std::string_view subject) {
+  std::vector<std::set<std::string>> open_objects;
+  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) {
+      open_objects.emplace_back();
+    } else if (event == Json::parse_event_t::object_end) {
+      open_objects.pop_back();
+    } else if (event == Json::parse_event_t::key) {
+      const auto& key = value.get_ref<const std::string&>();
+      if (!open_objects.back().insert(key).second) {
+        fail(ErrorCode::corrupt_file, subject,
+             concat("names \"", key, "\" twice"), kRemedy);
+      }
+    }
+    return true;
+  };
+  return Json::parse(text, watch);
+}
+
 }  // namespace
 
-Json parse_json_object(std::string_view text, std::string_view subject) {
+Json parse_json_object(std::string_view text, std::string_view subject,
+                       RepeatedKeys repeated_keys) {
+  if (nests_too_deep(text)) {
+    fail(ErrorCode::corrupt_file, subject,
+         concat("is JSON nested more than ", kDeepestNesting, " levels deep"),
+         kRemedy);
+  }
   Json value;
   try {
-    value = Json::parse(text);
+    value = repeated_keys == RepeatedKeys::refused
+                ? parse_unique_keys(text, subject)
+                : Json::parse(text);
   } catch (const Json::parse_error& error) {
     fail(ErrorCode::corrupt_file, subject,
-         concat("is not valid JSON near byte ", error.byte),
-         "restore or download the file again");
+         concat("is not valid JSON near byte ", error.byte), kRemedy);
+  } catch (const Json::exception&) {
+    fail(ErrorCode::corrupt_file, subject,
+         "is JSON with a number too large to hold", kRemedy);
   }
   if (!value.is_object()) {
     fail(ErrorCode::corrupt_file, subject,
-         concat("expected a JSON object, got ", value.type_name()),
-         "restore or download the file again");
+         concat("expected a JSON object, got ", value.type_name()), kRemedy);
   }
   return value;
 }
 
-Json read_json_file(const std::filesystem::path& path) {
+Json read_json_file(const std::filesystem::path& path,
+                    RepeatedKeys repeated_keys) {
   const MappedFile file(path);
-  return parse_json_object(file.text(), path.string());
+  return parse_json_object(file.text(), path.string(), repeated_keys);
 }
 
 void write_json_file(const std::filesystem::path& path, const Json& value) {

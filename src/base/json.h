@@ -11,13 +11,21 @@ namespace llamlx {
 
 using Json = nlohmann::json;
 
-/// Parses `text` as one JSON object. Errors: Error (corrupt_file) naming
-/// `subject` and the place where the text goes wrong.
-Json parse_json_object(std::string_view text, std::string_view subject);
+/// What to do with an object that names a key twice. Config files are read as
+/// Python reads them (the last one counts); where two answers would be two
+/// different tensors, they are refused.
+enum class RepeatedKeys { last_counts, refused };
+
+/// Parses `text` as one JSON object, nested at most 256 levels deep (walking
+/// and printing a Json recurses). Errors: Error (corrupt_file) naming `subject`
+/// and the place where the text goes wrong.
+Json parse_json_object(std::string_view text, std::string_view subject,
+                       RepeatedKeys repeated_keys = RepeatedKeys::last_counts);
 
 /// Reads a file that holds one JSON object. Errors: as parse_json_object, and
 /// those of MappedFile.
-Json read_json_file(const std::filesystem::path& path);
+Json read_json_file(const std::filesystem::path& path,
+                    RepeatedKeys repeated_keys = RepeatedKeys::last_counts);
 
 /// Writes `value` as people like to read it: keys sorted, indented by four.
 /// Errors: Error (no_space, io_error).

@@ -1,13 +1,13 @@
 #include "base/mapped_file.h"
 
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstdint>
-#include <utility>
 
 #include "base/error.h"
 
@@ -25,7 +25,9 @@ struct Descriptor {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // Non-blocking, or opening a pipe would wait for someone to write to it.
+  const Descriptor file{
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) fail_errno(errno, path, "open");
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) fail_errno(errno, path, "examine");

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/system_memory.h"
 #include "generate/sampler.h"
-#include "tokenizer/streaming_detokenizer.h"
 
 namespace llamlx {
 namespace {
@@ -19,6 +18,10 @@ namespace {
 // Rows of a prompt that go through the model together: enough to keep a GPU
 // busy, few enough for the scores [H, rows, S] to stay small.
 constexpr int kPrefillRows = 512;
+
+// Rows of the cache that are allocated for tokens to come: asking for a million
+// tokens should not cost their memory before the first.
+constexpr int kRowsAhead = 2048;
 
 using Clock = std::chrono::steady_clock;
 
@@ -35,16 +38,16 @@ class TextStream {
  public:
   TextStream(const Tokenizer* tokenizer, const StreamFn& on_delta)
       : on_delta_(on_delta) {
-    if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer);
+    if (tokenizer != nullptr) stream_ = tokenizer->decode_stream();
   }
 
   /// False: the caller wants no more.
   bool add(std::int32_t token, Result& result) {
-    return emit(detokenizer_ ? detokenizer_->add(token) : "", token, result);
+    return emit(stream_ ? stream_->add(token) : "", token, result);
   }
 
   void finish(Result& result) {
-    const auto rest = detokenizer_ ? detokenizer_->finish() : "";
+    const auto rest = stream_ ? stream_->finish() : "";
     if (!rest.empty()) emit(rest, {}, result);
   }
 
@@ -56,7 +59,7 @@ class TextStream {
   }
 
   const StreamFn& on_delta_;
-  std::optional<StreamingDetokenizer> detokenizer_;
+  std::unique_ptr<DecodeStream> stream_;
 };
 
 /// The number of tokens there is room for after the prompt.
@@ -130,8 +133,8 @@ Result generate(const GeneratorModel& model,
   if (room == 0) return result;
 
   const auto start = Clock::now();
-  const auto cache =
-      decoder.make_cache(static_cast<int>(prompt_ids.size()) + room);
+  const auto cache = decoder.make_cache(static_cast<int>(prompt_ids.size()) +
+                                        std::min(room, kRowsAhead));
   auto x = prefill(decoder, *cache, prompt_ids);
   auto first_token_time = start;
   int sampled = 0;

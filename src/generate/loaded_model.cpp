@@ -71,6 +71,10 @@ LoadedModel load_model(const std::filesystem::path& path,
           std::move(info),    checkpoint->notices()};
 }
 
+std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
+  return Tokenizer::load(checkpoint.path());
+}
+
 mx::Device resolve_device(Device device) {
   const bool has_gpu = mx::is_available(mx::Device(mx::Device::gpu));
   switch (device) {

@@ -41,7 +41,11 @@ class RandomCheckpoint final : public Checkpoint {
   void change_config(const Json& changes) { config_.update(changes); }
 
   void put(const std::string& name, const mx::array& value) {
-    tensors_.insert_or_assign(name, Weight{value});
+    put(name, Weight{value});
+  }
+
+  void put(const std::string& name, const Weight& weight) {
+    tensors_.insert_or_assign(name, weight);
     refresh();
   }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "tokenizer/tokenizer.h"
@@ -15,22 +16,27 @@ namespace llamlx {
 ///     std::cout << detokenizer.finish();
 ///
 /// The pieces joined are always Tokenizer::decode of all ids. Costs O(1) a
-/// token. Threads: one at a time.
+/// token. Threads: one at a time. The tokenizer must live as long.
 class StreamingDetokenizer {
  public:
-  explicit StreamingDetokenizer(const Tokenizer& tokenizer);
+  explicit StreamingDetokenizer(const Tokenizer& tokenizer)
+      : tokenizer_(&tokenizer), stream_(tokenizer.decode_stream()) {}
 
-  /// The text that has become whole with `id`; often one token's, "" while a
+  /// The text that has become certain with `id`; often one token's, "" while a
   /// character is incomplete.
-  std::string add(std::int32_t id);
+  std::string add(std::int32_t id) { return stream_->add(id); }
 
   /// What is left when no more ids come: U+FFFD for an incomplete character.
-  std::string finish();
+  /// The next add() begins a new text.
+  std::string finish() {
+    std::string rest = stream_->finish();
+    stream_ = tokenizer_->decode_stream();
+    return rest;
+  }
 
  private:
-  const Tokenizer& tokenizer_;
-  std::string pending_;  // bytes of an incomplete character, at most 3
-  bool first_ = true;    // no ordinary token has been added yet
+  const Tokenizer* tokenizer_;
+  std::unique_ptr<DecodeStream> stream_;
 };
 
 }  // namespace llamlx

@@ -1,0 +1,163 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "base/concat.h"
+#include "base/human_size.h"
+#include "commands.h"
+#include "json_output.h"
+#include "model_facts.h"
+#include "terminal.h"
+
+namespace llamlx {
+namespace {
+
+constexpr const char* kExamples =
+    R"(  llamlx info mlx_model
+  llamlx info SmolLM2-135M-Instruct.Q4_1.gguf
+  llamlx info mlx_model --json
+
+Nothing but headers is read, so this is quick for models of any size.)";
+
+struct InfoArguments {
+  std::string model = "mlx_model";
+  bool json = false;
+};
+
+double bits_per_weight(const ModelFacts& facts) {
+  return 8 * static_cast<double>(facts.weight_bytes) /
+         static_cast<double>(facts.parameters);
+}
+
+Json to_json(const StorageKind& kind) {
+  Json json = {{"dtype", to_string(kind.dtype)},
+               {"modules", kind.modules},
+               {"parameters", kind.parameters},
+               {"bits", nullptr},
+               {"group_size", nullptr}};
+  if (const auto& quantization = kind.quantization) {
+    json["bits"] = quantization->bits;
+    json["group_size"] = quantization->group_size;
+  }
+  return json;
+}
+
+Json to_json(const ModelFacts& facts) {
+  const auto& c = facts.config;
+  Json storage = Json::array();
+  for (const auto& kind : facts.storage) storage.push_back(to_json(kind));
+  return {{"path", facts.path},
+          {"format", facts.format},
+          {"model_type", c.model_type},
+          {"parameters", facts.parameters},
+          {"disk_bytes", facts.disk_bytes},
+          {"weight_bytes", facts.weight_bytes},
+          {"bits_per_weight", bits_per_weight(facts)},
+          {"quantization", storage_line(facts.storage)},
+          {"storage", storage},
+          {"num_hidden_layers", c.num_hidden_layers},
+          {"hidden_size", c.hidden_size},
+          {"intermediate_size", c.intermediate_size},
+          {"num_attention_heads", c.num_attention_heads},
+          {"num_key_value_heads", c.num_key_value_heads},
+          {"head_dim", c.head_dim},
+          {"vocab_size", c.vocab_size},
+          {"context_length", c.max_position_embeddings},
+          {"tie_word_embeddings", c.tie_word_embeddings},
+          {"tokenizer", facts.tokenizer},
+          {"tokenizer_vocab_size", facts.tokenizer_vocab_size},
+          {"device", facts.run.device},
+          {"dtype", facts.run.dtype},
+          {"kernels", facts.run.kernels},
+          {"memory_bytes", facts.run.weight_bytes},
+          {"cache_token_bytes", facts.run.cache_token_bytes},
+          {"notices", facts.notices}};
+}
+
+/// "135 M", "1.24 B".
+std::string human_count(std::int64_t count) {
+  constexpr const char* kUnits[] = {"", " k", " M", " B", " T"};
+  auto value = static_cast<double>(count);
+  int unit = 0;
+  while (value >= 999.5 && unit < 4) {
+    value /= 1000;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3g%s", value, kUnits[unit]);
+  return text;
+}
+
+std::string row(std::string_view label, std::string_view value) {
+  constexpr std::size_t kLabelWidth = 14;
+  std::string padded(label);
+  padded.resize(kLabelWidth, ' ');
+  return concat(coloured(Colour::dim, padded), printable(value), '\n');
+}
+
+std::string heads(const ModelConfig& c) {
+  return concat(c.num_attention_heads, " of width ", c.head_dim, ", over ",
+                c.num_key_value_heads, " key/value heads");
+}
+
+void print_facts(const ModelFacts& facts) {
+  const auto& c = facts.config;
+  char bits[32];
+  std::snprintf(bits, sizeof(bits), "%.3g", bits_per_weight(facts));
+  const auto context = c.max_position_embeddings;
+  const auto vocabulary = facts.tokenizer_vocab_size;
+  std::string text;
+  text += row("model", facts.path);
+  text += row("format", facts.format);
+  text += row("type", c.model_type);
+  text += row("parameters", human_count(facts.parameters));
+  text += row("on disk", concat(human_size(facts.disk_bytes), ", ", bits,
+                                " bits per weight"));
+  text += row("weights", storage_line(facts.storage));
+  text += row("layers", concat(c.num_hidden_layers, " of width ", c.hidden_size,
+                               ", MLP ", c.intermediate_size));
+  text += row("heads", heads(c));
+  text += row("vocabulary",
+              concat(c.vocab_size, c.tie_word_embeddings
+                                       ? ", embeddings tied to the output"
+                                       : ", output of its own"));
+  text += row("context", context > 0 ? concat(context, " tokens")
+                                     : std::string("not said"));
+  text += row("tokenizer", vocabulary > 0 ? concat(facts.tokenizer, ", ",
+                                                   vocabulary, " tokens")
+                                          : facts.tokenizer);
+  text += row("runs here",
+              concat("on the ", facts.run.device, " in ", facts.run.dtype,
+                     ", kernels: ", facts.run.kernels));
+  text += row("in memory", concat(human_size(facts.run.weight_bytes), ", and ",
+                                  human_size(facts.run.cache_token_bytes),
+                                  " a token of context"));
+  for (const auto& notice : facts.notices) text += row("note", notice);
+  print(text);
+}
+
+void run_info(const InfoArguments& arguments) {
+  const auto facts = read_model_facts(arguments.model);
+  if (arguments.json) {
+    print_json(to_json(facts));
+  } else {
+    print_facts(facts);
+  }
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  auto* command = add_command(
+      app, "info", "Say what a model is, and how it would run here", kExamples);
+  const auto arguments = std::make_shared<InfoArguments>();
+  command
+      ->add_option("MODEL,--model-path,--model", arguments->model,
+                   "Folder of a model, or a GGUF file")
+      ->type_name("PATH");
+  command->add_flag("--json", arguments->json,
+                    "Report on standard output as JSON");
+  command->callback([arguments] { run_info(*arguments); });
+}
+
+}  // namespace llamlx

@@ -1,0 +1,166 @@
+#include "model_facts.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "checkpoint/checkpoint.h"
+#include "generate/loaded_model.h"
+#include "kernels/backend.h"
+#include "models/tensor_spec.h"
+
+namespace llamlx {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::uint64_t stored_bytes(const mx::Shape& shape, mx::Dtype dtype,
+                           const std::optional<Quantization>& quantization) {
+  const auto count = static_cast<std::uint64_t>(element_count(shape));
+  if (!quantization) return count * mx::size_of(dtype);
+  const auto bits = static_cast<std::uint64_t>(quantization->bits);
+  const auto groups =
+      count / static_cast<std::uint64_t>(quantization->group_size);
+  // Each group has a scale and a bias.
+  return count * bits / 8 + groups * 2 * mx::size_of(dtype);
+}
+
+std::string module_kind(const std::string& name) {
+  if (name == "model.embed_tokens.weight") return "embeddings";
+  if (name == "lm_head.weight") return "lm_head";
+  if (name.find("norm.") != std::string::npos) return "norms";
+  if (name.ends_with(".bias")) return "biases";
+  return "linear layers";
+}
+
+/// The parameters the model uses, in groups that are stored alike.
+std::vector<StorageKind> storage_of(const Checkpoint& checkpoint,
+                                    const ModelConfig& config) {
+  std::vector<StorageKind> kinds;
+  for (const auto& spec : tensor_specs(config)) {
+    const auto& info = *checkpoint.find(spec.name);
+    const auto alike = [&](const StorageKind& kind) {
+      return kind.quantization == info.quantization && kind.dtype == info.dtype;
+    };
+    auto kind = std::ranges::find_if(kinds, alike);
+    if (kind == kinds.end()) {
+      kind = kinds.insert(kind, {info.quantization, info.dtype, {}, 0});
+    }
+    kind->modules.insert(module_kind(spec.name));
+    kind->parameters += element_count(info.shape);
+  }
+  std::ranges::stable_sort(kinds, std::ranges::greater{},
+                           &StorageKind::parameters);
+  return kinds;
+}
+
+std::uint64_t bytes_on_disk(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return fs::file_size(path, error);
+  std::uint64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.is_regular_file(error)) bytes += entry.file_size(error);
+  }
+  return bytes;
+}
+
+/// "BPE (tokenizer.json)": which file, and what that file says it is.
+std::string tokenizer_kind(const std::vector<SideFile>& files) {
+  const auto find = [&](const char* name) {
+    return std::ranges::find(files, name, &SideFile::name);
+  };
+  if (const auto file = find("tokenizer.json"); file != files.end()) {
+    const auto json = file->content.empty()
+                          ? read_json_file(file->source)
+                          : parse_json_object(file->content, file->name);
+    const auto type =
+        json.value(Json::json_pointer("/model/type"), Json("unknown kind"));
+    return concat(type.is_string() ? type.get<std::string>() : "unknown kind",
+                  " (tokenizer.json)");
+  }
+  if (find("tokenizer.model") != files.end()) {
+    return "SentencePiece (tokenizer.model)";
+  }
+  return "none";
+}
+
+/// A tokenizer that cannot be used does not keep the rest from being told:
+/// models run on token ids without one.
+void add_tokenizer(const Checkpoint& checkpoint, ModelFacts& facts) {
+  try {
+    facts.tokenizer = tokenizer_kind(checkpoint.side_files());
+    if (const auto tokenizer = load_tokenizer(checkpoint)) {
+      facts.tokenizer_vocab_size = tokenizer->vocab_size();
+    }
+  } catch (const Error& error) {
+    facts.tokenizer = "not usable";
+    facts.notices.push_back(error.what());
+  }
+}
+
+RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const auto device = resolve_device(Device::automatic);
+  const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
+  const auto dtype =
+      resolve_dtype(ComputeType::automatic, embeddings->dtype, device);
+  RunFacts run;
+  run.device = device == mx::Device::cpu ? "cpu" : "gpu";
+  run.dtype = to_string(dtype);
+  run.kernels = mlx_backend().name;
+  for (const auto& spec : tensor_specs(config)) {
+    const auto& info = *checkpoint.find(spec.name);
+    run.weight_bytes += stored_bytes(info.shape, dtype, info.quantization);
+  }
+  run.cache_token_bytes =
+      std::uint64_t{2} * mx::size_of(dtype) *
+      static_cast<std::uint64_t>(config.num_hidden_layers) *
+      static_cast<std::uint64_t>(config.head_dim) *
+      static_cast<std::uint64_t>(config.num_key_value_heads);
+  return run;
+}
+
+}  // namespace
+
+ModelFacts read_model_facts(const fs::path& path) {
+  const auto checkpoint = Checkpoint::open(path);
+  ModelFacts facts;
+  facts.path = path.string();
+  facts.format = checkpoint->format();
+  facts.config = read_model_config(*checkpoint);
+  verify_tensors(facts.config, *checkpoint);
+  facts.notices = checkpoint->notices();
+  facts.storage = storage_of(*checkpoint, facts.config);
+  for (const auto& kind : facts.storage) facts.parameters += kind.parameters;
+  for (const auto& info : checkpoint->weights()) {
+    facts.weight_bytes +=
+        stored_bytes(info.shape, info.dtype, info.quantization);
+  }
+  facts.disk_bytes = bytes_on_disk(path);
+  facts.run = run_facts(*checkpoint, facts.config);
+  add_tokenizer(*checkpoint, facts);
+  return facts;
+}
+
+std::string to_string(const StorageKind& kind) {
+  return kind.quantization ? to_string(*kind.quantization)
+                           : to_string(kind.dtype);
+}
+
+std::string storage_line(const std::vector<StorageKind>& storage) {
+  if (storage.size() == 1) return to_string(storage.front());
+  std::string line;
+  for (const auto& kind : storage) {
+    line += concat(line.empty() ? "" : "; ", to_string(kind), " (");
+    for (const auto& module : kind.modules) {
+      line += concat(module == *kind.modules.begin() ? "" : ", ", module);
+    }
+    line += ')';
+  }
+  return line;
+}
+
+}  // namespace llamlx

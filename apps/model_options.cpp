@@ -1,0 +1,93 @@
+#include "model_options.h"
+
+#include <charconv>
+#include <iostream>
+#include <iterator>
+#include <stdexcept>
+
+#include "base/concat.h"
+#include "base/mapped_file.h"
+#include "terminal.h"
+
+namespace llamlx {
+namespace {
+
+ComputeType compute_type(const std::string& name) {
+  if (name == "float32") return ComputeType::float32;
+  if (name == "float16") return ComputeType::float16;
+  if (name == "bfloat16") return ComputeType::bfloat16;
+  return ComputeType::automatic;
+}
+
+Device device_of(const std::string& name) {
+  if (name == "cpu") return Device::cpu;
+  if (name == "gpu") return Device::gpu;
+  return Device::automatic;
+}
+
+void announce(const ModelArguments& arguments, const ModelInfo& info) {
+  const bool widened = arguments.dtype.empty() && info.device == "cpu";
+  print_note(concat("[INFO] ", info.model_type, ", ", info.parameters / 1000000,
+                    "M parameters, quantization: ", info.quantization,
+                    "; computing in ", info.dtype, " on the ", info.device,
+                    widened ? " (MLX is slow in half precision there)" : "",
+                    ", kernels: ", info.kernels));
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelArguments& arguments) {
+  command
+      .add_option("--model-path,--model", arguments.model_path,
+                  "Folder of a model, or a GGUF file")
+      ->type_name("PATH");
+  command
+      .add_option("--dtype", arguments.dtype,
+                  "Compute type (default: float32 on a CPU, the model's own on "
+                  "a GPU)")
+      ->check(CLI::IsMember({"float16", "bfloat16", "float32"}));
+  command
+      .add_option("--device", arguments.device,
+                  "Where to compute (default: the GPU when there is one)")
+      ->check(CLI::IsMember({"cpu", "gpu"}));
+}
+
+Model load_model(const ModelArguments& arguments, bool quiet) {
+  const auto& path = arguments.model_path;
+  if (!quiet) {
+    print_note(concat("[INFO] Loading model from ", printable(path), "."));
+  }
+  auto model = Model::load(path, {.device = device_of(arguments.device),
+                                  .dtype = compute_type(arguments.dtype)});
+  for (const auto& notice : model.notices()) {
+    print_note(concat("[NOTE] ", printable(notice)));
+  }
+  if (!quiet) announce(arguments, model.info());
+  return model;
+}
+
+std::vector<std::int32_t> parse_ids(const std::string& list) {
+  std::vector<std::int32_t> ids;
+  const char* at = list.data();
+  const char* const end = at + list.size();
+  while (true) {
+    std::int32_t id = 0;
+    const auto parsed = std::from_chars(at, end, id);
+    const bool ends = parsed.ptr == end;
+    if (parsed.ec != std::errc() || (!ends && *parsed.ptr != ',')) {
+      throw std::invalid_argument(concat(
+          "token ids are whole numbers with commas between (1,5,9), got \"",
+          list, '"'));
+    }
+    ids.push_back(id);
+    if (ends) return ids;
+    at = parsed.ptr + 1;
+  }
+}
+
+std::string read_text(const std::string& path) {
+  if (path != "-") return std::string(MappedFile(path).text());
+  return {std::istreambuf_iterator<char>(std::cin), {}};
+}
+
+}  // namespace llamlx

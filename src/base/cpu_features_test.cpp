@@ -1,0 +1,84 @@
+#include "base/cpu_features.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+namespace llamlx {
+namespace {
+
+/// The flags of the first processor in /proc/cpuinfo.
+std::set<std::string> kernel_flags() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("flags") && !line.starts_with("Features")) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    return {std::istream_iterator<std::string>(words), {}};
+  }
+  return {};
+}
+
+#if defined(__linux__) && defined(__x86_64__)
+TEST(CpuFeaturesTest, AgreeWithTheKernelFlagByFlag) {
+  const auto flags = kernel_flags();
+  if (flags.empty()) GTEST_SKIP() << "no flags in /proc/cpuinfo";
+  for (auto i = 0; i <= static_cast<int>(CpuFeature::amx_bf16); ++i) {
+    const auto feature = static_cast<CpuFeature>(i);
+    const std::string name(to_string(feature));
+    EXPECT_EQ(cpu_features().has(feature), flags.contains(name)) << name;
+  }
+}
+#endif
+
+#if defined(__linux__) && defined(__aarch64__)
+TEST(CpuFeaturesTest, AgreeWithTheKernelFlagByFlag) {
+  const auto flags = kernel_flags();
+  EXPECT_EQ(cpu_features().has(CpuFeature::neon), flags.contains("asimd"));
+  EXPECT_EQ(cpu_features().has(CpuFeature::fp16), flags.contains("asimdhp"));
+  EXPECT_EQ(cpu_features().has(CpuFeature::dotprod), flags.contains("asimddp"));
+  EXPECT_EQ(cpu_features().has(CpuFeature::i8mm), flags.contains("i8mm"));
+  EXPECT_EQ(cpu_features().has(CpuFeature::bf16), flags.contains("bf16"));
+  EXPECT_EQ(cpu_features().has(CpuFeature::sve), flags.contains("sve"));
+}
+#endif
+
+#if defined(__x86_64__)
+TEST(CpuFeaturesTest, AgreeWithTheCompilersOwnDetection) {
+  __builtin_cpu_init();
+  EXPECT_EQ(cpu_features().has(CpuFeature::avx2),
+            __builtin_cpu_supports("avx2") != 0);
+  EXPECT_EQ(cpu_features().has(CpuFeature::fma),
+            __builtin_cpu_supports("fma") != 0);
+  EXPECT_EQ(cpu_features().has(CpuFeature::avx512f),
+            __builtin_cpu_supports("avx512f") != 0);
+}
+#endif
+
+TEST(CpuFeaturesTest, NamesAreThoseOfTheFeaturesAdded) {
+  CpuFeatures features;
+  EXPECT_TRUE(features.names().empty());
+  features.add(CpuFeature::sve);
+  features.add(CpuFeature::avx2);
+  features.add(CpuFeature::fma, false);
+  EXPECT_EQ(features.names(), (std::vector<std::string_view>{"avx2", "sve"}));
+}
+
+TEST(CpuFeaturesTest, EveryFeatureHasItsOwnName) {
+  std::set<std::string_view> names;
+  for (auto i = 0; i < static_cast<int>(CpuFeature::count); ++i) {
+    EXPECT_TRUE(names.insert(to_string(static_cast<CpuFeature>(i))).second);
+  }
+}
+
+TEST(CpuFeaturesTest, TheProcessorHasAName) {
+  const auto name = cpu_name();
+  ASSERT_FALSE(name.empty());
+  EXPECT_NE(name.front(), ' ');
+}
+
+}  // namespace
+}  // namespace llamlx

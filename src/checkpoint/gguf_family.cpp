@@ -1,0 +1,101 @@
+#include "checkpoint/gguf_family.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/concat.h"
+#include "base/error.h"
+
+namespace llamlx {
+namespace {
+
+constexpr GgufModule kLlamaModules[] = {
+    {"token_embd", "model.embed_tokens"},
+    {"output_norm", "model.norm"},
+    {"output", "lm_head"},
+};
+
+constexpr GgufModule kLlamaLayerModules[] = {
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj", GgufRows::query_permuted},
+    {"attn_k", "self_attn.k_proj", GgufRows::key_permuted},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+};
+
+constexpr GgufFamily kFamilies[] = {
+    {"llama", "llama", "LlamaForCausalLM", kLlamaModules, kLlamaLayerModules},
+};
+
+std::string known_architectures() {
+  std::string names;
+  for (const auto& family : kFamilies) {
+    names += concat(names.empty() ? "" : ", ", family.architecture);
+  }
+  return names;
+}
+
+/// Reads "12." off the front of `rest`. Other spellings of a number ("012.")
+/// would make one name of two tensors.
+std::optional<int> take_layer(std::string_view& rest) {
+  const auto dot = rest.find('.');
+  if (dot == std::string_view::npos) return {};
+  const auto digits = rest.substr(0, dot);
+  int layer = 0;
+  const auto end = digits.data() + digits.size();
+  const auto read = std::from_chars(digits.data(), end, layer);
+  if (read.ec != std::errc() || std::to_string(layer) != digits) return {};
+  rest.remove_prefix(dot + 1);
+  return layer;
+}
+
+}  // namespace
+
+const GgufFamily& find_gguf_family(const GgufFile& file) {
+  const auto subject = file.path().string();
+  const auto type = file.get<std::string_view>("general.type");
+  if (type && *type != "model") {
+    fail(ErrorCode::unsupported, subject, concat("holds a ", *type),
+         "give the GGUF file of the model itself");
+  }
+  if (file.get<std::int64_t>("split.count").value_or(1) > 1) {
+    fail(ErrorCode::unsupported, subject, "is one part of a split GGUF file",
+         "join the parts with llama-gguf-split --merge");
+  }
+  const auto name = file.require<std::string_view>("general.architecture");
+  const auto found =
+      std::ranges::find(kFamilies, name, &GgufFamily::architecture);
+  if (found != std::end(kFamilies)) return *found;
+  fail(ErrorCode::unsupported, subject,
+       concat("the architecture is \"", name, '"'),
+       concat("these can be read from GGUF: ", known_architectures()));
+}
+
+std::optional<GgufTensorName> find_gguf_tensor_name(const GgufFamily& family,
+                                                    std::string_view name) {
+  const auto dot = name.rfind('.');
+  if (dot == std::string_view::npos) return {};
+  const auto suffix = name.substr(dot);
+  if (suffix != ".weight" && suffix != ".bias") return {};
+  auto module = name.substr(0, dot);
+  GgufTensorName result;
+  std::string prefix;
+  if (module.starts_with("blk.")) {
+    module.remove_prefix(4);
+    result.layer = take_layer(module);
+    if (!result.layer) return {};
+    prefix = concat("model.layers.", *result.layer, ".");
+  }
+  const auto& table = result.layer ? family.layer_modules : family.modules;
+  const auto found = std::ranges::find(table, module, &GgufModule::name);
+  if (found == table.end()) return {};
+  result.hugging_face_name = concat(prefix, found->hugging_face_name, suffix);
+  result.rows = found->rows;
+  return result;
+}
+
+}  // namespace llamlx

@@ -1,0 +1,230 @@
+#include "checkpoint/shard_set.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <set>
+#include <system_error>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/json.h"
+
+namespace llamlx {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kIndexName = "model.safetensors.index.json";
+constexpr const char* kSingleName = "model.safetensors";
+constexpr const char* kRemedy = "download the missing files again";
+
+std::vector<std::string> file_names(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  auto entry = fs::directory_iterator(folder, error);
+  while (!error && entry != fs::directory_iterator()) {
+    names.push_back(entry->path().filename().string());
+    entry.increment(error);
+  }
+  if (error) fail_errno(error.value(), folder, "read the folder");
+  std::ranges::sort(names);
+  return names;
+}
+
+/// Says what the folder holds instead of safetensors.
+[[noreturn]] void fail_no_safetensors(const fs::path& folder,
+                                      const std::vector<std::string>& names) {
+  const auto first_ending_in = [&](std::vector<std::string_view> endings) {
+    return std::ranges::find_if(names, [&](const std::string& name) {
+      return std::ranges::any_of(
+          endings, [&](auto ending) { return name.ends_with(ending); });
+    });
+  };
+  if (const auto gguf = first_ending_in({".gguf"}); gguf != names.end()) {
+    fail(ErrorCode::unsupported, folder.string(),
+         concat("holds no *.safetensors, but ", *gguf),
+         "give the path of that file itself");
+  }
+  const auto other = first_ending_in(
+      {".bin", ".pth", ".pt", ".npz", ".ckpt", ".h5", ".msgpack", ".onnx"});
+  if (other != names.end()) {
+    fail(ErrorCode::unsupported, folder.string(),
+         concat("holds its weights as ", *other,
+                ", a kind of file that llamlx does not read"),
+         "give the model's safetensors or a GGUF file");
+  }
+  fail(ErrorCode::not_found, folder.string(),
+       "holds no weights (*.safetensors)",
+       "check the path or download the weights");
+}
+
+void check_shard_name(const std::string& name, const fs::path& index) {
+  const bool inside = name.find_first_of("/\\") == std::string::npos &&
+                      name.find("..") == std::string::npos;
+  if (inside && name.ends_with(".safetensors")) return;
+  fail(ErrorCode::corrupt_file, index.string(),
+       concat("names the shard \"", name,
+              "\", which is not a *.safetensors file of this folder"),
+       "take the index from the model's source again");
+}
+
+/// The index's "weight_map": tensor to shard.
+std::map<std::string, std::string> read_weight_map(const fs::path& index) {
+  const auto json = read_json_file(index, RepeatedKeys::refused);
+  const auto found = json.find("weight_map");
+  const bool is_object = found != json.end() && found->is_object();
+  std::map<std::string, std::string> weight_map;
+  const auto entries = is_object ? *found : Json::object();
+  for (const auto& [tensor, shard] : entries.items()) {
+    if (!shard.is_string()) {
+      fail(ErrorCode::corrupt_file, index.string(),
+           concat("the shard of ", tensor, " is not a string"),
+           "take the index from the model's source again");
+    }
+    check_shard_name(shard.get_ref<const std::string&>(), index);
+    weight_map.emplace(tensor, shard.get<std::string>());
+  }
+  if (weight_map.empty()) {
+    fail(ErrorCode::corrupt_file, index.string(),
+         "has no \"weight_map\" that names tensors",
+         "take the index from the model's source again");
+  }
+  return weight_map;
+}
+
+/// The number N of shards a name such as "model-00001-of-0000N.safetensors"
+/// speaks of, and what stands before "-00001-of-"; N is 0 for other names.
+struct ShardName {
+  std::string stem;
+  int count = 0;
+};
+
+ShardName parse_shard_name(const std::string& name) {
+  constexpr std::string_view kOf = "-of-";
+  constexpr std::size_t kDigits = 5;
+  const auto of = name.rfind(kOf);
+  if (of == std::string::npos || of < kDigits + 1) return {};
+  const char* end = name.data() + name.size();
+  int count = 0;
+  const auto parsed =
+      std::from_chars(name.data() + of + kOf.size(), end, count);
+  if (std::string_view(parsed.ptr, end) != ".safetensors") return {};
+  if (name[of - kDigits - 1] != '-') return {};
+  return {name.substr(0, of - kDigits - 1), count};
+}
+
+/// Checks that of shards that count themselves none is missing.
+void check_complete(const fs::path& folder,
+                    const std::vector<std::string>& names) {
+  const std::set<std::string> present(names.begin(), names.end());
+  for (const auto& name : names) {
+    const auto [stem, count] = parse_shard_name(name);
+    for (int i = 1; i <= count && i <= static_cast<int>(names.size()) + 1;
+         ++i) {
+      char numbers[48];
+      std::snprintf(numbers, sizeof numbers, "-%05d-of-%05d.safetensors", i,
+                    count);
+      if (present.contains(stem + numbers)) continue;
+      fail(ErrorCode::not_found, (folder / (stem + numbers)).string(),
+           concat("is missing beside ", name), kRemedy);
+    }
+  }
+}
+
+}  // namespace
+
+ShardSet::ShardSet(const fs::path& folder) : folder_(folder) {
+  const auto names = file_names(folder);
+  std::ranges::copy_if(
+      names, std::back_inserter(present_), [](const std::string& name) {
+        return name.ends_with(".safetensors") && !name.starts_with(".");
+      });
+  if (std::ranges::binary_search(names, kIndexName)) {
+    open_indexed(folder / kIndexName);
+  } else if (present_.empty()) {
+    fail_no_safetensors(folder, names);
+  } else {
+    open_unindexed();
+  }
+}
+
+const ShardTensor* ShardSet::find(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  return found != tensors_.end() ? &found->second : nullptr;
+}
+
+void ShardSet::open_indexed(const fs::path& index) {
+  const auto weight_map = read_weight_map(index);
+  for (const auto& [name, shard] : weight_map) {
+    const auto& file = open_shard(shard);
+    const auto* tensor = file.find(name);
+    if (tensor == nullptr) {
+      fail(ErrorCode::mismatch, file.path().string(),
+           concat("does not hold ", name, ", though ", kIndexName, " says so"),
+           "download both files again from one source");
+    }
+    tensors_.emplace(name, ShardTensor{&file, tensor});
+  }
+  for (const auto& [shard, file] : shards_) {
+    std::vector<std::string> left_aside;
+    for (const auto& tensor : file->tensors()) {
+      const auto* chosen = find(tensor.name);
+      const bool here = chosen != nullptr && chosen->file == file.get();
+      if (!here) left_aside.push_back(tensor.name);
+    }
+    if (left_aside.empty()) continue;
+    notices_.push_back(concat(shard, ": tensors that the index does not place ",
+                              "there are ignored: ", left_aside.size(),
+                              ", the first is ", left_aside.front()));
+  }
+  note_strays(kIndexName);
+}
+
+void ShardSet::open_unindexed() {
+  std::vector<std::string> chosen;
+  if (std::ranges::binary_search(present_, kSingleName)) {
+    chosen.push_back(kSingleName);
+  } else {
+    std::ranges::copy_if(
+        present_, std::back_inserter(chosen),
+        [](const std::string& name) { return name.starts_with("model"); });
+    if (chosen.empty()) chosen = present_;
+    check_complete(folder_, chosen);
+  }
+  for (const auto& name : chosen) {
+    const auto& file = open_shard(name);
+    for (const auto& tensor : file.tensors()) {
+      const auto [other, is_new] =
+          tensors_.emplace(tensor.name, ShardTensor{&file, &tensor});
+      if (is_new) continue;
+      const auto first = other->second.file->path().filename().string();
+      fail(ErrorCode::mismatch, file.path().string(),
+           concat("holds ", tensor.name, ", which is in ", first, " too"),
+           concat("remove the file that does not belong or add ", kIndexName));
+    }
+  }
+  note_strays("the model");
+}
+
+const SafetensorsFile& ShardSet::open_shard(const std::string& name) {
+  auto& shard = shards_[name];
+  if (shard) return *shard;
+  if (!std::ranges::binary_search(present_, name)) {
+    fail(ErrorCode::not_found, folder_.string(),
+         concat("the shard ", name, " that the index names is missing"),
+         kRemedy);
+  }
+  shard = std::make_unique<SafetensorsFile>(folder_ / name);
+  return *shard;
+}
+
+void ShardSet::note_strays(std::string_view chosen_by) {
+  for (const auto& name : present_) {
+    if (shards_.contains(name)) continue;
+    notices_.push_back(
+        concat(name, ": does not belong to ", chosen_by, "; ignored"));
+  }
+}
+
+}  // namespace llamlx

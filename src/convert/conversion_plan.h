@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+#include "formats/safetensors_writer.h"
+#include "llamlx/llamlx.h"
+#include "models/model_config.h"
+
+namespace llamlx {
+
+/// One parameter of the model that is written: where it comes from and what it
+/// becomes.
+struct PlannedWeight {
+  WeightInfo source;
+  mx::Dtype dtype;  ///< as written: of the values, or of scales and biases
+  std::optional<Quantization> quantization = {};  ///< as written
+  bool is_kept = false;  ///< written as it is: no value is computed
+};
+
+/// All that a conversion will write, known before it begins.
+struct ConversionPlan {
+  std::vector<PlannedWeight> weights;  ///< sorted by name
+  Json config;                         ///< of the new folder
+  std::int64_t parameters = 0;
+  std::uint64_t weight_bytes = 0;
+  std::vector<std::string> notices;
+};
+
+/// The arrays `weight` is written as, in the order of their names:
+/// "<module>.weight", or "<module>.biases", ".scales" and ".weight".
+std::vector<PlannedTensor> planned_tensors(const PlannedWeight& weight);
+
+/// Decides what becomes of every parameter of `checkpoint`:
+///
+/// - without options all of them are kept as they are, quantised or not;
+/// - with `dtype` values become that type, and quantised weights dense;
+/// - with `quantize` all values become one type: `dtype`, or else the type most
+///   of the source has (bfloat16 for a quantised GGUF, whose types say nothing
+///   of the model's); then the weights of linear layers and embeddings are
+///   quantised whose last axis the group size divides. A source that is
+///   quantised already is expanded first.
+///
+/// Parameters that the model does not use are left out, with a notice.
+///
+/// Errors: std::invalid_argument for options out of range; Error (mismatch)
+/// when the tensors are not those of the config.
+ConversionPlan plan_conversion(const Checkpoint& checkpoint,
+                               const ModelConfig& model,
+                               const ConvertOptions& options);
+
+/// Throws std::invalid_argument for bits, group sizes or dtypes that do not
+/// exist.
+void check_options(const ConvertOptions& options);
+
+}  // namespace llamlx

@@ -1,0 +1,99 @@
+#include "convert/converted_config.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+namespace llamlx {
+namespace {
+
+/// The key whose elements are the most.
+template <typename Key>
+Key most(const std::map<Key, std::int64_t>& counts) {
+  return std::ranges::max_element(counts, {},
+                                  [](const auto& row) { return row.second; })
+      ->first;
+}
+
+Json quantization_of(const std::vector<PlannedWeight>& weights) {
+  std::map<std::pair<int, int>, std::int64_t> counts;
+  for (const auto& weight : weights) {
+    if (const auto& q = weight.quantization) {
+      counts[{q->bits, q->group_size}] += element_count(weight.source.shape);
+    }
+  }
+  if (counts.empty()) return nullptr;
+  const auto [bits, group_size] = most(counts);
+  const Quantization main = {bits, group_size};
+  Json result = {
+      {"bits", bits}, {"group_size", group_size}, {"mode", "affine"}};
+  for (const auto& weight : weights) {
+    const auto& q = weight.quantization;
+    if (!q || *q == main) continue;
+    const auto& name = weight.source.name;
+    result[name.substr(0, name.rfind('.'))] = {{"bits", q->bits},
+                                               {"group_size", q->group_size}};
+  }
+  return result;
+}
+
+std::string written_dtype(const std::vector<PlannedWeight>& weights) {
+  std::map<std::string, std::int64_t> counts;
+  for (const auto& weight : weights) {
+    counts[to_string(weight.dtype)] += element_count(weight.source.shape);
+  }
+  return most(counts);
+}
+
+bool is_open(const Json& config, const char* key) {
+  return !config.contains(key) || config[key].is_null();
+}
+
+/// mlx_lm's models look for the older keys alone, and take a theta of 10000
+/// without them.
+void spell_rope_both_ways(Json& config, const ModelConfig& model) {
+  if (is_open(config, "rope_parameters")) return;
+  const Json rope = config["rope_parameters"];
+  if (is_open(config, "rope_theta") && !is_open(rope, "rope_theta")) {
+    config["rope_theta"] = rope["rope_theta"];
+  }
+  const bool scaled = model.rope.scaling != RopeConfig::Scaling::none;
+  if (scaled && is_open(config, "rope_scaling")) {
+    config["rope_scaling"] = rope;
+  }
+}
+
+/// Writes down what was settled from the tensors present.
+void settle(Json& config, const ModelConfig& model) {
+  config["tie_word_embeddings"] = model.tie_word_embeddings;
+  // The key speaks of all four projections; if they differ it stays open.
+  if (is_open(config, "attention_bias") && model.qkv_bias == model.o_bias) {
+    config["attention_bias"] = model.qkv_bias;
+  }
+  if (is_open(config, "mlp_bias")) config["mlp_bias"] = model.mlp_bias;
+}
+
+}  // namespace
+
+Json converted_config(const Json& source, const ModelConfig& model,
+                      const std::vector<PlannedWeight>& weights) {
+  Json config = source;
+  for (const char* key :
+       {"quantization", "quantization_config", "_name_or_path"}) {
+    config.erase(key);
+  }
+  const auto quantization = quantization_of(weights);
+  if (!quantization.is_null()) {
+    config["quantization"] = quantization;
+    config["quantization_config"] = quantization;
+  }
+  const auto dtype = written_dtype(weights);
+  config["torch_dtype"] = dtype;
+  if (config.contains("dtype")) config["dtype"] = dtype;
+  spell_rope_both_ways(config, model);
+  settle(config, model);
+  return config;
+}
+
+}  // namespace llamlx

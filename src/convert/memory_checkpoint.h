@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/random_checkpoint.h"
+
+namespace llamlx {
+
+/// A checkpoint for tests of conversions: random values in memory, with the
+/// outside of any format.
+struct MemoryCheckpoint final : public Checkpoint {
+  explicit MemoryCheckpoint(Json config = RandomCheckpoint::tiny_config())
+      : tensors(std::move(config)) {}
+
+  /// Casts every dense parameter.
+  void cast_all(mx::Dtype dtype) {
+    for (const WeightInfo& info : std::vector(tensors.weights())) {
+      if (info.quantization) continue;
+      tensors.put(info.name, mx::astype(tensors.load(info).data, dtype));
+    }
+  }
+
+  mx::array value(const std::string& name) const {
+    return tensors.load(*find(name)).data;
+  }
+
+  const std::filesystem::path& path() const override { return place; }
+  std::string_view format() const override { return kind; }
+  const Json& config() const override { return tensors.config(); }
+  const std::vector<WeightInfo>& weights() const override {
+    return tensors.weights();
+  }
+  Weight load(const WeightInfo& info) const override {
+    return tensors.load(info);
+  }
+  std::vector<SideFile> side_files() const override { return files; }
+  const std::vector<std::string>& notices() const override { return told; }
+
+  RandomCheckpoint tensors;
+  std::filesystem::path place = "source";
+  std::string kind = "safetensors";
+  std::vector<SideFile> files;
+  std::vector<std::string> told;
+};
+
+}  // namespace llamlx

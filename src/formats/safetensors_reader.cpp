@@ -1,0 +1,248 @@
+#include "formats/safetensors_reader.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include <mlx/allocator.h>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "formats/safetensors_dtype.h"
+
+namespace llamlx {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "safetensors files are little-endian and are copied as they are");
+
+constexpr std::uint64_t kLengthSize = 8;
+constexpr std::uint64_t kLongestHeader = 100'000'000;  // the format's own limit
+constexpr const char* kRemedy = "download or convert it again";
+
+[[noreturn]] void fail_corrupt(const MappedFile& file, std::string_view cause) {
+  fail(ErrorCode::corrupt_file, file.path().string(), cause, kRemedy);
+}
+
+/// The two parts of a file: what the header says, and the data it speaks of.
+struct Parts {
+  std::string_view header;
+  std::span<const std::byte> data;
+};
+
+Parts split(const MappedFile& file) {
+  const auto text = file.text();
+  if (text.starts_with("version https://git-lfs")) {
+    fail(ErrorCode::corrupt_file, file.path().string(),
+         "is a Git LFS pointer, not the weights themselves",
+         "run git lfs pull in that folder");
+  }
+  if (text.size() < kLengthSize) {
+    fail_corrupt(file, concat("is too short for a safetensors file (",
+                              text.size(), " bytes)"));
+  }
+  std::uint64_t length = 0;
+  std::memcpy(&length, text.data(), kLengthSize);
+  const auto rest = text.substr(kLengthSize);
+  if (length > kLongestHeader) {
+    fail_corrupt(file, concat("is not a safetensors file: its header would be ",
+                              length, " bytes long"));
+  }
+  if (length > rest.size()) {
+    fail_corrupt(file, concat("is cut short: its header should be ", length,
+                              " bytes long, but only ", rest.size(),
+                              " bytes are there"));
+  }
+  return {rest.substr(0, length), file.bytes().subspan(kLengthSize + length)};
+}
+
+std::map<std::string, std::string> parse_metadata(const MappedFile& file,
+                                                  const Json& entry) {
+  std::map<std::string, std::string> metadata;
+  if (!entry.is_object()) fail_corrupt(file, "__metadata__ is not an object");
+  for (const auto& [key, value] : entry.items()) {
+    if (!value.is_string()) {
+      fail_corrupt(file, concat("__metadata__ \"", key, "\" is not a string"));
+    }
+    metadata.emplace(key, value.get<std::string>());
+  }
+  return metadata;
+}
+
+/// Reads one entry of the header and checks it by itself.
+class EntryParser {
+ public:
+  EntryParser(const MappedFile& file, std::span<const std::byte> data,
+              const std::string& name, const Json& entry)
+      : file_(file), data_(data), name_(name), entry_(entry) {
+    if (!entry.is_object()) refuse("is not described by an object");
+  }
+
+  SafetensorsTensor parse() const {
+    const auto& dtype = parse_dtype();
+    auto shape = parse_shape();
+    const auto bytes = parse_bytes();
+    const auto needed = bytes_needed(shape, dtype.bits);
+    if (bytes.size() != needed) {
+      refuse(concat("has ", bytes.size(), " bytes of data where its type and ",
+                    "shape need ", needed));
+    }
+    return {name_, std::string(dtype.name), dtype.dtype, std::move(shape),
+            bytes};
+  }
+
+ private:
+  [[noreturn]] void refuse(std::string_view cause) const {
+    fail_corrupt(file_, concat("tensor ", name_, " ", cause));
+  }
+
+  const Json& field(const char* key) const {
+    const auto found = entry_.find(key);
+    if (found == entry_.end()) refuse(concat("has no \"", key, "\""));
+    return *found;
+  }
+
+  const SafetensorsDtype& parse_dtype() const {
+    const auto& value = field("dtype");
+    if (!value.is_string()) refuse("has a \"dtype\" that is not a string");
+    const auto& name = value.get_ref<const std::string&>();
+    if (const auto* dtype = find_safetensors_dtype(name)) return *dtype;
+    fail(ErrorCode::unsupported, file_.path().string(),
+         concat("tensor ", name_, " has the unknown type ", name),
+         "convert it to F32, F16 or BF16");
+  }
+
+  mx::Shape parse_shape() const {
+    const auto& value = field("shape");
+    if (!value.is_array()) refuse("has a \"shape\" that is not a list");
+    mx::Shape shape;
+    for (const auto& dimension : value) {
+      const auto size = dimension.is_number_unsigned()
+                            ? dimension.get<std::uint64_t>()
+                            : std::numeric_limits<std::uint64_t>::max();
+      if (!std::in_range<mx::ShapeElem>(size)) {
+        refuse("has a dimension that is no whole number below 2^31");
+      }
+      shape.push_back(static_cast<mx::ShapeElem>(size));
+    }
+    return shape;
+  }
+
+  std::span<const std::byte> parse_bytes() const {
+    const auto& value = field("data_offsets");
+    if (!value.is_array() || value.size() != 2 ||
+        !value[0].is_number_unsigned() || !value[1].is_number_unsigned()) {
+      refuse("has \"data_offsets\" that are not two whole numbers");
+    }
+    const auto begin = value[0].get<std::uint64_t>();
+    const auto end = value[1].get<std::uint64_t>();
+    if (begin > end) refuse("ends before it begins");
+    if (end > data_.size()) {
+      refuse(concat("ends at byte ", end, " of the data, of which only ",
+                    data_.size(), " bytes are there: the file is cut short"));
+    }
+    return data_.subspan(begin, end - begin);
+  }
+
+  std::uint64_t bytes_needed(const mx::Shape& shape, int bits) const {
+    // Zeros are left out of the product at first: MLX multiplies the other
+    // dimensions for its strides, and those must not overflow either.
+    constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+    auto product = static_cast<std::uint64_t>(bits);
+    for (const auto dimension : shape) {
+      const auto factor = static_cast<std::uint64_t>(std::max(dimension, 1));
+      if (product > kMost / factor) refuse("has a shape too large to address");
+      product *= factor;
+    }
+    if (std::ranges::count(shape, 0) > 0) return 0;
+    if (product % 8 != 0) refuse("does not fill whole bytes");
+    return product / 8;
+  }
+
+  const MappedFile& file_;
+  std::span<const std::byte> data_;
+  const std::string& name_;
+  const Json& entry_;
+};
+
+/// Checks that the tensors cover `data` once.
+void check_layout(const MappedFile& file, std::span<const std::byte> data,
+                  const std::vector<SafetensorsTensor>& tensors) {
+  std::vector<const SafetensorsTensor*> in_order;
+  for (const auto& tensor : tensors) in_order.push_back(&tensor);
+  std::ranges::sort(in_order, {}, [](const SafetensorsTensor* tensor) {
+    return std::tuple(tensor->bytes.data(), tensor->bytes.size());
+  });
+  const auto* expected = data.data();
+  for (const auto* tensor : in_order) {
+    const auto* begin = tensor->bytes.data();
+    if (begin != expected) {
+      fail_corrupt(
+          file, concat("tensor ", tensor->name,
+                       begin < expected ? " overlaps the tensor before it"
+                                        : " begins after bytes of no tensor"));
+    }
+    expected = begin + tensor->bytes.size();
+  }
+  const auto rest = data.data() + data.size() - expected;
+  if (rest != 0) {
+    fail_corrupt(file, concat("goes on for ", rest,
+                              " bytes after the end of its last tensor"));
+  }
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : file_(path) {
+  const auto [header, data] = split(file_);
+  const auto json = parse_json_object(
+      header, concat(path.string(), " (header)"), RepeatedKeys::refused);
+  for (const auto& [name, entry] : json.items()) {
+    if (name == "__metadata__") {
+      metadata_ = parse_metadata(file_, entry);
+    } else {
+      tensors_.push_back(EntryParser(file_, data, name, entry).parse());
+    }
+  }
+  check_layout(file_, data, tensors_);
+}
+
+const SafetensorsTensor* SafetensorsFile::find(std::string_view name) const {
+  const auto found =
+      std::ranges::lower_bound(tensors_, name, {}, &SafetensorsTensor::name);
+  return found != tensors_.end() && found->name == name ? &*found : nullptr;
+}
+
+mx::array SafetensorsFile::read(const SafetensorsTensor& tensor) const {
+  if (!tensor.dtype) {
+    fail(ErrorCode::unsupported, path().string(),
+         concat("tensor ", tensor.name, " has the type ", tensor.dtype_name,
+                ", which llamlx does not compute with"),
+         "convert it to F32, F16 or BF16");
+  }
+  const auto allocate = [&] {
+    try {
+      return mx::allocator::malloc(tensor.bytes.size());
+    } catch (const std::exception&) {
+      fail(ErrorCode::out_of_memory, path().string(),
+           concat("tensor ", tensor.name, " needs ", tensor.bytes.size(),
+                  " bytes of memory"),
+           "free some memory or take a smaller model");
+    }
+  };
+  auto copy = allocate();
+  if (!tensor.bytes.empty()) {
+    std::memcpy(copy.buffer().raw_ptr(), tensor.bytes.data(),
+                tensor.bytes.size());
+    file_.release(tensor.bytes);
+  }
+  return mx::array(std::move(copy), tensor.shape, *tensor.dtype);
+}
+
+}  // namespace llamlx

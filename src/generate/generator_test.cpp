@@ -1,0 +1,147 @@
+#include "generate/generator.h"
+
+#include <numeric>
+#include <optional>
+
+#include <gtest/gtest.h>
+#include <mlx/ops.h>
+
+#include "base/testing.h"
+#include "generate/score.h"
+#include "models/random_checkpoint.h"
+
+namespace llamlx {
+namespace {
+
+class GenerateTest : public ::testing::Test {
+ protected:
+  Result run(const std::vector<std::int32_t>& ids,
+             const GenerateOptions& options,
+             const StreamFn& on_delta = {}) const {
+    return generate({decoder_, nullptr, eos_ids_}, ids, options, on_delta);
+  }
+
+  RandomCheckpoint checkpoint_{RandomCheckpoint::tiny_config()};
+  Decoder decoder_ = Decoder::load(checkpoint_, mx::float32);
+  std::vector<std::int32_t> eos_ids_;
+};
+
+TEST_F(GenerateTest, TakesTheLikeliestTokenOfTheWholeTextEachTime) {
+  const auto result = run({1, 2, 3}, {.max_tokens = 6});
+  std::vector<std::int32_t> ids = {1, 2, 3};
+  for (const auto token : result.tokens) {
+    const auto cache = decoder_.make_cache(16);
+    const auto logits = decoder_.logits(prefill(decoder_, *cache, ids));
+    EXPECT_EQ(token, static_cast<std::int32_t>(
+                         mx::argmax(logits, -1).item<std::uint32_t>()));
+    ids.push_back(token);
+  }
+  EXPECT_EQ(result.tokens.size(), 6);
+  EXPECT_EQ(result.finish_reason, FinishReason::length);
+}
+
+TEST_F(GenerateTest, StopsAtEndOfSequenceAndLeavesItOut) {
+  const auto free = run({1, 2, 3}, {.max_tokens = 6});
+  eos_ids_ = {free.tokens[3]};
+  const auto cut =
+      std::find(free.tokens.begin(), free.tokens.end(), free.tokens[3]);
+  const auto stopped = run({1, 2, 3}, {.max_tokens = 6});
+  EXPECT_EQ(stopped.finish_reason, FinishReason::stop);
+  EXPECT_EQ(stopped.tokens, std::vector(free.tokens.begin(), cut));
+  const auto ignored = run({1, 2, 3}, {.max_tokens = 6, .ignore_eos = true});
+  EXPECT_EQ(ignored.tokens, free.tokens);
+  EXPECT_EQ(ignored.finish_reason, FinishReason::length);
+}
+
+TEST_F(GenerateTest, StreamsEveryTokenAndCanBeCancelled) {
+  std::vector<std::int32_t> streamed;
+  const auto result = run({4, 5}, {.max_tokens = 6}, [&](const Delta& delta) {
+    if (delta.token) streamed.push_back(*delta.token);
+    return streamed.size() < 3;
+  });
+  EXPECT_EQ(result.finish_reason, FinishReason::cancelled);
+  EXPECT_EQ(result.tokens.size(), 3);
+  EXPECT_EQ(streamed, result.tokens);
+}
+
+TEST_F(GenerateTest, StopsWhereTheContextEnds) {
+  checkpoint_.change_config({{"max_position_embeddings", 5}});
+  decoder_ = Decoder::load(checkpoint_, mx::float32);
+  const auto result = run({1, 2, 3}, {.max_tokens = 100});
+  EXPECT_EQ(result.tokens.size(), 3);
+  EXPECT_EQ(result.finish_reason, FinishReason::length);
+  testing::error_of(ErrorCode::context_overflow, [&] {
+    run({1, 2, 3, 4, 5, 6}, {.max_tokens = 1});
+  });
+}
+
+TEST_F(GenerateTest, RefusesArgumentsThatMakeNoSense) {
+  EXPECT_THROW(run({}, {}), std::invalid_argument);
+  EXPECT_THROW(run({32}, {}), std::invalid_argument);
+  EXPECT_THROW(run({-1}, {}), std::invalid_argument);
+  EXPECT_THROW(run({1}, {.max_tokens = -1}), std::invalid_argument);
+  EXPECT_TRUE(run({1}, {.max_tokens = 0}).tokens.empty());
+}
+
+TEST_F(GenerateTest, LongPromptsGoThroughInChunks) {
+  std::vector<std::int32_t> ids(1100);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = (i * i + 3 * i) % 32;
+  const auto cache = decoder_.make_cache(1100);
+  const auto chunked = prefill(decoder_, *cache, ids);
+  EXPECT_EQ(cache->offset(), 1100);
+  const auto whole_cache = decoder_.make_cache(1100);
+  const auto whole = decoder_.forward(mx::array(ids.begin(), {1100}, mx::int32),
+                                      {{whole_cache.get(), 1100}});
+  const auto last = mx::slice(whole, {1099, 0}, {1100, whole.shape(1)});
+  // Sums of at most 1100 terms of size 1 in another order.
+  EXPECT_TRUE(mx::allclose(chunked, last, 1e-4, 1e-4).item<bool>());
+}
+
+TEST_F(GenerateTest, ScoreIsTheMeanOfTheNegativeLogLikelihoods) {
+  const std::vector<std::int32_t> ids = {7, 3, 3, 19, 28};
+  double sum = 0;
+  for (std::size_t n = 1; n < ids.size(); ++n) {
+    const auto cache = decoder_.make_cache(8);
+    const auto logits =
+        decoder_.logits(prefill(decoder_, *cache, std::span(ids).first(n)));
+    auto nll = mx::subtract(mx::logsumexp(logits, -1),
+                                  mx::take(logits, mx::array(ids[n]), 1));
+    sum += nll.item<float>();
+  }
+  const auto result = score(decoder_, ids);
+  EXPECT_EQ(result.tokens, 4);
+  EXPECT_NEAR(result.mean_nll, sum / 4, 1e-5);
+  EXPECT_NEAR(result.perplexity, std::exp(sum / 4), 1e-4 * result.perplexity);
+  EXPECT_THROW(score(decoder_, std::span(ids).first(1)), std::invalid_argument);
+}
+
+TEST_F(GenerateTest, ScoreCutsLongTextsIntoWindows) {
+  std::vector<std::int32_t> ids(11);
+  std::iota(ids.begin(), ids.end(), 1);
+  checkpoint_.change_config({{"max_position_embeddings", 4}});
+  decoder_ = Decoder::load(checkpoint_, mx::float32);
+  const std::span<const std::int32_t> all = ids;
+  const auto a = score(decoder_, all.subspan(0, 5));
+  const auto b = score(decoder_, all.subspan(4, 5));
+  const auto c = score(decoder_, all.subspan(8, 3));
+  const auto whole = score(decoder_, ids);
+  EXPECT_EQ(whole.tokens, 10);
+  EXPECT_NEAR(whole.mean_nll,
+              (4 * a.mean_nll + 4 * b.mean_nll + 2 * c.mean_nll) / 10, 1e-6);
+}
+
+TEST(EosTokenIdsTest, ReadsNumbersAndLists) {
+  RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
+  EXPECT_TRUE(eos_token_ids(checkpoint, nullptr).empty());
+  checkpoint.change_config({{"eos_token_id", 7}});
+  EXPECT_EQ(eos_token_ids(checkpoint, nullptr), (std::vector<std::int32_t>{7}));
+  checkpoint.change_config({{"eos_token_id", {7, 9}}});
+  EXPECT_EQ(eos_token_ids(checkpoint, nullptr),
+            (std::vector<std::int32_t>{7, 9}));
+  checkpoint.change_config({{"eos_token_id", "7"}});
+  testing::error_of(ErrorCode::corrupt_file,
+                    [&] { eos_token_ids(checkpoint, nullptr); });
+}
+
+}  // namespace
+}  // namespace llamlx

@@ -1,0 +1,135 @@
+"""Options, help, version, exit statuses, where the output goes."""
+
+import os
+import re
+import subprocess
+import unittest
+
+from command_line import PROGRAM, CommandLineTest, llamlx
+from tiny_models import write_folder
+
+COMMANDS = ["convert", "generate", "perplexity", "info", "doctor"]
+
+
+class UsageTest(CommandLineTest):
+    def test_help_names_every_command_and_teaches_by_example(self):
+        done = self.assert_succeeds(llamlx("--help"))
+        for command in COMMANDS:
+            self.assertRegex(done.stdout, rf"(?m)^  {command} ")
+        self.assertIn("Examples:", done.stdout)
+        self.assertEqual(done.stderr, "")
+
+    def test_every_command_has_help_with_examples(self):
+        for command in COMMANDS:
+            for flag in ["--help", "-h"]:
+                done = self.assert_succeeds(llamlx(command, flag))
+                self.assertIn(f"llamlx {command}", done.stdout)
+                self.assertIn("Examples:", done.stdout)
+
+    def test_help_fits_a_screen_of_80_columns_in_its_examples(self):
+        for arguments in [[]] + [[command] for command in COMMANDS]:
+            text = llamlx(*arguments, "--help").stdout
+            for line in text[text.index("Examples:") :].splitlines():
+                self.assertLessEqual(len(line), 80, line)
+
+    def test_version_everywhere(self):
+        for arguments in [[]] + [[command] for command in COMMANDS]:
+            done = self.assert_succeeds(llamlx(*arguments, "--version"))
+            self.assertRegex(done.stdout, r"^llamlx \d+\.\d+\.\d+ \(MLX \S+\)\n$")
+
+    def test_no_command_shows_the_help_as_wrong_usage(self):
+        done = llamlx()
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(done.stdout, "")
+        self.assertIn("Examples:", done.stderr)
+
+    def test_unknown_commands_and_flags(self):
+        self.assert_wrong_usage(llamlx("konvert"), "konvert", "llamlx --help")
+        self.assert_wrong_usage(llamlx("--frobnicate"), "--frobnicate")
+        for command in COMMANDS:
+            self.assert_wrong_usage(
+                llamlx(command, "--frobnicate"),
+                "--frobnicate",
+                f"llamlx {command} --help",
+            )
+
+    def test_convert_refuses_options_out_of_range(self):
+        for arguments in [
+            ["-q", "--q-bits", "7"],
+            ["-q", "--q-bits", "four"],
+            ["-q", "--q-group-size", "48"],
+            ["--dtype", "float64"],
+            ["--q-bits", "4"],
+            ["--q-group-size", "32"],
+        ]:
+            done = llamlx("convert", "a", self.folder / "b", *arguments)
+            self.assert_wrong_usage(done, arguments[-2])
+        self.assert_holds_only(self.folder)
+
+    def test_convert_wants_one_source_and_one_destination(self):
+        self.assert_wrong_usage(llamlx("convert"), "SOURCE")
+        twice = ["convert", "a", "--torch-path", "b"]
+        self.assert_wrong_usage(llamlx(*twice), "SOURCE", "twice")
+        twice = ["convert", "a", "b", "--mlx-path", "c"]
+        self.assert_wrong_usage(llamlx(*twice), "DEST", "twice")
+
+    def test_generate_refuses_options_out_of_range(self):
+        for arguments in [
+            ["--write-every", "0"],
+            ["--max-tokens", "-1"],
+            ["--temp", "-1"],
+            ["--dtype", "float8"],
+            ["--seed", "x"],
+        ]:
+            self.assert_wrong_usage(llamlx("generate", *arguments), arguments[0])
+
+    def test_paths_that_do_not_exist(self):
+        nowhere = self.folder / "nowhere"
+        self.assert_fails_in_one_line(llamlx("info", nowhere), nowhere)
+        self.assert_fails_in_one_line(
+            llamlx("convert", nowhere, self.folder / "out"), nowhere
+        )
+        self.assert_holds_only(self.folder)
+
+    def test_a_hostile_path_does_not_steer_the_terminal(self):
+        done = llamlx("info", self.folder / "a\x1b[31m\nb")
+        self.assert_fails_in_one_line(done)
+        self.assertNotIn("\x1b", done.stderr)
+
+
+class OutputTest(CommandLineTest):
+    def test_a_closed_pipe_ends_it_quietly(self):
+        model = write_folder(self.folder / "model")
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [PROGRAM, "info", str(model)],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        os.close(writer)
+        self.assertEqual(done.stderr, b"")
+        self.assertEqual(done.returncode, 141)
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "needs /dev/full")
+    def test_a_full_disk_under_the_output_is_told(self):
+        for arguments in [["--help"], ["doctor"]]:
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run(
+                    [PROGRAM, *arguments],
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
+            self.assert_fails_in_one_line(done, "standard output")
+
+    def test_no_colours_outside_a_terminal(self):
+        self.assertNotRegex(llamlx("doctor").stdout, re.escape("\x1b"))
+
+
+if __name__ == "__main__":
+    unittest.main()

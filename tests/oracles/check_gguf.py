@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Compares what llamlx reads from GGUF files with the gguf package.
+
+Writes GGUF files of tiny checkpoints in every type llamlx reads losslessly and
+converts them: each value must be the one the gguf package finds, to the last
+bit, in Hugging Face's row order. The float32 ones must give PyTorch's logits.
+With --gguf, the values of a real file too, and what `--dtype` and `-q` make of
+them. Runs in an environment with mlx_lm and gguf.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+from check_tiny import tolerance
+from gguf import GGMLQuantizationType as Type
+from gguf_source import Gguf, write_llama
+from mlx_folders import compare_logits, read_tensors, same_bits
+from program import Program, Report, read_json
+
+LOSSLESS = (Type.Q4_0, Type.Q4_1, Type.Q8_0, Type.F16, Type.BF16, Type.F32)
+# Checkpoints whose widths blocks of 32 divide, one for each way of positions
+# and layout that GGUF can say.
+NAMES = (
+    "gqa_4_2",
+    "mqa_4_1",
+    "head_dim_32",
+    "head_dim_64",
+    "attention_bias",
+    "all_biases_float32",
+    "tied",
+    "rope_theta",
+    "rope_linear",
+)
+# GGUF holds divisors where a config says llama3; those of Llama 3.1.
+LLAMA31 = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+def expanded(folder):
+    """Name -> float32 values of a folder, packed weights multiplied out."""
+    config, tensors = read_json(folder / "config.json"), read_tensors(folder)
+    common = config.get("quantization", {})
+    values = {}
+    for name, tensor in tensors.items():
+        module, kind = name.rsplit(".", 1)
+        if kind in ("scales", "biases"):
+            continue
+        if f"{module}.scales" in tensors:
+            here = common.get(module, common)
+            tensor = mx.dequantize(
+                tensor,
+                tensors[f"{module}.scales"].astype(mx.float32),
+                tensors[f"{module}.biases"].astype(mx.float32),
+                group_size=here["group_size"],
+                bits=here["bits"],
+            )
+        values[name] = np.array(tensor.astype(mx.float32))
+    return values
+
+
+def compare_values(report, name, folder, wanted):
+    got = expanded(folder)
+    report.equal(f"{name}: tensor names", sorted(got), sorted(wanted))
+    for tensor in sorted(set(got) & set(wanted)):
+        a, b = got[tensor], wanted[tensor]
+        same = a.shape == b.shape and np.array_equal(a, b)
+        report.expect(f"{name}: {tensor}", same, "values differ")
+
+
+def check_tiny(report, program, source, tensor_type, rope, scratch):
+    """One checkpoint in one type; `rope` replaces its positions."""
+    name = f"{source.name}, {tensor_type.name}"
+    file, folder = scratch / "tiny.gguf", scratch / "converted"
+    config = read_json(source / "config.json")
+    if rope:
+        name += ", llama3"
+        config["rope_parameters"] = rope
+    tensors = {
+        n: np.array(t.astype(mx.float32))
+        for n, t in read_tensors(source).items()
+    }
+    write_llama(file, config, tensors, tensor_type)
+    shutil.rmtree(folder, ignore_errors=True)
+    program.convert(file, folder)
+    wanted = dict(Gguf(file).tensors())
+    compare_values(report, name, folder, wanted)
+    answers = read_json(source / "answers.json")
+    ids = answers["last_logits"]["ids"]
+    # mlx_lm on what was written proves the config; llamlx on the GGUF itself
+    # must agree with PyTorch where the values are PyTorch's.
+    compare_logits(report, program, name, folder, ids, scratch)
+    if tensor_type == Type.F32 and not rope:
+        shape, values = program.logits(file, ids, scratch)
+        report.near_all(
+            f"{name}: logits from the file itself",
+            values[-shape[-1] :],
+            answers["last_logits"]["logits"],
+            tolerance(answers),
+        )
+
+
+def check_real(report, program, file, scratch):
+    """A real file: kept as it is, rounded to bfloat16, and quantised anew."""
+    folder = scratch / "real"
+    wanted = dict(Gguf(file).tensors())
+    program.convert(file, folder)
+    compare_values(report, "real file", folder, wanted)
+    shutil.rmtree(folder)
+
+    program.convert(file, folder, "--dtype", "bfloat16")
+    rounded = {n: mx.array(v).astype(mx.bfloat16) for n, v in wanted.items()}
+    got = read_tensors(folder)
+    report.equal("real file, bfloat16: names", sorted(got), sorted(rounded))
+    for name in sorted(set(got) & set(rounded)):
+        same = same_bits(got[name], rounded[name])
+        report.expect(f"real file, bfloat16: {name}", same, "values differ")
+    shutil.rmtree(folder)
+
+    program.convert(file, folder, "-q")
+    got = read_tensors(folder)
+    for name, values in rounded.items():
+        if values.ndim == 1:
+            same = same_bits(got[name], values)
+        else:
+            module = name.removesuffix(".weight")
+            packed = mx.quantize(values, group_size=64, bits=4)
+            names = (name, f"{module}.scales", f"{module}.biases")
+            same = all(same_bits(got[n], p) for n, p in zip(names, packed))
+        report.expect(f"real file, 4-bit: {name}", same, "values differ")
+
+
+def main():
+    data = Path(__file__).resolve().parent.parent / "data" / "tiny"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("program", type=Path, help="the llamlx program")
+    parser.add_argument("logits", type=Path, help="the llamlx_logits program")
+    parser.add_argument("--gguf", type=Path, help="a real file, SmolLM2's")
+    args = parser.parse_args()
+    program, report = Program(args.program, args.logits), Report()
+    mx.set_default_device(mx.cpu)
+    cases = [(name, None) for name in NAMES] + [("head_dim_64", LLAMA31)]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, rope in cases:
+            for tensor_type in LOSSLESS:
+                report.attempt(
+                    f"{name}, {tensor_type.name}",
+                    lambda name=name, rope=rope, kind=tensor_type: check_tiny(
+                        report, program, data / name, kind, rope, Path(scratch)
+                    ),
+                )
+        if args.gguf:
+            report.attempt(
+                "real file",
+                lambda: check_real(report, program, args.gguf, Path(scratch)),
+            )
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

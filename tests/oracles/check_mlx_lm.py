@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Compares llamlx with mlx_lm on the folders that `llamlx convert` writes.
+
+mlx_lm loads each folder, so its layout, config and packing are what other MLX
+programs expect; and the logits of both on the same folder are compared in
+float32. Runs in an environment with mlx_lm.
+
+    check_mlx_lm.py build/llamlx build/tests/llamlx_logits [--gguf SmolLM2.gguf]
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import mlx_lm
+from mlx_folders import bits_of, compare_logits, read_tensors
+from program import Program, Report, read_json
+
+BITS = (2, 3, 4, 5, 6, 8)
+GROUPS = (32, 64, 128)
+
+
+class Check:
+    """The programs, the findings, and room for folders."""
+
+    def __init__(self, args, scratch):
+        self.report = Report()
+        self._program = Program(args.program, args.logits)
+        self._scratch = Path(scratch)
+
+    def convert_and_compare(self, name, source, ids, *options):
+        """Converts, compares logits, and returns the folder."""
+        folder = self._scratch / "converted"
+        shutil.rmtree(folder, ignore_errors=True)
+        self._program.convert(source, folder, *options)
+        compare_logits(
+            self.report, self._program, name, folder, ids, self._scratch
+        )
+        return folder
+
+    def tiny(self, source):
+        """One checkpoint as it is, and in 4 bits where its widths allow."""
+        ids = read_json(source / "answers.json")["nll"][-1]["ids"]
+        name = source.name
+        self.report.attempt(
+            name, lambda: self.convert_and_compare(name, source, ids)
+        )
+        options = ("-q", "--q-group-size", "32")
+        name = f"{source.name}, 4-bit"
+        self.report.attempt(
+            name, lambda: self.convert_and_compare(name, source, ids, *options)
+        )
+
+    def packing(self, source, bits, group_size):
+        ids = read_json(source / "answers.json")["nll"][-1]["ids"][:16]
+        name = f"{source.name}, {bits}-bit, group {group_size}"
+        options = ("-q", "--q-bits", bits, "--q-group-size", group_size)
+
+        def compare():
+            folder = self.convert_and_compare(name, source, ids, *options)
+            packed = [n for n in read_tensors(folder) if n.endswith(".scales")]
+            # Seven in each of two layers, the embedding, and the head.
+            self.report.equal(f"{name}: packed weights", len(packed), 16)
+
+        self.report.attempt(name, compare)
+
+    def smollm2(self, gguf, data):
+        """The real model, with its tokenizer, in three forms."""
+        prompt = read_json(data / "answers.json")["prompts"]["seed"]
+        text, ids = prompt["prompt"], prompt["prompt_ids"]
+        forms = {
+            "lossless": ((), [4, 8]),
+            "bfloat16": (("--dtype", "bfloat16"), []),
+            "4-bit": (("-q",), [4]),
+        }
+        for form, (options, bits) in forms.items():
+            name = f"SmolLM2, {form}"
+
+            def compare(name=name, options=options, bits=bits):
+                folder = self.convert_and_compare(name, gguf, ids, *options)
+                _, tokenizer, config = mlx_lm.load(
+                    str(folder), lazy=True, return_config=True
+                )
+                report = self.report
+                report.equal(f"{name}: token ids", tokenizer.encode(text), ids)
+                report.equal(f"{name}: bits", bits_of(config), bits)
+
+            self.report.attempt(name, compare)
+
+
+def main():
+    data = Path(__file__).resolve().parent.parent / "data"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("program", type=Path, help="the llamlx program")
+    parser.add_argument("logits", type=Path, help="the llamlx_logits program")
+    parser.add_argument("--gguf", type=Path, help="also SmolLM2's GGUF")
+    parser.add_argument("--data", type=Path, default=data / "tiny")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        check = Check(args, scratch)
+        for answers in sorted(args.data.glob("*/answers.json")):
+            check.tiny(answers.parent)
+        for bits in BITS:
+            for group_size in GROUPS:
+                check.packing(data / "tiny" / "groups_divide", bits, group_size)
+        if args.gguf:
+            check.smollm2(args.gguf, data / "smollm2")
+    return check.report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
