@@ -23,6 +23,9 @@ CLI::App* add_command(CLI::App& app, const std::string& name,
                       const std::string& description,
                       const std::string& examples);
 
+/// Refuses numbers below `minimum` in words people write.
+CLI::Validator at_least(double minimum);
+
 /// "llamlx 0.1.0 (MLX 0.32.4)".
 std::string version_line();
 

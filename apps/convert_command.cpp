@@ -159,7 +159,7 @@ void add_convert(CLI::App& app) {
       ->needs(quantize);
   command
       ->add_option("--dtype", options.dtype,
-                   "Type of what is not quantised (default: as in SOURCE)")
+                   "Type of dense values (default: SOURCE's)")
       ->check(CLI::IsMember({"float16", "bfloat16", "float32"}));
   command->add_flag("--json", arguments->json,
                     "Report on standard output as JSON");

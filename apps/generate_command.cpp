@@ -160,15 +160,15 @@ void add_generate(CLI::App& app) {
   command
       ->add_option("--max-tokens,-m", options.max_tokens,
                    "How many tokens to generate at most")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command
       ->add_option("--write-every", arguments->write_every,
                    "After how many tokens to write the text")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command
       ->add_option("--temp", options.sampling.temperature,
                    "Sampling temperature; 0 takes the likeliest token")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command->add_option("--seed", options.sampling.seed,
                       "Seed of the random draws");
   command->add_flag("--ignore-eos", options.ignore_eos,

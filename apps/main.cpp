@@ -56,19 +56,20 @@ int run(int argc, char** argv) {
   app.footer(kExamples);
   // Inherited by every command: --help shows the defaults.
   app.option_defaults()->always_capture_default();
-  app.require_subcommand(1);
+  // None is allowed here, so that a misspelt one is named in the error.
+  app.require_subcommand(0, 1);
   app.get_formatter()->column_width(34);
   add_convert(app);
   add_generate(app);
   add_perplexity(app);
   add_info(app);
   add_doctor(app);
-  if (argc <= 1) {
-    print_note(app.help());
-    return kWrongUsage;
-  }
   try {
     app.parse(argc, argv);
+    if (app.get_subcommands().empty()) {
+      print_note(app.help());
+      return kWrongUsage;
+    }
   } catch (const CLI::CallForHelp&) {
     print(app.help());
   } catch (const CLI::CallForVersion& version) {

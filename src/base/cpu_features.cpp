@@ -117,13 +117,13 @@ std::string letters(unsigned a, unsigned b, unsigned c) {
 }
 
 std::string name_from_processor() {
-  char text[49] = {};
-  for (unsigned i = 0; i < 3; ++i) {
-    const auto r = cpuid(0x80000002 + i);
+  std::string name;
+  for (const unsigned leaf : {0x80000002u, 0x80000003u, 0x80000004u}) {
+    const auto r = cpuid(leaf);
     const unsigned words[4] = {r.eax, r.ebx, r.ecx, r.edx};
-    std::memcpy(text + 16 * i, words, sizeof(words));
+    name.append(reinterpret_cast<const char*>(words), sizeof(words));
   }
-  return text;
+  return name.c_str();  // up to the zeros that fill the last leaf
 }
 
 #elif defined(__aarch64__) && defined(__linux__)

@@ -179,7 +179,7 @@ void copy_file(const fs::path& from, const fs::path& to) {
   write_file(to, source.text());
 }
 
-StagedFolder::StagedFolder(fs::path target) : target_(resolved(target)) {
+StagedFolder::StagedFolder(const fs::path& target) : target_(resolved(target)) {
   check_replaceable(target_);
   std::error_code error;
   fs::create_directories(target_.parent_path(), error);

@@ -57,7 +57,7 @@ void copy_file(const std::filesystem::path& from,
 /// Threads: several may stage, even for one target; the last commit() stays.
 class StagedFolder {
  public:
-  explicit StagedFolder(std::filesystem::path target);
+  explicit StagedFolder(const std::filesystem::path& target);
   StagedFolder(const StagedFolder&) = delete;
   StagedFolder& operator=(const StagedFolder&) = delete;
   ~StagedFolder();

@@ -39,7 +39,7 @@ std::string known_architectures() {
   return names;
 }
 
-/// Reads "12." off the front of `rest`. Other spellings of a number ("012.")
+/// Reads "12." off the front of `rest`. Another spelling of the number ("012.")
 /// would make one name of two tensors.
 std::optional<int> take_layer(std::string_view& rest) {
   const auto dot = rest.find('.');
@@ -48,7 +48,8 @@ std::optional<int> take_layer(std::string_view& rest) {
   int layer = 0;
   const auto end = digits.data() + digits.size();
   const auto read = std::from_chars(digits.data(), end, layer);
-  if (read.ec != std::errc() || std::to_string(layer) != digits) return {};
+  if (read.ec != std::errc() || layer < 0) return {};
+  if (std::to_string(layer) != digits) return {};
   rest.remove_prefix(dot + 1);
   return layer;
 }

@@ -44,8 +44,8 @@ constexpr const char* kO200k[] = {LLAMLX_LEAD LLAMLX_UPPER
 
 constexpr const char* kDefault[] = {
     "[\\p{P}\\$\\+<=>\\^~\\|]+",
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"
-    "|\\s+(?!\\S)",
+    ("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"
+     "|\\s+(?!\\S)"),
     "\\p{N}+", "[0-9][0-9][0-9]"};
 
 constexpr GgufPreTokenizer kPreTokenizers[] = {

@@ -121,13 +121,12 @@ ProtobufMessage make_trainer_spec(const std::vector<GgufTokenType>& types,
 }
 
 ProtobufMessage make_normalizer_spec(const GgufFile& file) {
-  const auto says = [&](const char* key, bool otherwise) {
-    return std::int64_t{file.get<bool>(key).value_or(otherwise)};
-  };
   ProtobufMessage spec;
   spec.add(1, "identity");
-  spec.add(3, says("tokenizer.ggml.add_space_prefix", true));
-  spec.add(4, says("tokenizer.ggml.remove_extra_whitespaces", false));
+  spec.add(3, std::int64_t{adds_space_prefix(file)});
+  spec.add(
+      4, std::int64_t{file.get<bool>("tokenizer.ggml.remove_extra_whitespaces")
+                          .value_or(false)});
   spec.add(5, std::int64_t{1});
   return spec;
 }
@@ -155,6 +154,10 @@ std::string make_gguf_sentencepiece(const GgufFile& file,
   model.add(2, make_trainer_spec(types, vocabulary, special).bytes());
   model.add(3, make_normalizer_spec(file).bytes());
   return model.bytes();
+}
+
+bool adds_space_prefix(const GgufFile& file) {
+  return file.get<bool>("tokenizer.ggml.add_space_prefix").value_or(true);
 }
 
 }  // namespace llamlx

@@ -20,4 +20,7 @@ std::string make_gguf_sentencepiece(const GgufFile& file,
                                     const GgufVocabulary& vocabulary,
                                     const GgufSpecialTokens& special);
 
+/// "tokenizer.ggml.add_space_prefix", true when the file does not say.
+bool adds_space_prefix(const GgufFile& file);
+
 }  // namespace llamlx

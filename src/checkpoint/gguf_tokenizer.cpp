@@ -89,6 +89,10 @@ std::vector<SideFile> make_files(const GgufFile& file, const Json& config,
     tokenizer = {"tokenizer.json", {}, to_text(file, json)};
   } else {
     settings["tokenizer_class"] = "LlamaTokenizer";
+    // llama.cpp puts the space before every part of a text that begins it or
+    // follows a special token, which transformers calls legacy.
+    settings["legacy"] = true;
+    settings["add_prefix_space"] = adds_space_prefix(file);
     settings["added_tokens_decoder"] = make_added_tokens_decoder(vocabulary);
     tokenizer = {"tokenizer.model",
                  {},

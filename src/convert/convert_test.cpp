@@ -300,7 +300,6 @@ TEST_F(ConvertTest, WritesIntoAFolderOfTheSource) {
 }
 
 TEST_F(ConvertTest, SaysBeforeWritingThatTheDiskIsTooSmall) {
-  auto config = RandomCheckpoint::tiny_config();
   // Claims to be a side file of more bytes than any disk has left.
   const auto huge = folder_.write("huge", "");
   std::error_code error;

@@ -280,14 +280,14 @@ std::vector<PlacedTensor> read_tensors(Cursor& cursor, std::uint64_t count) {
 
 /// Finds the bytes of every tensor in the data that follows `cursor`.
 std::vector<GgufTensor> place_tensors(Cursor& cursor, const MappedFile& file,
-                                      std::vector<PlacedTensor> placed,
+                                      const std::vector<PlacedTensor>& placed,
                                       std::uint64_t alignment) {
   std::vector<GgufTensor> tensors;
   tensors.reserve(placed.size());
   const auto padding = (0 - cursor.position()) & (alignment - 1);
   if (!placed.empty()) cursor.take(padding, "the padding before the data");
   const auto data = file.bytes().subspan(cursor.position());
-  for (auto& [tensor, offset, nbytes] : placed) {
+  for (const auto& [tensor, offset, nbytes] : placed) {
     if ((offset & (alignment - 1)) != 0) {
       fail_corrupt(cursor.path(),
                    concat("tensor ", tensor.name, " lies at offset ", offset,
@@ -299,8 +299,8 @@ std::vector<GgufTensor> place_tensors(Cursor& cursor, const MappedFile& file,
                           nbytes, " bytes at offset ", offset,
                           " of the data, which has ", data.size()));
     }
-    tensor.bytes = data.subspan(offset, nbytes);
-    tensors.push_back(std::move(tensor));
+    tensors.push_back(tensor);
+    tensors.back().bytes = data.subspan(offset, nbytes);
   }
   std::ranges::sort(tensors, {}, &GgufTensor::name);
   const auto twin = std::ranges::adjacent_find(tensors, {}, &GgufTensor::name);
@@ -327,8 +327,8 @@ GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
   const auto tensor_count = cursor.read<std::uint64_t>("the header");
   const auto value_count = cursor.read<std::uint64_t>("the header");
   metadata_ = read_metadata(cursor, value_count);
-  auto placed = read_tensors(cursor, tensor_count);
-  tensors_ = place_tensors(cursor, file_, std::move(placed), alignment());
+  const auto placed = read_tensors(cursor, tensor_count);
+  tensors_ = place_tensors(cursor, file_, placed, alignment());
 }
 
 std::uint64_t GgufFile::alignment() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -102,8 +103,7 @@ class GgufBuilder {
     auto info =
         gguf_string(name) + raw(static_cast<std::uint32_t>(dimensions.size()));
     for (const auto size : dimensions) info += raw(size);
-    tensors_.push_back({name, info + raw(type), bytes, data_size_});
-    data_size_ += (bytes.size() + alignment - 1) / alignment * alignment;
+    tensors_.push_back({name, info + raw(type), bytes});
     return *this;
   }
 
@@ -115,7 +115,7 @@ class GgufBuilder {
 
   /// Moves the last tensor, rightly or not. Its bytes stay where they are.
   GgufBuilder& move_last(std::uint64_t offset) {
-    tensors_.back().offset = offset;
+    tensors_.back().false_offset = offset;
     return *this;
   }
 
@@ -123,14 +123,18 @@ class GgufBuilder {
     auto text = "GGUF" + raw(version) + raw<std::uint64_t>(tensors_.size()) +
                 raw<std::uint64_t>(values_.size());
     for (const auto& [key, value] : values_) text += gguf_string(key) + value;
-    for (const auto& entry : tensors_) text += entry.info + raw(entry.offset);
+    std::uint64_t offset = 0;
+    for (const auto& entry : tensors_) {
+      text += entry.info + raw(entry.false_offset.value_or(offset));
+      offset += padded(entry.bytes.size());
+    }
     return text;
   }
 
   std::string bytes() const {
     auto text = header();
     for (const auto& entry : tensors_) {
-      text.resize((text.size() + alignment - 1) / alignment * alignment);
+      text.resize(padded(text.size()));
       text += entry.bytes;
     }
     return text;
@@ -141,8 +145,12 @@ class GgufBuilder {
     std::string name;
     std::string info;
     std::string bytes;
-    std::uint64_t offset;
+    std::optional<std::uint64_t> false_offset = {};
   };
+
+  std::uint64_t padded(std::uint64_t size) const {
+    return (size + alignment - 1) / alignment * alignment;
+  }
 
   template <typename T>
   static std::string encode(const T& value) {
@@ -155,7 +163,6 @@ class GgufBuilder {
 
   std::vector<std::pair<std::string, std::string>> values_;
   std::vector<Entry> tensors_;
-  std::uint64_t data_size_ = 0;
 };
 
 }  // namespace llamlx::testing

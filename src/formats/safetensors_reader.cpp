@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -23,6 +24,8 @@ static_assert(std::endian::native == std::endian::little,
 
 constexpr std::uint64_t kLengthSize = 8;
 constexpr std::uint64_t kLongestHeader = 100'000'000;  // the format's own limit
+// The file's pages that stand in memory beside the copy of a tensor.
+constexpr std::size_t kPieceSize = std::size_t{16} << 20;
 constexpr const char* kRemedy = "download or convert it again";
 
 [[noreturn]] void fail_corrupt(const MappedFile& file, std::string_view cause) {
@@ -64,6 +67,7 @@ Parts split(const MappedFile& file) {
 std::map<std::string, std::string> parse_metadata(const MappedFile& file,
                                                   const Json& entry) {
   std::map<std::string, std::string> metadata;
+  if (entry.is_null()) return metadata;  // MLX writes this for no metadata
   if (!entry.is_object()) fail_corrupt(file, "__metadata__ is not an object");
   for (const auto& [key, value] : entry.items()) {
     if (!value.is_string()) {
@@ -196,6 +200,22 @@ void check_layout(const MappedFile& file, std::span<const std::byte> data,
   }
 }
 
+mx::allocator::Data allocate(const SafetensorsTensor& tensor,
+                             const std::filesystem::path& path) {
+  // Which of the two ways MLX takes to refuse depends on the device.
+  try {
+    auto memory = mx::allocator::malloc(tensor.bytes.size());
+    if (memory.buffer().ptr() != nullptr || tensor.bytes.empty()) {
+      return memory;
+    }
+  } catch (const std::exception&) {
+  }
+  fail(ErrorCode::out_of_memory, path.string(),
+       concat("tensor ", tensor.name, " needs ", tensor.bytes.size(),
+              " bytes of memory"),
+       "free some memory or take a smaller model");
+}
+
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
@@ -226,21 +246,14 @@ mx::array SafetensorsFile::read(const SafetensorsTensor& tensor) const {
                 ", which llamlx does not compute with"),
          "convert it to F32, F16 or BF16");
   }
-  const auto allocate = [&] {
-    try {
-      return mx::allocator::malloc(tensor.bytes.size());
-    } catch (const std::exception&) {
-      fail(ErrorCode::out_of_memory, path().string(),
-           concat("tensor ", tensor.name, " needs ", tensor.bytes.size(),
-                  " bytes of memory"),
-           "free some memory or take a smaller model");
-    }
-  };
-  auto copy = allocate();
-  if (!tensor.bytes.empty()) {
-    std::memcpy(copy.buffer().raw_ptr(), tensor.bytes.data(),
-                tensor.bytes.size());
-    file_.release(tensor.bytes);
+  auto copy = allocate(tensor, path());
+  auto* to = static_cast<std::byte*>(copy.buffer().raw_ptr());
+  for (auto rest = tensor.bytes; !rest.empty();) {
+    const auto piece = rest.first(std::min(rest.size(), kPieceSize));
+    std::memcpy(to, piece.data(), piece.size());
+    file_.release(piece);
+    to += piece.size();
+    rest = rest.subspan(piece.size());
   }
   return mx::array(std::move(copy), tensor.shape, *tensor.dtype);
 }

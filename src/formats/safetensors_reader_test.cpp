@@ -123,6 +123,23 @@ TEST_F(SafetensorsReaderTest, AgreesWithMlxOnAFileMlxWrote) {
   }
 }
 
+TEST_F(SafetensorsReaderTest, ReadsTensorsLargerThanOnePiece) {
+  const auto values = mx::arange(5'000'001, mx::float32);  // 20 MB
+  const auto path = folder_.path() / "large.safetensors";
+  mx::save_safetensors(path.string(), {{"a", values}});
+  const SafetensorsFile file(path);
+  const auto read = file.read(*file.find("a"));
+  EXPECT_TRUE(mx::array_equal(read, values).item<bool>());
+}
+
+TEST_F(SafetensorsReaderTest, ReadsAFileMlxWroteWithoutMetadata) {
+  const auto path = folder_.path() / "mlx.safetensors";
+  mx::save_safetensors(path.string(), {{"a", mx::array(0.25f)}});
+  const SafetensorsFile file(path);
+  EXPECT_TRUE(file.metadata().empty());
+  EXPECT_EQ(file.read(*file.find("a")).item<float>(), 0.25f);
+}
+
 TEST_F(SafetensorsReaderTest, TheCopyOutlivesTheFile) {
   const auto values = [&] {
     const auto file = open(file_of(good_header(), good_data()));

@@ -157,7 +157,7 @@ class Parser {
 
   void take(const Field& field);
   void read_piece(std::string_view message);
-  void read_trainer(std::string_view message) const;
+  void read_trainer(std::string_view message);
   void read_normalizer(std::string_view message);
   void check_charsmap(std::string_view blob) const;
   void check_user_pieces() const;
@@ -250,8 +250,11 @@ void Parser::read_piece(std::string_view message) {
   model_.pieces.push_back(std::move(piece));
 }
 
-void Parser::read_trainer(std::string_view message) const {
+void Parser::read_trainer(std::string_view message) {
   read(message, [&](const Field& field) {
+    if (field.number == trainer_unk_surface && field.wire == Wire::bytes) {
+      model_.unk_surface = replace_ill_formed(field.bytes);
+    }
     if (field.number != trainer_model_type || field.wire != Wire::varint)
       return;
     if (field.value >= 1 && field.value <= 4) return;

@@ -11,11 +11,11 @@
 #include "tokenizer/added_vocabulary.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/component.h"
-#include "tokenizer/decoder.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/oniguruma_pattern.h"
 #include "tokenizer/post_processor.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "tokenizer/token_decoder.h"
 #include "tokenizer/tokenizer_config.h"
 #include "tokenizer/tokenizer_json_file.h"
 #include "tokenizer/utf8.h"
@@ -32,7 +32,7 @@ struct Parts {
   std::unique_ptr<PreTokenizer> pre_tokenizer;  // null: none
   Bpe model;
   PostProcessor post_processor;
-  Decoder decoder;
+  TokenDecoder decoder;
   AddedVocabulary added;
   std::optional<std::int32_t> bos_id = {};
   std::optional<std::int32_t> eos_id = {};
@@ -68,7 +68,8 @@ class TokenizerJson : public Tokenizer {
 
 class TokenizerJsonStream : public DecodeStream {
  public:
-  TokenizerJsonStream(const TokenizerJson& tokenizer, const Decoder& decoder)
+  TokenizerJsonStream(const TokenizerJson& tokenizer,
+                      const TokenDecoder& decoder)
       : tokenizer_(tokenizer), steps_(decoder.start()) {}
 
   std::string add(std::int32_t id) override {
@@ -317,7 +318,7 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(
   if (const auto c = component("post_processor")) {
     parts.post_processor = PostProcessor(*c);
   }
-  if (const auto c = component("decoder")) parts.decoder = Decoder(*c);
+  if (const auto c = component("decoder")) parts.decoder = TokenDecoder(*c);
 
   const Vocabulary& vocabulary = parts.model.vocabulary();
   parts.added =

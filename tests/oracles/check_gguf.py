@@ -56,7 +56,7 @@ def expanded(folder):
         module, kind = name.rsplit(".", 1)
         if kind in ("scales", "biases"):
             continue
-        if f"{module}.scales" in tensors:
+        if kind == "weight" and f"{module}.scales" in tensors:
             here = common.get(module, common)
             tensor = mx.dequantize(
                 tensor,

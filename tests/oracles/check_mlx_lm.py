@@ -5,7 +5,7 @@ mlx_lm loads each folder, so its layout, config and packing are what other MLX
 programs expect; and the logits of both on the same folder are compared in
 float32. Runs in an environment with mlx_lm.
 
-    check_mlx_lm.py build/llamlx build/tests/llamlx_logits [--gguf SmolLM2.gguf]
+    check_mlx_lm.py build/check/llamlx build/check/tests/oracles/llamlx_logits
 """
 
 import argparse
@@ -93,7 +93,8 @@ class Check:
 def main():
     data = Path(__file__).resolve().parent.parent / "data"
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("program", type=Path, help="the llamlx program")
     parser.add_argument("logits", type=Path, help="the llamlx_logits program")

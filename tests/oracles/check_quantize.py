@@ -111,7 +111,9 @@ def compare(report, name, folder, wanted):
     report.equal(f"{name}: tensor names", sorted(got), sorted(wanted))
     for tensor in sorted(set(got) & set(wanted)):
         a, b = got[tensor], wanted[tensor]
-        detail = f"{a.dtype} {a.shape} for {b.dtype} {b.shape}, or values differ"
+        detail = (
+            f"{a.dtype} {a.shape} for {b.dtype} {b.shape}, or values differ"
+        )
         report.expect(f"{name}: {tensor}", same_bits(a, b), detail)
 
 
@@ -127,9 +129,13 @@ def check_dtype(report, program, dtype, scratch):
         if target:
             name += f", as {target}"
             options += ["--dtype", target]
-            cast = {n: t.astype(getattr(mx, target)) for n, t in tensors.items()}
+            cast = {
+                n: t.astype(getattr(mx, target)) for n, t in tensors.items()
+            }
 
-        def action(name=name, options=options, cast=cast, sizes=(bits, group_size)):
+        def action(
+            name=name, options=options, cast=cast, sizes=(bits, group_size)
+        ):
             shutil.rmtree(folder, ignore_errors=True)
             program.convert(source, folder, *options)
             compare(report, name, folder, expected_tensors(cast, *sizes))

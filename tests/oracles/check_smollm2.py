@@ -5,11 +5,13 @@ Converts the GGUF without options, which keeps its blocks as they are, and
 compares token ids, greedy tokens, text and likelihood, all in float32, with
 tests/data/smollm2/answers.json. Needs the standard library alone.
 
-    check_smollm2.py build/bin/llamlx SmolLM2-135M-Instruct.Q4_1.gguf
+    check_smollm2.py build/check/llamlx SmolLM2-135M-Instruct.Q4_1.gguf
 """
 
 import argparse
+import concurrent.futures
 import hashlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +33,7 @@ def check_prompt(report, program, model, name, wanted, tokens):
     report.equal(f"{name}: token ids", got["prompt_ids"], wanted["prompt_ids"])
     expected = wanted["tokens"][:tokens]
     report.greedy(name, got["tokens"], expected, wanted["margins"])
+    report.equal(f"{name}: why it ended", got["finish_reason"], "length")
     if got["tokens"] == expected:
         text = wanted["text_after"][str(tokens)]
         report.equal(f"{name}: text", got["text"], text)
@@ -40,9 +43,8 @@ def check_stop(report, program, model, name, wanted):
     """Without --ignore-eos, which token ends the answer."""
     length = wanted["stops_after"]
     got = program.generate(model, length + 8, ids=wanted["prompt_ids"])
-    report.equal(
-        f"{name}: tokens before the end", got["tokens"], wanted["tokens"][:length]
-    )
+    expected = wanted["tokens"][:length]
+    report.equal(f"{name}: tokens before the end", got["tokens"], expected)
     report.equal(f"{name}: why it ended", got["finish_reason"], "stop")
 
 
@@ -63,49 +65,45 @@ def check_corpus(report, program, model, data, wanted):
 
 def check_text(report, program, model, data, wanted):
     got = program.perplexity(model, text_file=data / "text.txt")
-    report.near("text: mean NLL", got["mean_nll"], wanted["mean_nll"], NLL_TOLERANCE)
+    report.near(
+        "text: mean NLL", got["mean_nll"], wanted["mean_nll"], NLL_TOLERANCE
+    )
     report.equal("text: tokens scored", got["tokens"], len(wanted["ids"]) - 1)
 
 
-def check(report, program, args, data, scratch):
+def parts(report, program, args, data, scratch):
+    """Yields (name, function, its arguments) of every part, longest first."""
     answers = read_json(data / "answers.json")
     model = Path(scratch) / "smollm2"
     program.convert(args.gguf, model)
-    report.attempt(
-        "corpus",
-        lambda: check_corpus(report, program, model, data, answers["corpus"]),
-    )
+    common = (report, program, model)
+    yield "text", check_text, (*common, data, answers["text"])
     for name, wanted in answers["prompts"].items():
-        report.attempt(
-            name,
-            lambda name=name, wanted=wanted: check_prompt(
-                report, program, model, name, wanted, args.tokens
-            ),
-        )
+        yield name, check_prompt, (*common, name, wanted, args.tokens)
         if wanted["stops_after"] is not None:
-            report.attempt(
-                name,
-                lambda name=name, wanted=wanted: check_stop(
-                    report, program, model, name, wanted
-                ),
-            )
+            yield name, check_stop, (*common, name, wanted)
+    yield "corpus", check_corpus, (*common, data, answers["corpus"])
     if program.gives_logits:
-        wanted = answers["prompts"]["seed"]
-        report.attempt(
-            "logits",
-            lambda: check_first_logits(
-                report, program, model, "seed", wanted, scratch
-            ),
-        )
-    report.attempt(
-        "text", lambda: check_text(report, program, model, data, answers["text"])
-    )
+        name, wanted = next(iter(answers["prompts"].items()))
+        yield name, check_first_logits, (*common, name, wanted, scratch)
+
+
+def check(report, program, args, data, scratch):
+    # Threads wait for the program, which computes on one core.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, function, arguments in parts(
+            report, program, args, data, scratch
+        ):
+            pool.submit(
+                report.attempt, name, lambda f=function, a=arguments: f(*a)
+            )
 
 
 def main():
     data = Path(__file__).resolve().parent.parent / "data" / "smollm2"
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("program", type=Path, help="the llamlx program")
     parser.add_argument("gguf", type=Path)

@@ -56,7 +56,10 @@ def check_conversion(report, name, source, converted):
 def check_generations(report, name, program, model, generations):
     for i, wanted in enumerate(generations):
         got = program.generate(
-            model, len(wanted["tokens"]), "--ignore-eos", ids=wanted["prompt_ids"]
+            model,
+            len(wanted["tokens"]),
+            "--ignore-eos",
+            ids=wanted["prompt_ids"],
         )
         label = f"{name}: generation {i}"
         report.greedy(label, got["tokens"], wanted["tokens"], wanted["margins"])
@@ -72,7 +75,9 @@ def check_stop(report, name, program, model, answers):
     if not wanted:
         return
     got = program.generate(model, 16, ids=wanted["prompt_ids"])
-    report.equal(f"{name}: tokens before the stop", got["tokens"], wanted["tokens"])
+    report.equal(
+        f"{name}: tokens before the stop", got["tokens"], wanted["tokens"]
+    )
     report.equal(
         f"{name}: why it stopped", got["finish_reason"], wanted["finish_reason"]
     )
@@ -114,7 +119,9 @@ def check_folder(report, program, source, scratch):
 
     def as_it_is():
         label = f"{name}, as it is"
-        check_generations(report, label, program, source, answers["generations"])
+        check_generations(
+            report, label, program, source, answers["generations"]
+        )
         check_stop(report, label, program, source, answers)
         check_nll(report, label, program, source, answers)
         check_logits(report, label, program, source, answers, scratch)

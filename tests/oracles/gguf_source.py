@@ -137,7 +137,7 @@ class Gguf:
 
 
 def llama3_divisors(scaling, theta, head_dim):
-    """The contents of rope_freqs.weight, as llama.cpp's converter makes them."""
+    """What llama.cpp's converter puts into rope_freqs.weight."""
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / head_dim
     wavelengths = 2 * np.pi * np.float32(theta) ** exponents
     factor = scaling["factor"]

@@ -90,7 +90,9 @@ def answer_prompts(model, tokenizer, eos):
                 round(value, 5) for value in logits[:LOGITS_KEPT].tolist()
             ],
         }
-        print(f"{name}: {tokenizer.decode(tokens)!r}, least margin {min(margins)}")
+        print(
+            f"{name}: {tokenizer.decode(tokens)!r}, least margin {min(margins)}"
+        )
     return answers
 
 
@@ -111,7 +113,8 @@ def answer_text(source, single, tokenizer, text):
 def main():
     data = Path(__file__).resolve().parent.parent / "data" / "smollm2"
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("gguf", type=Path)
     args = parser.parse_args()

@@ -99,7 +99,7 @@ def write_config(folder, model, case):
 
 
 def write_folder(folder, model, case):
-    """Writes the checkpoint in the case's type, number of files and spelling."""
+    """Writes the checkpoint in the type, files and spelling of its case."""
     dtype = getattr(torch, case.dtype)
     # A tied lm_head is the embedding once more, and is not stored.
     tensors = {
@@ -146,7 +146,9 @@ def greedy(model, prompt_ids, steps=STEPS):
 
 def mean_nll(logits, ids):
     targets = torch.tensor(ids[1:])
-    return torch.nn.functional.cross_entropy(logits[:-1].double(), targets).item()
+    return torch.nn.functional.cross_entropy(
+        logits[:-1].double(), targets
+    ).item()
 
 
 def random_ids(config, length, generator):
@@ -185,7 +187,9 @@ def answer(folder, case, generator):
     margins = [m for g in generations for m in g["margins"]]
     # A model that repeats itself tests little.
     varied = max(len(set(g["tokens"])) for g in generations) >= STEPS // 2
-    usable = min(margins) >= WIDE_MARGIN and varied and error <= MAX_FLOAT32_ERROR
+    usable = (
+        min(margins) >= WIDE_MARGIN and varied and error <= MAX_FLOAT32_ERROR
+    )
     return answers, usable
 
 
@@ -263,7 +267,8 @@ def make(case, out):
 def main():
     default_out = Path(__file__).resolve().parent.parent / "data" / "tiny"
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, help="default: tests/data/tiny")
     parser.add_argument(
@@ -276,7 +281,9 @@ def main():
     parser.add_argument("names", nargs="*", help="these cases only")
     args = parser.parse_args()
     if args.more and not args.out:
-        parser.error("--more needs --out: random cases do not belong in the tree")
+        parser.error(
+            "--more needs --out: random cases do not belong in the tree"
+        )
     cases = CASES
     if args.more:
         cases = [random_case(i, args.more[1]) for i in range(args.more[0])]

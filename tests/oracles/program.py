@@ -153,7 +153,7 @@ class Report:
             self.expect(name, False, f"{type(error).__name__}: {error}")
 
     def finish(self):
-        """Prints the sum. Returns the exit status; nothing held is a failure."""
+        """Prints the sum; returns the exit status. Nothing at all fails."""
         print(
             f"{self._held} held, {self._failed} failed, "
             f"{self._excluded} partly excluded"

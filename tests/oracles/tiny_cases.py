@@ -10,7 +10,11 @@ import random
 from dataclasses import dataclass, field
 
 # The older spelling of positions, as transformers 4 wrote it.
-OLD_ROPE = {"rope_parameters": None, "rope_theta": 10000.0, "rope_scaling": None}
+OLD_ROPE = {
+    "rope_parameters": None,
+    "rope_theta": 10000.0,
+    "rope_scaling": None,
+}
 
 LLAMA3_SCALING = {
     "factor": 8.0,
@@ -138,7 +142,8 @@ CASES = [
         "rope_llama3_old_spelling",
         19,
         shape(32, 64, 2, 1, head_dim=32),
-        edits=OLD_ROPE | {"rope_theta": 500000.0, "rope_scaling": LLAMA3_SCALING},
+        edits=OLD_ROPE
+        | {"rope_theta": 500000.0, "rope_scaling": LLAMA3_SCALING},
     ),
     Case(
         "rope_llama3",
@@ -147,8 +152,12 @@ CASES = [
         | {"rope_parameters": {"rope_theta": 10000.0} | LLAMA3_SCALING},
     ),
     # Small activations, beside which epsilon counts.
-    Case("rms_norm_eps_1e_6", 21, SMALL | {"rms_norm_eps": 1e-6}, embed_std=1e-3),
-    Case("rms_norm_eps_1e_5", 22, SMALL | {"rms_norm_eps": 1e-5}, embed_std=1e-3),
+    Case(
+        "rms_norm_eps_1e_6", 21, SMALL | {"rms_norm_eps": 1e-6}, embed_std=1e-3
+    ),
+    Case(
+        "rms_norm_eps_1e_5", 22, SMALL | {"rms_norm_eps": 1e-5}, embed_std=1e-3
+    ),
     Case("short_context", 23, SMALL | {"max_position_embeddings": 48}),
     Case("eos_in_config", 24, SMALL, eos="config"),
     Case("eos_list_in_generation_config", 25, SMALL, eos="generation_config"),

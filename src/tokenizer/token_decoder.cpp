@@ -1,4 +1,4 @@
-#include "tokenizer/decoder.h"
+#include "tokenizer/token_decoder.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -207,11 +207,11 @@ DecodeStepMaker maker(Settings... settings) {
 
 }  // namespace
 
-Decoder::Decoder() : makers_{maker<JoinBySpaces>()} {}
+TokenDecoder::TokenDecoder() : makers_{maker<JoinBySpaces>()} {}
 
-Decoder::Decoder(const Component& component) { append(component); }
+TokenDecoder::TokenDecoder(const Component& component) { append(component); }
 
-void Decoder::append(const Component& component) {
+void TokenDecoder::append(const Component& component) {
   const std::string& type = component.type();
   if (type == "Sequence") {
     for (const auto& child : component.children("decoders")) append(child);
@@ -241,7 +241,7 @@ void Decoder::append(const Component& component) {
   }
 }
 
-std::vector<std::unique_ptr<DecodeStep>> Decoder::start() const {
+std::vector<std::unique_ptr<DecodeStep>> TokenDecoder::start() const {
   std::vector<std::unique_ptr<DecodeStep>> steps;
   for (const DecodeStepMaker& make : makers_) steps.push_back(make());
   return steps;

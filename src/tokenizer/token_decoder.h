@@ -33,14 +33,14 @@ using DecodeStepMaker = std::function<std::unique_ptr<DecodeStep>()>;
 ///
 /// Threads: const members may be called from several threads.
 /// Source: the behaviour of Hugging Face's tokenizers 0.23, component by name.
-class Decoder {
+class TokenDecoder {
  public:
   /// The decoder of a file that has none.
-  Decoder();
+  TokenDecoder();
 
   /// Errors: Error naming the component (unsupported: an unknown type or order;
   /// corrupt_file: wrong settings).
-  explicit Decoder(const Component& component);
+  explicit TokenDecoder(const Component& component);
 
   /// The steps for a new sequence, to be run one after another.
   std::vector<std::unique_ptr<DecodeStep>> start() const;

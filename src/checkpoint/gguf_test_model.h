@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/concat.h"
+#include "formats/gguf_testing.h"
+
+// Only *_test.cpp files include this.
+namespace llamlx::testing {
+
+/// `count` float32 values, `first`, `first` + 1, ...
+inline std::string counting_floats(std::size_t count, int first = 0) {
+  std::string bytes;
+  for (std::size_t i = 0; i < count; ++i) {
+    bytes += raw(static_cast<float>(first) + static_cast<float>(i));
+  }
+  return bytes;
+}
+
+/// A llama in F32: 2 layers, 8 wide, 2 query heads of 4 over 1 key/value head,
+/// 16 in the MLP, 6 tokens, tied embeddings, no tokenizer.
+inline GgufBuilder tiny_llama() {
+  GgufBuilder file;
+  file.set("general.architecture", "llama")
+      .set("llama.block_count", std::uint32_t{2})
+      .set("llama.context_length", std::uint32_t{64})
+      .set("llama.embedding_length", std::uint32_t{8})
+      .set("llama.feed_forward_length", std::uint32_t{16})
+      .set("llama.attention.head_count", std::uint32_t{2})
+      .set("llama.attention.head_count_kv", std::uint32_t{1})
+      .set("llama.attention.layer_norm_rms_epsilon", 1e-5f)
+      .set("llama.rope.dimension_count", std::uint32_t{4});
+  const auto add = [&](const std::string& name, std::uint64_t in,
+                       std::uint64_t out) {
+    file.add(name + ".weight", {in, out}, GgmlType::f32,
+             counting_floats(in * out));
+  };
+  const auto add_norm = [&](const std::string& name) {
+    file.add(name + ".weight", {8}, GgmlType::f32, counting_floats(8));
+  };
+  add("token_embd", 8, 6);
+  add_norm("output_norm");
+  for (int layer = 0; layer < 2; ++layer) {
+    const auto block = concat("blk.", layer, ".");
+    add_norm(block + "attn_norm");
+    add_norm(block + "ffn_norm");
+    add(block + "attn_q", 8, 8);
+    add(block + "attn_k", 8, 4);
+    add(block + "attn_v", 8, 4);
+    add(block + "attn_output", 8, 8);
+    add(block + "ffn_gate", 8, 16);
+    add(block + "ffn_up", 8, 16);
+    add(block + "ffn_down", 16, 8);
+  }
+  return file;
+}
+
+}  // namespace llamlx::testing
