@@ -28,6 +28,10 @@ function(llamlx_room name)
       llamlx_${name} GTest::gtest_main GTest::gmock)
     target_compile_definitions(llamlx_${name}_test PRIVATE
       LLAMLX_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+    # Tests are compiled far more often than they run: what only slows the
+    # compiler down is left to the code under test.
+    target_compile_options(llamlx_${name}_test PRIVATE
+      $<$<CONFIG:Release>:-O1> -fno-sanitize=undefined)
     llamlx_warnings(llamlx_${name}_test)
     gtest_discover_tests(llamlx_${name}_test
       TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit)

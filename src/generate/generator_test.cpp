@@ -105,7 +105,7 @@ TEST_F(GenerateTest, ScoreIsTheMeanOfTheNegativeLogLikelihoods) {
     const auto logits =
         decoder_.logits(prefill(decoder_, *cache, std::span(ids).first(n)));
     auto nll = mx::subtract(mx::logsumexp(logits, -1),
-                                  mx::take(logits, mx::array(ids[n]), 1));
+                            mx::take(logits, mx::array(ids[n]), 1));
     sum += nll.item<float>();
   }
   const auto result = score(decoder_, ids);

@@ -47,6 +47,16 @@ ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
   return info;
 }
 
+std::vector<std::string> collect_notices(const Checkpoint& checkpoint,
+                                         const ModelConfig& config) {
+  auto notices = checkpoint.notices();
+  if (config.tie_word_embeddings && checkpoint.find("lm_head.weight")) {
+    notices.push_back(
+        "lm_head.weight is not used: the config ties it to the embeddings");
+  }
+  return notices;
+}
+
 /// The type the model's values are stored in: the final norm's, say, is never
 /// quantised, but may have been kept wider; the embedding's is what counts.
 mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
@@ -67,8 +77,9 @@ LoadedModel load_model(const std::filesystem::path& path,
   auto eos_ids = eos_token_ids(*checkpoint, tokenizer.get());
   auto decoder = Decoder::load(*checkpoint, dtype);
   auto info = describe(*checkpoint, decoder, dtype, device);
+  auto notices = collect_notices(*checkpoint, decoder.config());
   return {std::move(decoder), std::move(tokenizer), std::move(eos_ids), device,
-          std::move(info),    checkpoint->notices()};
+          std::move(info),    std::move(notices)};
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {

@@ -15,18 +15,27 @@ constexpr std::size_t kRowsAtOnce = 256;
 // For models that do not say how far they see.
 constexpr std::size_t kDefaultContext = 2048;
 
-/// The negative log likelihood of targets [L], summed, given logits [L, V].
-double sum_nll(const mx::array& logits, std::span<const std::int32_t> targets) {
-  const int rows = static_cast<int>(targets.size());
-  const mx::array index(targets.begin(), {rows, 1}, mx::int32);
-  const auto chosen = mx::take_along_axis(logits, index, 1);
-  const auto nll =
-      mx::subtract(mx::logsumexp(logits, 1, /*keepdims=*/true), chosen);
-  auto flat = mx::contiguous(nll);
-  flat.eval();
-  const auto* values = flat.data<float>();
+/// The negative log likelihood of `target` given one row of logits.
+/// In float64: MLX's CPU sums 49152 float32 terms one after another, which
+/// loses small ones and makes every likelihood look better than it is.
+double nll(std::span<const float> logits, std::int32_t target) {
+  const double largest = std::ranges::max(logits);
   double sum = 0;
-  for (int i = 0; i < rows; ++i) sum += values[i];
+  for (const float logit : logits) sum += std::exp(logit - largest);
+  return largest + std::log(sum) - logits[target];
+}
+
+/// The negative log likelihoods of targets [L], summed, given logits [L, V].
+double sum_nll(mx::array logits, std::span<const std::int32_t> targets) {
+  logits = mx::contiguous(logits);
+  logits.eval();
+  const auto vocab_size = static_cast<std::size_t>(logits.shape(1));
+  const auto* row = logits.data<float>();
+  double sum = 0;
+  for (const auto target : targets) {
+    sum += nll({row, vocab_size}, target);
+    row += vocab_size;
+  }
   return sum;
 }
 

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/concat.h"
 #include "tokenizer/added_vocabulary.h"
 
 namespace llamlx {
@@ -20,11 +21,11 @@ Segments split(const std::vector<AddedToken>& tokens, const std::string& text) {
   }
   Segments segments;
   for (const TextSegment& segment : matcher.split(text)) {
-    std::string part = text.substr(segment.begin, segment.end - segment.begin);
+    const std::string part =
+        text.substr(segment.begin, segment.end - segment.begin);
     segments.push_back(segment.id == TextSegment::kText
                            ? part
-                           : "<" + std::to_string(segment.id) + ":" + part +
-                                 ">");
+                           : concat("<", segment.id, ":", part, ">"));
   }
   return segments;
 }

@@ -88,9 +88,9 @@ class SentencePieceStream : public DecodeStream {
       take_bytes(false, text);
     } else {
       take_bytes(true, text);
-      text += tokenizer_.is_special(id) ? invisible()
-              : piece != nullptr        ? piece_text(*piece, !text.empty())
-                                        : added_text(id);
+      if (space_dropped_ || !empty_ || !text.empty()) at_start_ = false;
+      space_dropped_ = false;
+      text += whole_text(id, piece);
     }
     empty_ = empty_ && text.empty();
     return text;
@@ -120,23 +120,16 @@ class SentencePieceStream : public DecodeStream {
     }
   }
 
-  std::string invisible() {
-    space_dropped_ = false;
-    return {};
-  }
-
-  std::string added_text(std::int32_t id) {
-    space_dropped_ = false;
-    const std::string* text = tokenizer_.parts().added.text(id);
-    return text == nullptr ? std::string() : *text;
-  }
-
-  std::string piece_text(const SentencePieceModel::Piece& piece,
-                         bool after_bytes) {
-    if (space_dropped_ || !empty_ || after_bytes) at_start_ = false;
-    space_dropped_ = false;
-    if (piece.type == Type::unknown) return model_.unk_surface;
-    std::string_view rest = piece.text;
+  // The text of a token that is not a byte; `piece` is null for added ones.
+  std::string whole_text(std::int32_t id,
+                         const SentencePieceModel::Piece* piece) {
+    if (tokenizer_.is_special(id)) return {};
+    if (piece == nullptr) {
+      const std::string* text = tokenizer_.parts().added.text(id);
+      return text == nullptr ? std::string() : *text;
+    }
+    if (piece->type == Type::unknown) return model_.unk_surface;
+    std::string_view rest = piece->text;
     const bool drops =
         model_.add_dummy_prefix || model_.remove_extra_whitespaces;
     if (at_start_ && drops && rest.starts_with(kSpaceMark)) {

@@ -13,9 +13,11 @@ using namespace std::string_literals;
 
 // "?" for each U+FFFD.
 std::string lossy(std::string_view bytes) {
-  std::string text = replace_ill_formed(bytes);
-  for (std::size_t i; (i = text.find(kReplacementCharacter)) != text.npos;) {
-    text.replace(i, kReplacementCharacter.size(), "?");
+  const std::string replaced = replace_ill_formed(bytes);
+  std::string text;
+  for (std::size_t i = 0; i < replaced.size();) {
+    const char32_t code_point = next_code_point(replaced, i);
+    append_utf8(text, code_point == 0xFFFD ? U'?' : code_point);
   }
   return text;
 }

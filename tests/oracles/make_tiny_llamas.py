@@ -278,7 +278,13 @@ def main():
         metavar=("N", "SEED"),
         help="N random configurations instead; needs --out",
     )
-    parser.add_argument("names", nargs="*", help="these cases only")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="these cases alone",
+    )
     args = parser.parse_args()
     if args.more and not args.out:
         parser.error(
