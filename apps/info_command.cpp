@@ -74,20 +74,6 @@ Json to_json(const ModelFacts& facts) {
           {"notices", facts.notices}};
 }
 
-/// "135 M", "1.24 B".
-std::string human_count(std::int64_t count) {
-  constexpr const char* kUnits[] = {"", " k", " M", " B", " T"};
-  auto value = static_cast<double>(count);
-  int unit = 0;
-  while (value >= 999.5 && unit < 4) {
-    value /= 1000;
-    ++unit;
-  }
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.3g%s", value, kUnits[unit]);
-  return text;
-}
-
 std::string row(std::string_view label, std::string_view value) {
   constexpr std::size_t kLabelWidth = 14;
   std::string padded(label);

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "base/concat.h"
+#include "base/human_size.h"
 #include "base/mapped_file.h"
 #include "terminal.h"
 
@@ -27,11 +28,12 @@ Device device_of(const std::string& name) {
 
 void announce(const ModelArguments& arguments, const ModelInfo& info) {
   const bool widened = arguments.dtype.empty() && info.device == "cpu";
-  print_note(concat("[INFO] ", info.model_type, ", ", info.parameters / 1000000,
-                    "M parameters, quantization: ", info.quantization,
-                    "; computing in ", info.dtype, " on the ", info.device,
-                    widened ? " (MLX is slow in half precision there)" : "",
-                    ", kernels: ", info.kernels));
+  print_note(concat("[INFO] Loaded ", printable(arguments.model_path), ": ",
+                    info.model_type, ", ", human_count(info.parameters),
+                    " parameters, quantization: ", info.quantization));
+  print_note(concat("[INFO] Computing in ", info.dtype, " on the ", info.device,
+                    " with ", info.kernels, "'s kernels",
+                    widened ? ", which are slow in half precision there" : ""));
 }
 
 }  // namespace
@@ -53,12 +55,9 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
 }
 
 Model load_model(const ModelArguments& arguments, bool quiet) {
-  const auto& path = arguments.model_path;
-  if (!quiet) {
-    print_note(concat("[INFO] Loading model from ", printable(path), "."));
-  }
-  auto model = Model::load(path, {.device = device_of(arguments.device),
-                                  .dtype = compute_type(arguments.dtype)});
+  auto model = Model::load(arguments.model_path,
+                           {.device = device_of(arguments.device),
+                            .dtype = compute_type(arguments.dtype)});
   for (const auto& notice : model.notices()) {
     print_note(concat("[NOTE] ", printable(notice)));
   }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -51,7 +52,7 @@ int main(int argc, char** argv) try {
     std::cerr << "usage: tokenizer_ids FOLDER < questions.json\n";
     return 2;
   }
-  const auto tokenizer = llamlx::Tokenizer::load(argv[1]);
+  const auto tokenizer = llamlx::Tokenizer::load(std::filesystem::path(argv[1]));
   if (tokenizer == nullptr) {
     std::cerr << argv[1] << " holds no tokenizer\n";
     return 1;

@@ -19,4 +19,17 @@ std::string human_size(std::uint64_t bytes) {
   return text;
 }
 
+std::string human_count(std::int64_t count) {
+  constexpr const char* kUnits[] = {"", " k", " M", " B", " T"};
+  auto value = static_cast<double>(count);
+  int unit = 0;
+  while (value >= 999.5 && unit < 4) {
+    value /= 1000;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3g%s", value, kUnits[unit]);
+  return text;
+}
+
 }  // namespace llamlx

@@ -27,5 +27,12 @@ TEST(HumanSizeTest, TakesTheLargestNumber) {
   EXPECT_EQ(human_size(std::numeric_limits<std::uint64_t>::max()), "18.4 EB");
 }
 
+TEST(HumanCountTest, KeepsThreeDigits) {
+  EXPECT_EQ(human_count(576), "576");
+  EXPECT_EQ(human_count(134'515'008), "135 M");
+  EXPECT_EQ(human_count(999'600), "1 M");
+  EXPECT_EQ(human_count(1'235'814'400), "1.24 B");
+}
+
 }  // namespace
 }  // namespace llamlx

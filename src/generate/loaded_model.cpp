@@ -83,7 +83,14 @@ LoadedModel load_model(const std::filesystem::path& path,
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
-  return Tokenizer::load(checkpoint.path());
+  if (std::filesystem::is_directory(checkpoint.path())) {
+    return Tokenizer::load(checkpoint.path());
+  }
+  std::map<std::string, std::string> contents;
+  for (const auto& file : checkpoint.side_files()) {
+    contents.emplace(file.name, file.content);
+  }
+  return Tokenizer::load({checkpoint.path(), std::move(contents)});
 }
 
 mx::Device resolve_device(Device device) {

@@ -10,7 +10,6 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "tokenizer/protobuf_reader.h"
 #include "tokenizer/utf8.h"
 
@@ -314,9 +313,9 @@ void Parser::check_user_pieces() const {
 
 }  // namespace
 
-SentencePieceModel read_sentencepiece_model(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return Parser(path.string()).parse(file.text());
+SentencePieceModel read_sentencepiece_model(std::string_view bytes,
+                                            std::string_view subject) {
+  return Parser(std::string(subject)).parse(bytes);
 }
 
 }  // namespace llamlx

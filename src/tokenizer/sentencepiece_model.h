@@ -1,7 +1,7 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace llamlx {
@@ -28,9 +28,11 @@ struct SentencePieceModel {
 /// which trusts its files, can be given it: the wire format, the types, the
 /// scores, and the automaton of the normalization rules.
 ///
-/// Errors: Error naming the file: corrupt_file; unsupported for tiktoken's text
-/// format, denormalization rules and unknown model types; those of MappedFile.
-/// Source: sentencepiece_model.proto; the encoding of Protocol Buffers.
-SentencePieceModel read_sentencepiece_model(const std::filesystem::path& path);
+/// Errors: Error naming `subject`: corrupt_file; unsupported for tiktoken's
+/// text format, denormalization rules and unknown model types; those of
+/// MappedFile. Source: sentencepiece_model.proto; the encoding of Protocol
+/// Buffers.
+SentencePieceModel read_sentencepiece_model(std::string_view bytes,
+                                            std::string_view subject);
 
 }  // namespace llamlx

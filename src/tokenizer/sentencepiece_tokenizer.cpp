@@ -263,15 +263,17 @@ std::optional<std::int32_t> find_id(const Parts& parts,
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(
-    const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "tokenizer.model";
-  const TokenizerConfig config = read_tokenizer_config(folder);
-  Parts parts{path.string(), read_sentencepiece_model(path), {}, {}, {}};
+    const TokenizerFiles& files) {
+  const std::string file = files.subject("tokenizer.model");
+  const TokenizerConfig config = read_tokenizer_config(files);
+  const auto contents = files.read("tokenizer.model");
+  Parts parts{
+      file, read_sentencepiece_model(contents.text(), file), {}, {}, {}};
   parts.processor = make_processor(parts.model.serialized, parts.file);
   parts.continuing =
       make_processor(without_dummy_prefix(parts.model.serialized), parts.file);
   parts.model.serialized.clear();
-  parts.added = make_added(config, parts.model, folder.string());
+  parts.added = make_added(config, parts.model, files.subject(""));
   parts.prefix_at_start = config.add_prefix_space.value_or(true);
   parts.prefix_everywhere =
       parts.prefix_at_start && config.legacy.value_or(false);

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 
 #include "tokenizer/tokenizer.h"
 
 namespace llamlx {
 
-/// Loads `folder`/tokenizer.model, a SentencePiece model (BPE or unigram), with
+/// Loads tokenizer.model, a SentencePiece model (BPE or unigram), with
 /// what tokenizer_config.json, special_tokens_map.json and added_tokens.json
 /// say of it.
 ///
@@ -21,6 +20,6 @@ namespace llamlx {
 /// Errors: Error naming the file, as read_sentencepiece_model and
 /// read_tokenizer_config; corrupt_file when the library refuses the model.
 std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(
-    const std::filesystem::path& folder);
+    const TokenizerFiles& files);
 
 }  // namespace llamlx

@@ -6,18 +6,17 @@
 
 namespace llamlx {
 
-std::unique_ptr<Tokenizer> Tokenizer::load(
-    const std::filesystem::path& folder) {
-  const bool has_json = std::filesystem::exists(folder / "tokenizer.json");
-  const bool has_model = std::filesystem::exists(folder / "tokenizer.model");
+std::unique_ptr<Tokenizer> Tokenizer::load(const TokenizerFiles& files) {
+  const bool has_json = files.contains("tokenizer.json");
+  const bool has_model = files.contains("tokenizer.model");
   if (has_json) {
     try {
-      return load_tokenizer_json(folder);
+      return load_tokenizer_json(files);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::unsupported || !has_model) throw;
     }
   }
-  if (has_model) return load_sentencepiece_tokenizer(folder);
+  if (has_model) return load_sentencepiece_tokenizer(files);
   return nullptr;
 }
 

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tokenizer/tokenizer_files.h"
 
 namespace llamlx {
 
@@ -40,11 +41,11 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Loads the tokenizer of a model folder: tokenizer.json when there is one
-  /// (byte-level or byte-fallback BPE), else tokenizer.model (SentencePiece),
-  /// which is also taken when the tokenizer.json holds something unsupported.
-  /// Null when the folder holds neither.
-  static std::unique_ptr<Tokenizer> load(const std::filesystem::path& folder);
+  /// Loads the tokenizer of a model folder (or the like): tokenizer.json when
+  /// there is one (byte-level or byte-fallback BPE), else tokenizer.model
+  /// (SentencePiece), which is also taken when the tokenizer.json holds
+  /// something unsupported. Null when the folder holds neither.
+  static std::unique_ptr<Tokenizer> load(const TokenizerFiles& files);
 
   /// The ids of `text`. Special tokens written out in the text are recognised.
   /// With `add_special_tokens`, also those the tokenizer puts around every text

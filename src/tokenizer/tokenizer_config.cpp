@@ -14,8 +14,10 @@ namespace {
 constexpr const char* kRemedy = "correct the file or download it again";
 
 struct File {
-  explicit File(const std::filesystem::path& path) : subject(path.string()) {
-    if (std::filesystem::exists(path)) json = read_json_file(path);
+  File(const TokenizerFiles& files, const std::string& name)
+      : subject(files.subject(name)) {
+    if (!files.contains(name)) return;
+    json = parse_json_object(files.read(name).text(), subject);
   }
 
   [[noreturn]] void corrupt(std::string_view cause) const {
@@ -116,10 +118,10 @@ std::vector<AddedToken> read_added_tokens(const File& config, const File& map,
 
 }  // namespace
 
-TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder) {
-  const File file(folder / "tokenizer_config.json");
-  const File map(folder / "special_tokens_map.json");
-  const File added(folder / "added_tokens.json");
+TokenizerConfig read_tokenizer_config(const TokenizerFiles& files) {
+  const File file(files, "tokenizer_config.json");
+  const File map(files, "special_tokens_map.json");
+  const File added(files, "added_tokens.json");
   const auto token = [&](const std::string& name) {
     return file.json.contains(name) ? named_token(file, name)
                                     : named_token(map, name);

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "tokenizer/added_tokens.h"
+#include "tokenizer/tokenizer_files.h"
 
 namespace llamlx {
 
@@ -25,6 +25,6 @@ struct TokenizerConfig {
 
 /// Reads what there is of those files. Errors: Error (corrupt_file) naming the
 /// file; those of MappedFile.
-TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder);
+TokenizerConfig read_tokenizer_config(const TokenizerFiles& files);
 
 }  // namespace llamlx

@@ -295,11 +295,10 @@ AddedVocabulary read_added_tokens(const Json& root, const std::string& file,
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_tokenizer_json(
-    const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "tokenizer.json";
-  const std::string file = path.string();
-  TokenizerJsonFile json = read_tokenizer_json(path);
+std::unique_ptr<Tokenizer> load_tokenizer_json(const TokenizerFiles& files) {
+  const std::string file = files.subject("tokenizer.json");
+  TokenizerJsonFile json =
+      read_tokenizer_json(files.read("tokenizer.json").text(), file);
   const auto version = json_get<std::string>(json.root, "version", file);
   if (version.value_or("1.0") != "1.0") {
     fail(ErrorCode::unsupported, file, concat("has the version ", *version),
@@ -323,7 +322,7 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(
   const Vocabulary& vocabulary = parts.model.vocabulary();
   parts.added =
       read_added_tokens(json.root, file, vocabulary, parts.normalizer.get());
-  const TokenizerConfig config = read_tokenizer_config(folder);
+  const TokenizerConfig config = read_tokenizer_config(files);
   const auto id_of = [&](const std::optional<std::string>& token) {
     if (!token) return std::optional<std::int32_t>();
     const auto id = parts.added.find(*token);

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 
 #include "tokenizer/tokenizer.h"
 
 namespace llamlx {
 
-/// Loads `folder`/tokenizer.json: Hugging Face's description of a tokenizer,
+/// Loads tokenizer.json: Hugging Face's description of a tokenizer,
 /// whose model must be BPE. Ids and texts equal those of the tokenizers package
 /// (0.23; decode() with skip_special_tokens). "truncation" and "padding" are
 /// the caller's business, as in transformers.
@@ -19,7 +18,6 @@ namespace llamlx {
 /// known, corrupt_file for what contradicts the format; those of MappedFile.
 /// Source: https://huggingface.co/docs/tokenizers/api/tokenizer and its
 /// siblings
-std::unique_ptr<Tokenizer> load_tokenizer_json(
-    const std::filesystem::path& folder);
+std::unique_ptr<Tokenizer> load_tokenizer_json(const TokenizerFiles& files);
 
 }  // namespace llamlx

@@ -5,7 +5,6 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 
 namespace llamlx {
 namespace {
@@ -211,15 +210,15 @@ std::string_view MergeList::joined(std::size_t index) const {
   return std::string_view(text_).substr(span.left, span.end - span.left);
 }
 
-TokenizerJsonFile read_tokenizer_json(const std::filesystem::path& path) {
-  const MappedFile mapped(path);
+TokenizerJsonFile read_tokenizer_json(std::string_view text,
+                                      std::string_view subject) {
   TokenizerJsonFile file;
   Reader reader(file);
-  if (!Json::sax_parse(mapped.text(), &reader)) {
-    fail(ErrorCode::corrupt_file, path.string(), reader.error(), kRemedy);
+  if (!Json::sax_parse(text, &reader)) {
+    fail(ErrorCode::corrupt_file, subject, reader.error(), kRemedy);
   }
   if (!file.root.is_object()) {
-    fail(ErrorCode::corrupt_file, path.string(),
+    fail(ErrorCode::corrupt_file, subject,
          concat("expected a JSON object, got ", file.root.type_name()),
          kRemedy);
   }

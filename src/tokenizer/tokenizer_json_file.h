@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,12 +41,12 @@ struct TokenizerJsonFile {
   bool has_merges = false;
 };
 
-/// Reads a tokenizer.json without building a tree of its tables, which would
-/// take longer than all the rest of loading a tokenizer.
+/// Reads the text of a tokenizer.json without building a tree of its tables,
+/// which would take longer than all the rest of loading a tokenizer.
 ///
-/// Errors: Error (corrupt_file) naming the file: what is not JSON, nests deeper
-/// than any tokenizer, gives a token no id or two tokens one id; and those of
-/// MappedFile.
-TokenizerJsonFile read_tokenizer_json(const std::filesystem::path& path);
+/// Errors: Error (corrupt_file) naming `subject`: what is not JSON, nests
+/// deeper than any tokenizer, gives a token no id or two tokens one id.
+TokenizerJsonFile read_tokenizer_json(std::string_view text,
+                                      std::string_view subject);
 
 }  // namespace llamlx
