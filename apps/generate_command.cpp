@@ -102,16 +102,21 @@ void print_summary(const Result& result) {
   print_note(concat(line, human_size(result.peak_memory_bytes)));
 }
 
-std::vector<std::int32_t> prompt_ids(const GenerateArguments& arguments,
-                                     const Model& model) {
-  if (!arguments.prompt_ids.empty()) return parse_ids(arguments.prompt_ids);
-  if (arguments.prompt != "-") return model.encode(arguments.prompt);
-  return model.encode(read_text("-"));
+/// The ids to continue, read before the model where that can be.
+std::vector<std::int32_t> given_ids(const GenerateArguments& arguments) {
+  return arguments.prompt_ids.empty() ? std::vector<std::int32_t>()
+                                      : parse_ids(arguments.prompt_ids);
+}
+
+std::vector<std::int32_t> encode_prompt(const GenerateArguments& arguments,
+                                        const Model& model) {
+  return model.encode(arguments.prompt == "-" ? read_text("-")
+                                              : arguments.prompt);
 }
 
 Result generate_text(const GenerateArguments& arguments, const Model& model,
+                     const std::vector<std::int32_t>& ids,
                      const InterruptGuard& guard) {
-  const auto ids = prompt_ids(arguments, model);
   // On a screen the answer continues its question.
   if (!arguments.json && model.has_tokenizer() && is_terminal(STDOUT_FILENO)) {
     print(coloured(Colour::dim, model.decode(ids)));
@@ -127,9 +132,11 @@ Result generate_text(const GenerateArguments& arguments, const Model& model,
 }
 
 void run_generate(const GenerateArguments& arguments) {
+  auto ids = given_ids(arguments);
   const auto model = load_model(arguments.model, arguments.json);
+  if (ids.empty()) ids = encode_prompt(arguments, model);
   const InterruptGuard guard;
-  const auto result = generate_text(arguments, model, guard);
+  const auto result = generate_text(arguments, model, ids, guard);
   const auto document = to_json(result, model.info());
   if (arguments.json) {
     print_json(document);
@@ -158,7 +165,7 @@ void add_generate(CLI::App& app) {
                    "The text to continue, as token ids: 1,5,9")
       ->excludes(prompt);
   command
-      ->add_option("--max-tokens,-m", options.max_tokens,
+      ->add_option("--max-tokens,-m,-n", options.max_tokens,
                    "How many tokens to generate at most")
       ->check(at_least(0));
   command
@@ -166,7 +173,7 @@ void add_generate(CLI::App& app) {
                    "After how many tokens to write the text")
       ->check(at_least(1));
   command
-      ->add_option("--temp", options.sampling.temperature,
+      ->add_option("--temp,--temperature", options.sampling.temperature,
                    "Sampling temperature; 0 takes the likeliest token")
       ->check(at_least(0));
   command->add_option("--seed", options.sampling.seed,

@@ -2,6 +2,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "commands.h"
 #include "json_output.h"
@@ -31,10 +32,10 @@ void run_perplexity(const PerplexityArguments& arguments) {
     throw std::invalid_argument(
         "a text is missing: give --text-file FILE or --ids 1,2,3");
   }
+  std::vector<std::int32_t> ids;
+  if (!arguments.ids.empty()) ids = parse_ids(arguments.ids);
   const auto model = load_model(arguments.model, arguments.json);
-  const auto ids = arguments.ids.empty()
-                       ? model.encode(read_text(arguments.text_file))
-                       : parse_ids(arguments.ids);
+  if (ids.empty()) ids = model.encode(read_text(arguments.text_file));
   const auto score = model.score(ids);
   if (arguments.json) {
     print_json({{"mean_nll", score.mean_nll},
