@@ -52,7 +52,8 @@ int main(int argc, char** argv) try {
     std::cerr << "usage: tokenizer_ids FOLDER < questions.json\n";
     return 2;
   }
-  const auto tokenizer = llamlx::Tokenizer::load(std::filesystem::path(argv[1]));
+  const auto tokenizer =
+      llamlx::Tokenizer::load(std::filesystem::path(argv[1]));
   if (tokenizer == nullptr) {
     std::cerr << argv[1] << " holds no tokenizer\n";
     return 1;

@@ -1,5 +1,6 @@
 #include "tokenizer/post_processor.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -68,6 +69,18 @@ PostProcessor::Template PostProcessor::read_template(
     }
   }
   return pieces;
+}
+
+std::int64_t PostProcessor::id_end() const {
+  std::int64_t end = 0;
+  for (const Template& pieces : templates_) {
+    for (const Piece& piece : pieces) {
+      for (const std::int32_t id : piece.ids) {
+        end = std::max<std::int64_t>(end, std::int64_t{id} + 1);
+      }
+    }
+  }
+  return end;
 }
 
 std::vector<std::int32_t> PostProcessor::apply(std::vector<std::int32_t> ids,

@@ -23,6 +23,9 @@ class PostProcessor {
   std::vector<std::int32_t> apply(std::vector<std::int32_t> ids,
                                   bool add_special_tokens) const;
 
+  /// One more than the highest id that is ever added; 0 when none is.
+  std::int64_t id_end() const;
+
  private:
   /// Tokens, or the place of the text.
   struct Piece {

@@ -10,7 +10,8 @@ namespace llamlx {
 /// what tokenizer_config.json, special_tokens_map.json and added_tokens.json
 /// say of it.
 ///
-/// Ids of plain text, and decoded text, are those of the SentencePiece library.
+/// Ids of plain text, and decoded text, are those of the SentencePiece library;
+/// so a text that begins with a space gets another one before it.
 /// Around that it does as transformers' LlamaTokenizer: control, user-defined
 /// and added tokens and the unknown token are recognised in a text; what
 /// follows one begins with no extra space unless the configuration says

@@ -211,7 +211,7 @@ TEST(SentencePieceTokenizerTest, RefusesBrokenNormalizationRules) {
   const auto trie = [](std::uint32_t size, std::uint32_t first) {
     std::string rules;
     for (int i = 0; i < 4; ++i) rules += static_cast<char>(size >> (8 * i));
-    std::string units(4 * 256, '\0');
+    std::string units(1024, '\0');
     for (int i = 0; i < 4; ++i) {
       units[static_cast<std::size_t>(i)] = static_cast<char>(first >> (8 * i));
     }

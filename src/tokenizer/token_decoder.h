@@ -15,7 +15,8 @@ class DecodeStep {
  public:
   virtual ~DecodeStep() = default;
 
-  /// Takes one token, passes on none or several.
+  /// Takes one token, passes on none or several. Errors: PatternError, when a
+  /// pattern explodes on the token.
   virtual void add(std::string token, std::vector<std::string>& out) = 0;
 
   /// Passes on what was held back.

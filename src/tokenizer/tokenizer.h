@@ -33,9 +33,9 @@ class DecodeStream {
 ///
 /// Errors: load() throws Error naming the file, and the component when a
 /// tokenizer.json asks for one that is not known: nothing is ever ignored.
-/// encode() takes any bytes; it throws Error only when the file's own regular
-/// expression explodes on the text, or when the vocabulary has neither a piece
-/// for a character nor the unknown token that the file promises.
+/// encode() takes any bytes and decode() any ids. They throw Error only when a
+/// regular expression of the file explodes on a text, and encode() when the
+/// vocabulary has neither a character nor the unknown token the file promises.
 /// Threads: const members may be called from several threads.
 class Tokenizer {
  public:

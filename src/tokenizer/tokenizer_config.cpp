@@ -98,7 +98,8 @@ std::vector<AddedToken> read_added_tokens(const File& config, const File& map,
   std::set<std::string> special;
   collect_special(config, special);
   collect_special(map, special);
-  for (const auto& [content, value] : added.json.items()) {
+  for (const auto& entry : added.json.items()) {
+    const std::string& content = entry.key();
     const auto id = json_get<int>(added.json, content, added.subject);
     if (!id || *id < 0 || content.empty()) {
       added.corrupt(concat("the token \"", content, "\" has no id"));

@@ -1,6 +1,7 @@
 #include "tokenizer/tokenizer_json.h"
 
-#include <map>
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,6 +25,18 @@ namespace llamlx {
 namespace {
 
 constexpr const char* kRemedy = "correct the file or download it again";
+
+// Runs what may search a text for the patterns of `file`.
+template <typename Action>
+auto searching(const std::string& file, Action action) {
+  try {
+    return action();
+  } catch (const PatternError& error) {
+    fail(ErrorCode::unsupported, file,
+         concat("one of its regular expressions ", error.what()),
+         "use a model with another tokenizer");
+  }
+}
 
 // The parts of a tokenizer, as tokenizer.json lists them.
 struct Parts {
@@ -55,6 +68,8 @@ class TokenizerJson : public Tokenizer {
     return parts_.added.is_special(id);
   }
 
+  const std::string& file() const { return parts_.file; }
+
   // What the decoder is given for `id`; empty for ids that are left out.
   std::optional<std::string> decoded_token(std::int32_t id) const;
 
@@ -75,7 +90,8 @@ class TokenizerJsonStream : public DecodeStream {
   std::string add(std::int32_t id) override {
     auto token = tokenizer_.decoded_token(id);
     if (!token) return {};
-    return run(0, {*std::move(token)});
+    return searching(tokenizer_.file(),
+                     [&] { return run(0, {*std::move(token)}); });
   }
 
   std::string finish() override {
@@ -83,7 +99,8 @@ class TokenizerJsonStream : public DecodeStream {
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       std::vector<std::string> rest;
       steps_[i]->finish(rest);
-      text += run(i + 1, std::move(rest));
+      text += searching(tokenizer_.file(),
+                        [&] { return run(i + 1, std::move(rest)); });
     }
     return text;
   }
@@ -109,7 +126,7 @@ std::vector<std::int32_t> TokenizerJson::encode(std::string_view text,
                                                 bool add_special_tokens) const {
   const std::string valid = replace_ill_formed(text);
   std::vector<std::int32_t> ids;
-  try {
+  searching(parts_.file, [&] {
     for (const TextSegment& segment : parts_.added.split_raw(valid)) {
       if (segment.id != TextSegment::kText) {
         ids.push_back(segment.id);
@@ -120,11 +137,7 @@ std::vector<std::int32_t> TokenizerJson::encode(std::string_view text,
             ids);
       }
     }
-  } catch (const PatternError& error) {
-    fail(ErrorCode::unsupported, parts_.file,
-         concat("one of its regular expressions ", error.what()),
-         "use a model with another tokenizer");
-  }
+  });
   return parts_.post_processor.apply(std::move(ids), add_special_tokens);
 }
 
@@ -285,7 +298,9 @@ AddedVocabulary read_added_tokens(const Json& root, const std::string& file,
     const std::string subject = concat(place, " \"", token.content, "\"");
     check_against(vocabulary, token, subject);
     NormalizedText written{token.content};
-    if (token.normalized && normalizer != nullptr) normalizer->apply(written);
+    if (token.normalized && normalizer != nullptr) {
+      searching(subject, [&] { normalizer->apply(written); });
+    }
     if (const char* fault = added.add(token, std::move(written.text))) {
       fail(ErrorCode::corrupt_file, subject, fault, kRemedy);
     }
@@ -328,6 +343,13 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(const TokenizerFiles& files) {
     const auto id = parts.added.find(*token);
     return id ? id : vocabulary.find(*token);
   };
+  if (parts.post_processor.id_end() >
+      std::max(vocabulary.id_end(), parts.added.id_end())) {
+    fail(ErrorCode::corrupt_file, file,
+         concat("post_processor adds the id ",
+                parts.post_processor.id_end() - 1, ", which no token has"),
+         kRemedy);
+  }
   parts.bos_id = id_of(config.bos_token);
   parts.eos_id = id_of(config.eos_token);
   return std::make_unique<TokenizerJson>(std::move(parts));

@@ -264,6 +264,35 @@ TEST(TokenizerJsonTest, SaysWhichFileLacksTheUnknownToken) {
            [&] { tokenizer->encode("\xE4\xB8\xAD", false); });
 }
 
+TEST(TokenizerJsonTest, RefusesTemplatesWithIdsThatNoTokenHas) {
+  Json json = byte_level_tokenizer();
+  json["post_processor"] = testing::parse(
+      R"({"type": "TemplateProcessing",
+          "single": [{"SpecialToken": {"id": "s"}}],
+          "special_tokens": {"s": {"ids": [255]}}})");
+  EXPECT_EQ(TokenizerFolder(json).load()->encode("a", true), (Ids{255}));
+  json["post_processor"]["special_tokens"]["s"]["ids"] = {256};
+  EXPECT_NE(refusal(ErrorCode::corrupt_file, json).find("256"),
+            std::string::npos);
+}
+
+TEST(TokenizerJsonTest, SaysWhichFilesPatternExplodesInAToken) {
+  Json json = byte_level_tokenizer();
+  const Json explodes = {{"type", "Replace"},
+                         {"pattern", {{"Regex", "(?:a|a)*(?:a|a)*b|(?:a+)+c"}}},
+                         {"content", ""}};
+  const std::string token(1000, 'a');
+  json["normalizer"] = explodes;
+  json["added_tokens"] =
+      Json::array({added_token(300, token, {{"normalized", true}})});
+  refusal(ErrorCode::unsupported, json);
+  json.erase("normalizer");
+  json["decoder"] = explodes;
+  json["added_tokens"][0]["special"] = false;
+  const auto tokenizer = TokenizerFolder(json).load();
+  error_of(ErrorCode::unsupported, [&] { tokenizer->decode(Ids{300}); });
+}
+
 TEST(TokenizerJsonTest, SaysWhichFilesPatternExplodes) {
   Json json = byte_level_tokenizer();
   json["pre_tokenizer"] = {
