@@ -17,7 +17,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tokenizer/streaming_detokenizer.h"
 #include "tokenizer/tokenizer.h"
 
 namespace {
@@ -26,10 +25,10 @@ using Json = nlohmann::json;
 
 Json decoded(const llamlx::Tokenizer& tokenizer,
              const std::vector<std::int32_t>& ids) {
-  llamlx::StreamingDetokenizer detokenizer(tokenizer);
+  const auto stream = tokenizer.decode_stream();
   std::string streamed;
-  for (const std::int32_t id : ids) streamed += detokenizer.add(id);
-  streamed += detokenizer.finish();
+  for (const std::int32_t id : ids) streamed += stream->add(id);
+  streamed += stream->finish();
   return {{"text", tokenizer.decode(ids)}, {"streamed", streamed}};
 }
 

@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <sentencepiece_processor.h>
 
-#include "tokenizer/streaming_detokenizer.h"
 #include "tokenizer/tokenizer_testing.h"
 
 namespace llamlx {
@@ -105,19 +104,19 @@ TEST(SentencePieceTokenizerTest, KnowsTokensAddedByTheConfig) {
 
 TEST(SentencePieceTokenizerTest, StreamsWhatIsCertain) {
   const auto tokenizer = folder_of(small_model()).load();
-  StreamingDetokenizer detokenizer(*tokenizer);
-  EXPECT_EQ(detokenizer.add(kBos), "");
-  EXPECT_EQ(detokenizer.add(kSpaceA), "a");
-  EXPECT_EQ(detokenizer.add(kSpaceA), " a");
-  EXPECT_EQ(detokenizer.add(kByte + 0xE4), "");
-  EXPECT_EQ(detokenizer.add(kByte + 0xB8), "");
-  EXPECT_EQ(detokenizer.add(kByte + 0xAD), "\xE4\xB8\xAD");
-  EXPECT_EQ(detokenizer.add(kByte + 0xE4), "");
-  EXPECT_EQ(detokenizer.add(kByte + 0xB8), "");
-  EXPECT_EQ(detokenizer.add(kA), kUnknown + kUnknown + "a");
-  EXPECT_EQ(detokenizer.add(kUnk), " \xE2\x81\x87 ");
-  EXPECT_EQ(detokenizer.add(kByte + 0xC3), "");
-  EXPECT_EQ(detokenizer.finish(), kUnknown);
+  const auto stream = tokenizer->decode_stream();
+  EXPECT_EQ(stream->add(kBos), "");
+  EXPECT_EQ(stream->add(kSpaceA), "a");
+  EXPECT_EQ(stream->add(kSpaceA), " a");
+  EXPECT_EQ(stream->add(kByte + 0xE4), "");
+  EXPECT_EQ(stream->add(kByte + 0xB8), "");
+  EXPECT_EQ(stream->add(kByte + 0xAD), "\xE4\xB8\xAD");
+  EXPECT_EQ(stream->add(kByte + 0xE4), "");
+  EXPECT_EQ(stream->add(kByte + 0xB8), "");
+  EXPECT_EQ(stream->add(kA), kUnknown + kUnknown + "a");
+  EXPECT_EQ(stream->add(kUnk), " \xE2\x81\x87 ");
+  EXPECT_EQ(stream->add(kByte + 0xC3), "");
+  EXPECT_EQ(stream->finish(), kUnknown);
 }
 
 // All sequences of three of these ids, for models that treat spaces in each of

@@ -32,9 +32,9 @@ mx::array qkv_mlx(const mx::array& x, const QkvWeights& weights,
   std::vector<mx::array> turned;  // [L, H, Dh] a segment
   int begin = 0;
   for (const auto& [cache, length] : rows) {
+    const int end = begin + length;
     const auto of_segment = [&](const mx::array& all, int count) {
-      const auto part =
-          mx::slice(all, {begin, 0}, {begin + length, all.shape(1)});
+      const auto part = mx::slice(all, {begin, 0}, {end, all.shape(1)});
       return split_heads(part, count);
     };
     const int offset = cache->offset();
@@ -45,7 +45,7 @@ mx::array qkv_mlx(const mx::array& x, const QkvWeights& weights,
     const auto turned_q =
         rotate(of_segment(q, heads.num_attention_heads), params.rope, offset);
     turned.push_back(mx::squeeze(mx::transpose(turned_q, {0, 2, 1, 3}), 0));
-    begin += length;
+    begin = end;
   }
   return turned.size() == 1 ? turned[0] : mx::concatenate(turned, 0);
 }
