@@ -1,7 +1,8 @@
 # Finds every library llamlx stands on. Nothing is downloaded here: tools/setup
 # installs the system packages and the MLX wheel into .venv.
 
-if(NOT MLX_DIR AND NOT MLX_ROOT)
+# A cached MLX_DIR may point into an environment that was made anew.
+if(NOT EXISTS "${MLX_DIR}/MLXConfig.cmake" AND NOT MLX_ROOT)
   file(GLOB LLAMLX_WHEEL_MLX_DIRS
        ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/mlx/share/cmake/MLX)
   list(APPEND CMAKE_PREFIX_PATH ${LLAMLX_WHEEL_MLX_DIRS})
@@ -11,7 +12,6 @@ if(NOT MLX_FOUND)
   message(FATAL_ERROR
     "MLX was not found. Run tools/setup, or pass -DMLX_DIR=<prefix>/share/cmake/MLX.")
 endif()
-# MLX's headers are not ours to warn about.
 get_target_property(LLAMLX_MLX_LIBRARY mlx IMPORTED_LOCATION_RELEASE)
 
 find_package(Threads REQUIRED)
