@@ -22,6 +22,10 @@ struct Descriptor {
   }
 };
 
+std::uintptr_t page_size() {
+  return static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
@@ -56,8 +60,16 @@ MappedFile::~MappedFile() {
   ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+void MappedFile::prefetch(std::span<const std::byte> range) const {
+  const auto page = page_size();
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
+  const auto first = begin / page * page;
+  ::madvise(reinterpret_cast<void*>(first), begin + range.size() - first,
+            MADV_WILLNEED);
+}
+
 void MappedFile::release(std::span<const std::byte> range) const {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto page = page_size();
   const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
   const auto end = begin + range.size();
   const auto first = (begin + page - 1) / page * page;

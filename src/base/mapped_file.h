@@ -26,6 +26,10 @@ class MappedFile {
     return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
   }
 
+  /// Tells the kernel that these bytes will be read soon, from front to back.
+  /// Only a hint.
+  void prefetch(std::span<const std::byte> range) const;
+
   /// Tells the kernel that these bytes will not be read again soon, so that
   /// reading a checkpoint does not count as memory used. Only a hint.
   void release(std::span<const std::byte> range) const;

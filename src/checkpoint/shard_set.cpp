@@ -9,14 +9,35 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/safetensors_reader.h"
 
 namespace llamlx {
-namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kIndexName = "model.safetensors.index.json";
-constexpr const char* kSingleName = "model.safetensors";
+/// A kind of weight files and what a folder calls them.
+struct ShardKind {
+  std::string_view extension;
+  std::string_view stem;    ///< what its files' names begin with
+  std::string_view single;  ///< the name of a file that is alone
+  std::string_view index;
+  bool by_extension_alone;  ///< files of other stems may be weights, too
+  std::unique_ptr<TensorFile> (*open)(const fs::path& path);
+};
+
+namespace {
+
+template <typename File>
+std::unique_ptr<TensorFile> open_as(const fs::path& path) {
+  return std::make_unique<File>(path);
+}
+
+/// In the order of preference.
+constexpr ShardKind kKinds[] = {
+    {".safetensors", "model", "model.safetensors",
+     "model.safetensors.index.json", true, open_as<SafetensorsFile>},
+};
+
 constexpr const char* kRemedy = "download the missing files again";
 
 std::vector<std::string> file_names(const fs::path& folder) {
@@ -32,9 +53,24 @@ std::vector<std::string> file_names(const fs::path& folder) {
   return names;
 }
 
-/// Says what the folder holds instead of safetensors.
-[[noreturn]] void fail_no_safetensors(const fs::path& folder,
-                                      const std::vector<std::string>& names) {
+bool is_of(const ShardKind& kind, const std::string& name) {
+  return name.ends_with(kind.extension) && !name.starts_with(".") &&
+         (kind.by_extension_alone || name.starts_with(kind.stem));
+}
+
+/// The kind of weights among a folder's files, or nullptr.
+const ShardKind* find_kind(const std::vector<std::string>& names) {
+  const auto* found = std::ranges::find_if(kKinds, [&](const ShardKind& kind) {
+    return std::ranges::any_of(names, [&](const std::string& name) {
+      return name == kind.index || is_of(kind, name);
+    });
+  });
+  return found != std::end(kKinds) ? found : nullptr;
+}
+
+/// Says what the folder holds instead of weights that can be read.
+[[noreturn]] void fail_no_weights(const fs::path& folder,
+                                  const std::vector<std::string>& names) {
   const auto first_ending_in = [&](std::vector<std::string_view> endings) {
     return std::ranges::find_if(names, [&](const std::string& name) {
       return std::ranges::any_of(
@@ -51,26 +87,29 @@ std::vector<std::string> file_names(const fs::path& folder) {
   if (other != names.end()) {
     fail(ErrorCode::unsupported, folder.string(),
          concat("holds its weights as ", *other,
-                ", a kind of file that llamlx does not read"),
-         "give the model's safetensors or a GGUF file");
+                ", a name or kind of file that llamlx does not read"),
+         "give the model's safetensors, pytorch_model.bin, consolidated.*.pth "
+         "or a GGUF file");
   }
   fail(ErrorCode::not_found, folder.string(),
        "holds no weights (*.safetensors)",
        "check the path or download the weights");
 }
 
-void check_shard_name(const std::string& name, const fs::path& index) {
+void check_shard_name(const std::string& name, const fs::path& index,
+                      std::string_view extension) {
   const bool inside = name.find_first_of("/\\") == std::string::npos &&
                       name.find("..") == std::string::npos;
-  if (inside && name.ends_with(".safetensors")) return;
+  if (inside && name.ends_with(extension)) return;
   fail(ErrorCode::corrupt_file, index.string(),
-       concat("names the shard \"", name,
-              "\", which is not a *.safetensors file of this folder"),
+       concat("names the shard \"", name, "\", which is not a *", extension,
+              " file of this folder"),
        "take the index from the model's source again");
 }
 
 /// The index's "weight_map": tensor to shard.
-std::map<std::string, std::string> read_weight_map(const fs::path& index) {
+std::map<std::string, std::string> read_weight_map(const fs::path& index,
+                                                   std::string_view extension) {
   const auto json = read_json_file(index, RepeatedKeys::refused);
   const auto found = json.find("weight_map");
   const bool is_object = found != json.end() && found->is_object();
@@ -82,7 +121,7 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
            concat("the shard of ", tensor, " is not a string"),
            "take the index from the model's source again");
     }
-    check_shard_name(shard.get_ref<const std::string&>(), index);
+    check_shard_name(shard.get_ref<const std::string&>(), index, extension);
     weight_map.emplace(tensor, shard.get<std::string>());
   }
   if (weight_map.empty()) {
@@ -100,7 +139,8 @@ struct ShardName {
   int count = 0;
 };
 
-ShardName parse_shard_name(const std::string& name) {
+ShardName parse_shard_name(const std::string& name,
+                           std::string_view extension) {
   constexpr std::string_view kOf = "-of-";
   constexpr std::size_t kDigits = 5;
   const auto of = name.rfind(kOf);
@@ -109,24 +149,25 @@ ShardName parse_shard_name(const std::string& name) {
   int count = 0;
   const auto parsed =
       std::from_chars(name.data() + of + kOf.size(), end, count);
-  if (std::string_view(parsed.ptr, end) != ".safetensors") return {};
+  if (std::string_view(parsed.ptr, end) != extension) return {};
   if (name[of - kDigits - 1] != '-') return {};
   return {name.substr(0, of - kDigits - 1), count};
 }
 
 /// Checks that of shards that count themselves none is missing.
 void check_complete(const fs::path& folder,
-                    const std::vector<std::string>& names) {
+                    const std::vector<std::string>& names,
+                    std::string_view extension) {
   const std::set<std::string> present(names.begin(), names.end());
   for (const auto& name : names) {
-    const auto [stem, count] = parse_shard_name(name);
+    const auto [stem, count] = parse_shard_name(name, extension);
     for (int i = 1; i <= count && i <= static_cast<int>(names.size()) + 1;
          ++i) {
-      char numbers[48];
-      std::snprintf(numbers, sizeof numbers, "-%05d-of-%05d.safetensors", i,
-                    count);
-      if (present.contains(stem + numbers)) continue;
-      fail(ErrorCode::not_found, (folder / (stem + numbers)).string(),
+      char numbers[32];
+      std::snprintf(numbers, sizeof numbers, "-%05d-of-%05d", i, count);
+      const auto sibling = concat(stem, numbers, extension);
+      if (present.contains(sibling)) continue;
+      fail(ErrorCode::not_found, (folder / sibling).string(),
            concat("is missing beside ", name), kRemedy);
     }
   }
@@ -136,40 +177,34 @@ void check_complete(const fs::path& folder,
 
 ShardSet::ShardSet(const fs::path& folder) : folder_(folder) {
   const auto names = file_names(folder);
-  std::ranges::copy_if(
-      names, std::back_inserter(present_), [](const std::string& name) {
-        return name.ends_with(".safetensors") && !name.starts_with(".");
-      });
-  if (std::ranges::binary_search(names, kIndexName)) {
-    open_indexed(folder / kIndexName);
-  } else if (present_.empty()) {
-    fail_no_safetensors(folder, names);
+  kind_ = find_kind(names);
+  if (kind_ == nullptr) fail_no_weights(folder, names);
+  std::ranges::copy_if(names, std::back_inserter(present_),
+                       [&](const auto& name) { return is_of(*kind_, name); });
+  if (std::ranges::binary_search(names, kind_->index)) {
+    open_indexed(folder / kind_->index);
   } else {
     open_unindexed();
   }
 }
 
-const ShardTensor* ShardSet::find(std::string_view name) const {
-  const auto found = tensors_.find(name);
-  return found != tensors_.end() ? &found->second : nullptr;
-}
-
 void ShardSet::open_indexed(const fs::path& index) {
-  const auto weight_map = read_weight_map(index);
+  const auto weight_map = read_weight_map(index, kind_->extension);
   for (const auto& [name, shard] : weight_map) {
     const auto& file = open_shard(shard);
     const auto* tensor = file.find(name);
     if (tensor == nullptr) {
-      fail(ErrorCode::mismatch, file.path().string(),
-           concat("does not hold ", name, ", though ", kIndexName, " says so"),
-           "download both files again from one source");
+      fail(
+          ErrorCode::mismatch, file.path().string(),
+          concat("does not hold ", name, ", though ", kind_->index, " says so"),
+          "download both files again from one source");
     }
-    tensors_.emplace(name, ShardTensor{&file, tensor});
+    tensors_.emplace(name, StoredTensor{&file, tensor});
   }
   for (const auto& [shard, file] : shards_) {
     std::vector<std::string> left_aside;
     for (const auto& tensor : file->tensors()) {
-      const auto* chosen = find(tensor.name);
+      const auto* chosen = find(tensors_, tensor.name);
       const bool here = chosen != nullptr && chosen->file == file.get();
       if (!here) left_aside.push_back(tensor.name);
     }
@@ -178,36 +213,37 @@ void ShardSet::open_indexed(const fs::path& index) {
                               "there are ignored: ", left_aside.size(),
                               ", the first is ", left_aside.front()));
   }
-  note_strays(kIndexName);
+  note_strays(kind_->index);
 }
 
 void ShardSet::open_unindexed() {
   std::vector<std::string> chosen;
-  if (std::ranges::binary_search(present_, kSingleName)) {
-    chosen.push_back(kSingleName);
+  if (std::ranges::binary_search(present_, kind_->single)) {
+    chosen.emplace_back(kind_->single);
   } else {
     std::ranges::copy_if(
         present_, std::back_inserter(chosen),
-        [](const std::string& name) { return name.starts_with("model"); });
+        [&](const std::string& name) { return name.starts_with(kind_->stem); });
     if (chosen.empty()) chosen = present_;
-    check_complete(folder_, chosen);
+    check_complete(folder_, chosen, kind_->extension);
   }
   for (const auto& name : chosen) {
     const auto& file = open_shard(name);
     for (const auto& tensor : file.tensors()) {
       const auto [other, is_new] =
-          tensors_.emplace(tensor.name, ShardTensor{&file, &tensor});
+          tensors_.emplace(tensor.name, StoredTensor{&file, &tensor});
       if (is_new) continue;
       const auto first = other->second.file->path().filename().string();
-      fail(ErrorCode::mismatch, file.path().string(),
-           concat("holds ", tensor.name, ", which is in ", first, " too"),
-           concat("remove the file that does not belong or add ", kIndexName));
+      fail(
+          ErrorCode::mismatch, file.path().string(),
+          concat("holds ", tensor.name, ", which is in ", first, " too"),
+          concat("remove the file that does not belong or add ", kind_->index));
     }
   }
   note_strays("the model");
 }
 
-const SafetensorsFile& ShardSet::open_shard(const std::string& name) {
+const TensorFile& ShardSet::open_shard(const std::string& name) {
   auto& shard = shards_[name];
   if (shard) return *shard;
   if (!std::ranges::binary_search(present_, name)) {
@@ -215,7 +251,7 @@ const SafetensorsFile& ShardSet::open_shard(const std::string& name) {
          concat("the shard ", name, " that the index names is missing"),
          kRemedy);
   }
-  shard = std::make_unique<SafetensorsFile>(folder_ / name);
+  shard = kind_->open(folder_ / name);
   return *shard;
 }
 

@@ -60,9 +60,9 @@ TEST_F(ShardSetTest, ReadsTheShardsTheIndexNames) {
                {"d", "x-1.safetensors"}});
   const ShardSet shards(folder_.path());
   EXPECT_THAT(names(), ElementsAre("a", "b", "c", "d"));
-  EXPECT_EQ(shards.find("a")->read().item<float>(), 2);
-  EXPECT_EQ(shards.find("b")->read().item<float>(), 1);
-  EXPECT_EQ(shards.find("e"), nullptr);
+  EXPECT_EQ(find(shards.tensors(), "a")->read().item<float>(), 2);
+  EXPECT_EQ(find(shards.tensors(), "b")->read().item<float>(), 1);
+  EXPECT_EQ(find(shards.tensors(), "e"), nullptr);
   EXPECT_THAT(shards.notices(), IsEmpty());
 }
 
@@ -71,8 +71,8 @@ TEST_F(ShardSetTest, TheIndexDecidesWhichOfTwoTensorsCounts) {
   write("x-2.safetensors", {"a", "c"}, 2);
   write_index({{"a", "x-2.safetensors"}, {"b", "x-1.safetensors"}});
   const ShardSet shards(folder_.path());
-  EXPECT_EQ(shards.find("a")->read().item<float>(), 2);
-  EXPECT_EQ(shards.find("c"), nullptr);
+  EXPECT_EQ(find(shards.tensors(), "a")->read().item<float>(), 2);
+  EXPECT_EQ(find(shards.tensors(), "c"), nullptr);
   EXPECT_THAT(
       shards.notices(),
       ElementsAre("x-1.safetensors: tensors that the index does not place "
@@ -86,7 +86,7 @@ TEST_F(ShardSetTest, FilesTheIndexDoesNotNameAreStrays) {
   write("model-00001-of-00002.safetensors", {"a"}, 2);
   write_index({{"a", "model.safetensors"}});
   const ShardSet shards(folder_.path());
-  EXPECT_EQ(shards.find("a")->read().item<float>(), 1);
+  EXPECT_EQ(find(shards.tensors(), "a")->read().item<float>(), 1);
   EXPECT_THAT(
       shards.notices(),
       ElementsAre("model-00001-of-00002.safetensors: does not belong to "

@@ -4,16 +4,14 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <limits>
 #include <tuple>
 #include <utility>
 
-#include <mlx/allocator.h>
-
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/mapped_array.h"
 #include "formats/safetensors_dtype.h"
 
 namespace llamlx {
@@ -24,8 +22,6 @@ static_assert(std::endian::native == std::endian::little,
 
 constexpr std::uint64_t kLengthSize = 8;
 constexpr std::uint64_t kLongestHeader = 100'000'000;  // the format's own limit
-// The file's pages that stand in memory beside the copy of a tensor.
-constexpr std::size_t kPieceSize = std::size_t{16} << 20;
 constexpr const char* kRemedy = "download or convert it again";
 
 [[noreturn]] void fail_corrupt(const MappedFile& file, std::string_view cause) {
@@ -78,6 +74,12 @@ std::map<std::string, std::string> parse_metadata(const MappedFile& file,
   return metadata;
 }
 
+/// An entry and where its data lies.
+struct Located {
+  TensorEntry entry;
+  std::span<const std::byte> bytes;
+};
+
 /// Reads one entry of the header and checks it by itself.
 class EntryParser {
  public:
@@ -87,7 +89,7 @@ class EntryParser {
     if (!entry.is_object()) refuse("is not described by an object");
   }
 
-  SafetensorsTensor parse() const {
+  Located parse() const {
     const auto& dtype = parse_dtype();
     auto shape = parse_shape();
     const auto bytes = parse_bytes();
@@ -96,7 +98,7 @@ class EntryParser {
       refuse(concat("has ", bytes.size(), " bytes of data where its type and ",
                     "shape need ", needed));
     }
-    return {name_, std::string(dtype.name), dtype.dtype, std::move(shape),
+    return {{name_, std::string(dtype.name), dtype.dtype, std::move(shape)},
             bytes};
   }
 
@@ -176,10 +178,10 @@ class EntryParser {
 
 /// Checks that the tensors cover `data` once.
 void check_layout(const MappedFile& file, std::span<const std::byte> data,
-                  const std::vector<SafetensorsTensor>& tensors) {
-  std::vector<const SafetensorsTensor*> in_order;
+                  std::span<const Located> tensors) {
+  std::vector<const Located*> in_order;
   for (const auto& tensor : tensors) in_order.push_back(&tensor);
-  std::ranges::sort(in_order, {}, [](const SafetensorsTensor* tensor) {
+  std::ranges::sort(in_order, {}, [](const Located* tensor) {
     return std::tuple(tensor->bytes.data(), tensor->bytes.size());
   });
   const auto* expected = data.data();
@@ -187,7 +189,7 @@ void check_layout(const MappedFile& file, std::span<const std::byte> data,
     const auto* begin = tensor->bytes.data();
     if (begin != expected) {
       fail_corrupt(
-          file, concat("tensor ", tensor->name,
+          file, concat("tensor ", tensor->entry.name,
                        begin < expected ? " overlaps the tensor before it"
                                         : " begins after bytes of no tensor"));
     }
@@ -200,62 +202,38 @@ void check_layout(const MappedFile& file, std::span<const std::byte> data,
   }
 }
 
-mx::allocator::Data allocate(const SafetensorsTensor& tensor,
-                             const std::filesystem::path& path) {
-  // Which of the two ways MLX takes to refuse depends on the device.
-  try {
-    auto memory = mx::allocator::malloc(tensor.bytes.size());
-    if (memory.buffer().ptr() != nullptr || tensor.bytes.empty()) {
-      return memory;
-    }
-  } catch (const std::exception&) {
-  }
-  fail(ErrorCode::out_of_memory, path.string(),
-       concat("tensor ", tensor.name, " needs ", tensor.bytes.size(),
-              " bytes of memory"),
-       "free some memory or take a smaller model");
-}
-
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
-    : file_(path) {
-  const auto [header, data] = split(file_);
+    : file_(std::make_shared<MappedFile>(path)) {
+  const auto [header, data] = split(*file_);
   const auto json = parse_json_object(
       header, concat(path.string(), " (header)"), RepeatedKeys::refused);
+  std::vector<Located> located;
   for (const auto& [name, entry] : json.items()) {
     if (name == "__metadata__") {
-      metadata_ = parse_metadata(file_, entry);
+      metadata_ = parse_metadata(*file_, entry);
     } else {
-      tensors_.push_back(EntryParser(file_, data, name, entry).parse());
+      located.push_back(EntryParser(*file_, data, name, entry).parse());
     }
   }
-  check_layout(file_, data, tensors_);
+  check_layout(*file_, data, located);
+  for (auto& tensor : located) {
+    tensors_.push_back(std::move(tensor.entry));
+    bytes_.push_back(tensor.bytes);
+  }
 }
 
-const SafetensorsTensor* SafetensorsFile::find(std::string_view name) const {
-  const auto found =
-      std::ranges::lower_bound(tensors_, name, {}, &SafetensorsTensor::name);
-  return found != tensors_.end() && found->name == name ? &*found : nullptr;
-}
-
-mx::array SafetensorsFile::read(const SafetensorsTensor& tensor) const {
-  if (!tensor.dtype) {
+mx::array SafetensorsFile::read(const TensorEntry& entry) const {
+  if (!entry.dtype) {
     fail(ErrorCode::unsupported, path().string(),
-         concat("tensor ", tensor.name, " has the type ", tensor.dtype_name,
+         concat("tensor ", entry.name, " has the type ", entry.dtype_name,
                 ", which llamlx does not compute with"),
          "convert it to F32, F16 or BF16");
   }
-  auto copy = allocate(tensor, path());
-  auto* to = static_cast<std::byte*>(copy.buffer().raw_ptr());
-  for (auto rest = tensor.bytes; !rest.empty();) {
-    const auto piece = rest.first(std::min(rest.size(), kPieceSize));
-    std::memcpy(to, piece.data(), piece.size());
-    file_.release(piece);
-    to += piece.size();
-    rest = rest.subspan(piece.size());
-  }
-  return mx::array(std::move(copy), tensor.shape, *tensor.dtype);
+  const auto& bytes =
+      bytes_[static_cast<std::size_t>(&entry - tensors_.data())];
+  return mapped_array(file_, bytes, entry.shape, *entry.dtype);
 }
 
 }  // namespace llamlx

@@ -3,28 +3,15 @@
 #include <cstddef>
 #include <filesystem>
 #include <map>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include <mlx/array.h>
-
 #include "base/mapped_file.h"
+#include "formats/tensor_file.h"
 
 namespace llamlx {
-
-namespace mx = mlx::core;
-
-/// One tensor of a safetensors file.
-struct SafetensorsTensor {
-  std::string name;
-  std::string dtype_name;          ///< as the file writes it, e.g. "BF16"
-  std::optional<mx::Dtype> dtype;  ///< empty: MLX holds no such type
-  mx::Shape shape;
-  std::span<const std::byte> bytes;  ///< in the file; of any alignment
-};
 
 /// A safetensors file, mapped; its whole header is checked when it is opened.
 ///
@@ -44,32 +31,23 @@ struct SafetensorsTensor {
 ///          this reader has never heard of.
 /// Threads  const members may be called from several threads.
 /// Source   https://github.com/huggingface/safetensors ("Format" of README.md)
-class SafetensorsFile {
+class SafetensorsFile final : public TensorFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
 
-  const std::filesystem::path& path() const { return file_.path(); }
-
-  /// Sorted by name.
-  const std::vector<SafetensorsTensor>& tensors() const { return tensors_; }
+  const std::filesystem::path& path() const override { return file_->path(); }
+  const std::vector<TensorEntry>& tensors() const override { return tensors_; }
+  mx::array read(const TensorEntry& entry) const override;
 
   /// The strings under "__metadata__".
   const std::map<std::string, std::string>& metadata() const {
     return metadata_;
   }
 
-  /// The tensor called `name`, or nullptr.
-  const SafetensorsTensor* find(std::string_view name) const;
-
-  /// Copies the values of one of tensors() out of the file and lets go of the
-  /// file's pages, so that only the copy counts as memory. Evaluated.
-  /// Errors: Error (unsupported) naming a type MLX does not hold;
-  /// out_of_memory.
-  mx::array read(const SafetensorsTensor& tensor) const;
-
  private:
-  MappedFile file_;
-  std::vector<SafetensorsTensor> tensors_;
+  std::shared_ptr<const MappedFile> file_;
+  std::vector<TensorEntry> tensors_;
+  std::vector<std::span<const std::byte>> bytes_;  // of tensors_, in the file
   std::map<std::string, std::string> metadata_;
 };
 
