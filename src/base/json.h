@@ -11,6 +11,9 @@ namespace llamlx {
 
 using Json = nlohmann::json;
 
+/// JSON whose keys stay in the order they were written in.
+using OrderedJson = nlohmann::ordered_json;
+
 /// What to do with an object that names a key twice. Config files are read as
 /// Python reads them (the last one counts); where two answers would be two
 /// different tensors, they are refused.

@@ -7,6 +7,7 @@
 #include "base/mapped_file.h"
 #include "checkpoint/folder_checkpoint.h"
 #include "checkpoint/gguf_checkpoint.h"
+#include "checkpoint/meta_checkpoint.h"
 
 namespace llamlx {
 namespace {
@@ -14,7 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kWhatToGive =
-    "give a folder of config.json and *.safetensors, or a GGUF file";
+    "give a folder of config.json and *.safetensors, of params.json and "
+    "consolidated.*.pth, or a GGUF file";
 
 /// The folder's GGUF file, if that is what there is to open: the only one, and
 /// no config.json beside it.
@@ -52,18 +54,54 @@ std::unique_ptr<Checkpoint> open_file(const fs::path& path) {
        kWhatToGive);
 }
 
+std::unique_ptr<Checkpoint> open_folder(const fs::path& folder) {
+  std::error_code ignored;
+  const bool has_config = fs::exists(folder / "config.json", ignored);
+  if (!has_config && holds_meta_shards(folder)) {
+    return open_meta_checkpoint(folder);
+  }
+  const auto gguf = lone_gguf(folder);
+  return gguf.empty() ? open_folder_checkpoint(folder) : open_file(gguf);
+}
+
+std::unique_ptr<Checkpoint> open_in_layout(const fs::path& path, bool is_folder,
+                                           FolderLayout layout) {
+  std::error_code ignored;
+  const bool is_there =
+      is_folder && (layout == FolderLayout::meta
+                        ? holds_meta_shards(path)
+                        : fs::exists(path / "config.json", ignored));
+  if (!is_there) {
+    const bool meta = layout == FolderLayout::meta;
+    fail(ErrorCode::not_found, path.string(),
+         meta ? "is not in Meta's layout: it holds no consolidated.*.pth"
+              : "is not in Hugging Face's layout: it holds no config.json",
+         "leave the layout open, and it is found by what is there");
+  }
+  return layout == FolderLayout::meta ? open_meta_checkpoint(path)
+                                      : open_folder_checkpoint(path);
+}
+
 }  // namespace
 
-std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path) {
+std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path,
+                                             FolderLayout layout) {
   std::error_code error;
   const auto status = fs::status(path, error);
   if (status.type() == fs::file_type::not_found) {
     fail(ErrorCode::not_found, path.string(), "does not exist", kWhatToGive);
   }
   if (!fs::status_known(status)) fail_errno(error.value(), path, "open");
-  if (!fs::is_directory(status)) return open_file(path);
-  const auto gguf = lone_gguf(path);
-  return gguf.empty() ? open_folder_checkpoint(path) : open_file(gguf);
+  const bool is_folder = fs::is_directory(status);
+  if (layout != FolderLayout::any) {
+    return open_in_layout(path, is_folder, layout);
+  }
+  return is_folder ? open_folder(path) : open_file(path);
+}
+
+const std::optional<OrderedJson>& Checkpoint::params() const {
+  static const std::optional<OrderedJson> kNone;
+  return kNone;
 }
 
 const WeightInfo* Checkpoint::find(std::string_view name) const {

@@ -28,6 +28,9 @@ struct SideFile {
   std::string content = {};
 };
 
+/// Whose layout a folder is to be read in, where it could be either's.
+enum class FolderLayout { any, meta, hugging_face };
+
 /// A model as it lies on disk, whatever wrote it, told in one vocabulary:
 /// Hugging Face's config.json keys, parameter names, row order and file names.
 ///
@@ -41,17 +44,28 @@ class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 
-  /// Opens a folder of safetensors (Hugging Face's or MLX's layout, single or
-  /// sharded, quantised or not) or a GGUF file, told apart by what is there.
-  static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
+  /// Opens whatever holds a model, told apart by what is there: a folder in
+  /// Hugging Face's or MLX's layout (safetensors, pytorch_model.bin, npz;
+  /// single or sharded, quantised or not), one of Meta's (consolidated.*.pth
+  /// and params.json), or a GGUF file.
+  /// With a `layout` only that one is opened. Errors: also not_found for a
+  /// folder in another layout.
+  static std::unique_ptr<Checkpoint> open(
+      const std::filesystem::path& path,
+      FolderLayout layout = FolderLayout::any);
 
   virtual const std::filesystem::path& path() const = 0;
 
-  /// "safetensors" or "gguf".
+  /// How the weights are stored: "safetensors", "torch", "npz" or "gguf".
   virtual std::string_view format() const = 0;
 
   /// The contents of config.json, or its equivalent made from other metadata.
   virtual const Json& config() const = 0;
+
+  /// The config in Meta's words as it is stored (params.json, or config.json
+  /// beside npz weights), where that is how the model is told. Its rows of
+  /// queries and keys are then in Meta's order.
+  virtual const std::optional<OrderedJson>& params() const;
 
   /// Every parameter, sorted by name. Quantised ones appear once, under their
   /// ".weight" name.

@@ -14,7 +14,7 @@
 #include "base/concat.h"
 #include "base/json.h"
 #include "base/testing.h"
-#include "formats/safetensors_writer.h"
+#include "formats/safetensors_testing.h"
 
 namespace llamlx {
 namespace {
@@ -35,13 +35,7 @@ class FolderCheckpointTest : public ::testing::Test {
   }
 
   void write(const Tensors& tensors) const {
-    std::vector<PlannedTensor> plan;
-    for (const auto& [name, values] : tensors) {
-      plan.push_back({name, values.dtype(), values.shape()});
-    }
-    SafetensorsWriter writer(folder_.path() / "model.safetensors", plan);
-    for (const auto& [name, values] : tensors) writer.append(name, values);
-    writer.finish();
+    testing::write_safetensors(folder_.path() / "model.safetensors", tensors);
   }
 
   std::unique_ptr<Checkpoint> open() const {

@@ -10,8 +10,6 @@
 namespace llamlx {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;
-
 /// The row of the table that the file names. Files that name none are cut as
 /// llama.cpp cuts them.
 const GgufPreTokenizer& find_pre_tokenizer(const GgufFile& file) {

@@ -1,10 +1,10 @@
 #include "checkpoint/gguf_family.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "checkpoint/parameter_name.h"
 
 namespace llamlx {
 namespace {
@@ -39,21 +39,6 @@ std::string known_architectures() {
   return names;
 }
 
-/// Reads "12." off the front of `rest`. Another spelling of the number ("012.")
-/// would make one name of two tensors.
-std::optional<int> take_layer(std::string_view& rest) {
-  const auto dot = rest.find('.');
-  if (dot == std::string_view::npos) return {};
-  const auto digits = rest.substr(0, dot);
-  int layer = 0;
-  const auto end = digits.data() + digits.size();
-  const auto read = std::from_chars(digits.data(), end, layer);
-  if (read.ec != std::errc() || layer < 0) return {};
-  if (std::to_string(layer) != digits) return {};
-  rest.remove_prefix(dot + 1);
-  return layer;
-}
-
 }  // namespace
 
 const GgufFamily& find_gguf_family(const GgufFile& file) {
@@ -78,25 +63,16 @@ const GgufFamily& find_gguf_family(const GgufFile& file) {
 
 std::optional<GgufTensorName> find_gguf_tensor_name(const GgufFamily& family,
                                                     std::string_view name) {
-  const auto dot = name.rfind('.');
-  if (dot == std::string_view::npos) return {};
-  const auto suffix = name.substr(dot);
-  if (suffix != ".weight" && suffix != ".bias") return {};
-  auto module = name.substr(0, dot);
-  GgufTensorName result;
-  std::string prefix;
-  if (module.starts_with("blk.")) {
-    module.remove_prefix(4);
-    result.layer = take_layer(module);
-    if (!result.layer) return {};
-    prefix = concat("model.layers.", *result.layer, ".");
-  }
-  const auto& table = result.layer ? family.layer_modules : family.modules;
+  const auto parsed = parse_parameter_name(name, "blk.");
+  if (!parsed) return {};
+  const auto& [layer, module, part] = *parsed;
+  if (part != ".weight" && part != ".bias") return {};
+  const auto& table = layer ? family.layer_modules : family.modules;
   const auto found = std::ranges::find(table, module, &GgufModule::name);
   if (found == table.end()) return {};
-  result.hugging_face_name = concat(prefix, found->hugging_face_name, suffix);
-  result.rows = found->rows;
-  return result;
+  const auto prefix = layer ? concat("model.layers.", *layer, ".") : "";
+  return GgufTensorName{concat(prefix, found->hugging_face_name, part), layer,
+                        found->rows};
 }
 
 }  // namespace llamlx

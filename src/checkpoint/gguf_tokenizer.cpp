@@ -12,8 +12,6 @@
 namespace llamlx {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;
-
 std::string_view tokenizer_model(const GgufFile& file) {
   const auto model = file.get<std::string_view>("tokenizer.ggml.model");
   return model && *model != "no_vocab" && *model != "none" ? *model : "";

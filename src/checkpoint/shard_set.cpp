@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 
 /// A kind of weight files and what a folder calls them.
 struct ShardKind {
+  std::string_view format;
   std::string_view extension;
   std::string_view stem;    ///< what its files' names begin with
   std::string_view single;  ///< the name of a file that is alone
@@ -34,7 +35,7 @@ std::unique_ptr<TensorFile> open_as(const fs::path& path) {
 
 /// In the order of preference.
 constexpr ShardKind kKinds[] = {
-    {".safetensors", "model", "model.safetensors",
+    {"safetensors", ".safetensors", "model", "model.safetensors",
      "model.safetensors.index.json", true, open_as<SafetensorsFile>},
 };
 
@@ -187,6 +188,8 @@ ShardSet::ShardSet(const fs::path& folder) : folder_(folder) {
     open_unindexed();
   }
 }
+
+std::string_view ShardSet::format() const { return kind_->format; }
 
 void ShardSet::open_indexed(const fs::path& index) {
   const auto weight_map = read_weight_map(index, kind_->extension);

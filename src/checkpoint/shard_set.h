@@ -33,6 +33,9 @@ class ShardSet {
  public:
   explicit ShardSet(const std::filesystem::path& folder);
 
+  /// "safetensors", "torch" or "npz".
+  std::string_view format() const;
+
   const TensorSet& tensors() const { return tensors_; }
   const std::vector<std::string>& notices() const { return notices_; }
 

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include <mlx/allocator.h>
 #include <mlx/types/half_types.h>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "formats/array_buffer.h"
 
 namespace llamlx {
 namespace {
@@ -99,43 +99,10 @@ bool biases_fit_float16(const GgufTensor& tensor, const BlockLayout& layout) {
   return true;
 }
 
-/// Memory for an array, freed unless it becomes one.
-class Buffer {
- public:
-  Buffer(const GgufFile& file, const GgufTensor& tensor, mx::Shape shape,
-         mx::Dtype dtype)
-      : shape_(std::move(shape)),
-        dtype_(dtype),
-        data_(allocate(file, tensor, shape_, dtype)) {}
-
-  std::byte* bytes() const {
-    auto buffer = data_.buffer();
-    return static_cast<std::byte*>(buffer.raw_ptr());
-  }
-
-  mx::array finish() && {
-    return mx::array(std::move(data_), std::move(shape_), dtype_);
-  }
-
- private:
-  static mx::allocator::Data allocate(const GgufFile& file,
-                                      const GgufTensor& tensor,
-                                      const mx::Shape& shape, mx::Dtype dtype) {
-    std::size_t size = mx::size_of(dtype);
-    for (const auto axis : shape) size *= static_cast<std::size_t>(axis);
-    try {
-      return mx::allocator::malloc(size);
-    } catch (const std::exception&) {
-      fail(ErrorCode::out_of_memory, file.path().string(),
-           concat("tensor ", tensor.name, " needs ", size, " bytes of memory"),
-           "free some memory or take a smaller model");
-    }
-  }
-
-  mx::Shape shape_;
-  mx::Dtype dtype_;
-  mx::allocator::Data data_;
-};
+ArrayBuffer buffer_for(const GgufFile& file, const GgufTensor& tensor,
+                       mx::Shape shape, mx::Dtype dtype) {
+  return {std::move(shape), dtype, file.path(), concat("tensor ", tensor.name)};
+}
 
 /// The rows of a tensor in the order they are wanted.
 class Rows {
@@ -165,7 +132,7 @@ class Rows {
 
 Weight read_dense(const GgufFile& file, const GgufTensor& tensor,
                   mx::Dtype dtype, const Rows& rows) {
-  Buffer values(file, tensor, tensor.shape, dtype);
+  auto values = buffer_for(file, tensor, tensor.shape, dtype);
   auto* to = values.bytes();
   for (std::size_t row = 0; row < rows.count(); ++row) {
     std::memcpy(to + row * rows.nbytes(), rows[row], rows.nbytes());
@@ -204,9 +171,9 @@ Weight read_quantized(const GgufFile& file, const GgufTensor& tensor,
   packed_shape.back() = packed_shape.back() / 32 * layout.bits;
   auto group_shape = tensor.shape;
   group_shape.back() /= kGroupSize;
-  Buffer packed(file, tensor, packed_shape, mx::uint32);
-  Buffer scales(file, tensor, group_shape, dtype);
-  Buffer biases(file, tensor, group_shape, dtype);
+  auto packed = buffer_for(file, tensor, packed_shape, mx::uint32);
+  auto scales = buffer_for(file, tensor, group_shape, dtype);
+  auto biases = buffer_for(file, tensor, group_shape, dtype);
 
   const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
   const auto packed_step = static_cast<std::size_t>(kGroupSize / 8) *
@@ -252,7 +219,7 @@ Weight read_expanded(const GgufFile& file, const GgufTensor& tensor,
                      const BlockLayout& layout,
                      std::span<const std::int32_t> order) {
   const auto values = expand(file, tensor, layout);
-  Buffer result(file, tensor, tensor.shape, mx::float32);
+  auto result = buffer_for(file, tensor, tensor.shape, mx::float32);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto from = order.empty() ? i : static_cast<std::size_t>(order[i]);
     store<float>(result.bytes(), i, values[from]);

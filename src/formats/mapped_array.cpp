@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include <mlx/allocator.h>
 #include <mlx/device.h>
 
-#include "base/concat.h"
-#include "base/error.h"
+#include "formats/array_buffer.h"
 
 namespace llamlx {
 namespace {
@@ -60,23 +58,10 @@ mx::allocator::Data view(const std::shared_ptr<const MappedFile>& file,
           [file, bytes](mx::allocator::Buffer) { file->release(bytes); }};
 }
 
-mx::allocator::Data allocate(std::size_t size, const MappedFile& file) {
-  // Which of the two ways MLX takes to refuse depends on the device.
-  try {
-    auto memory = mx::allocator::malloc(size);
-    if (memory.buffer().ptr() != nullptr || size == 0) return memory;
-  } catch (const std::exception&) {
-  }
-  fail(ErrorCode::out_of_memory, file.path().string(),
-       concat("a tensor needs ", size, " bytes of memory"),
-       "free some memory or take a smaller model");
-}
-
-mx::allocator::Data copy(const MappedFile& file,
-                         std::span<const std::byte> bytes) {
-  auto memory = allocate(bytes.size(), file);
-  auto buffer = memory.buffer();
-  auto* to = static_cast<std::byte*>(buffer.raw_ptr());
+mx::array copy(const MappedFile& file, std::span<const std::byte> bytes,
+               mx::Shape shape, mx::Dtype dtype) {
+  ArrayBuffer buffer(std::move(shape), dtype, file.path(), "a tensor");
+  auto* to = buffer.bytes();
   for (auto rest = bytes; !rest.empty();) {
     const auto piece = rest.first(std::min(rest.size(), kPieceSize));
     std::memcpy(to, piece.data(), piece.size());
@@ -84,7 +69,7 @@ mx::allocator::Data copy(const MappedFile& file,
     to += piece.size();
     rest = rest.subspan(piece.size());
   }
-  return memory;
+  return std::move(buffer).finish();
 }
 
 }  // namespace
@@ -92,9 +77,10 @@ mx::allocator::Data copy(const MappedFile& file,
 mx::array mapped_array(const std::shared_ptr<const MappedFile>& file,
                        std::span<const std::byte> bytes, mx::Shape shape,
                        mx::Dtype dtype) {
-  auto data =
-      can_stand(*file, bytes, dtype) ? view(file, bytes) : copy(*file, bytes);
-  return mx::array(std::move(data), std::move(shape), dtype);
+  if (!can_stand(*file, bytes, dtype)) {
+    return copy(*file, bytes, std::move(shape), dtype);
+  }
+  return mx::array(view(file, bytes), std::move(shape), dtype);
 }
 
 }  // namespace llamlx
