@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -23,5 +25,14 @@ namespace mx = mlx::core;
 mx::array mapped_array(const std::shared_ptr<const MappedFile>& file,
                        std::span<const std::byte> bytes, mx::Shape shape,
                        mx::Dtype dtype);
+
+/// An array of `shape` and `dtype` in memory of its own, whose bytes, row by
+/// row, `fill` writes. Evaluated.
+///
+/// Errors: Error (out_of_memory) naming `path`, where the values come from;
+/// what `fill` throws.
+mx::array filled_array(const std::filesystem::path& path, mx::Shape shape,
+                       mx::Dtype dtype,
+                       const std::function<void(std::span<std::byte>)>& fill);
 
 }  // namespace llamlx
