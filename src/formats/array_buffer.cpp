@@ -5,15 +5,14 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "tensor/weight.h"
 
 namespace llamlx {
 namespace {
 
-mx::allocator::Data allocate(const mx::Shape& shape, mx::Dtype dtype,
+mx::allocator::Data allocate(std::size_t size,
                              const std::filesystem::path& file,
                              std::string_view what) {
-  std::size_t size = mx::size_of(dtype);
-  for (const auto axis : shape) size *= static_cast<std::size_t>(axis);
   // Which of the two ways MLX takes to refuse depends on the device.
   try {
     auto memory = mx::allocator::malloc(size);
@@ -32,11 +31,13 @@ ArrayBuffer::ArrayBuffer(mx::Shape shape, mx::Dtype dtype,
                          std::string_view what)
     : shape_(std::move(shape)),
       dtype_(dtype),
-      data_(allocate(shape_, dtype, file, what)) {}
+      size_(static_cast<std::size_t>(element_count(shape_)) *
+            mx::size_of(dtype)),
+      data_(allocate(size_, file, what)) {}
 
-std::byte* ArrayBuffer::bytes() const {
+std::span<std::byte> ArrayBuffer::values() const {
   auto buffer = data_.buffer();
-  return static_cast<std::byte*>(buffer.raw_ptr());
+  return {static_cast<std::byte*>(buffer.raw_ptr()), size_};
 }
 
 mx::array ArrayBuffer::finish() && {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string_view>
 
 #include <mlx/allocator.h>
@@ -21,7 +22,8 @@ class ArrayBuffer {
               const std::filesystem::path& file, std::string_view what);
 
   /// Row by row, little end first; not initialised.
-  std::byte* bytes() const;
+  std::span<std::byte> values() const;
+  std::byte* bytes() const { return values().data(); }
 
   /// The array, evaluated.
   mx::array finish() &&;
@@ -29,6 +31,7 @@ class ArrayBuffer {
  private:
   mx::Shape shape_;
   mx::Dtype dtype_;
+  std::size_t size_;
   mx::allocator::Data data_;
 };
 

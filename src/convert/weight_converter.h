@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include <mlx/stream.h>
+
+#include "checkpoint/checkpoint.h"
+#include "convert/conversion_plan.h"
+#include "formats/tensor_writer.h"
+
+namespace llamlx {
+
+/// Reads the weights of a checkpoint one at a time, makes of each what a plan
+/// says, and hands it to a writer.
+///
+/// A weight is computed in blocks of rows, several at once, so that memory
+/// holds what was read of one weight, its packed result, and a few blocks.
+///
+/// Errors: those of Checkpoint::load() and TensorWriter; Error naming the
+/// tensor: corrupt_file for values that are infinite or not a number,
+/// unsupported for values too large for the type they should become.
+class WeightConverter {
+ public:
+  /// The plan must be one of `checkpoint`; the writer must expect its tensors
+  /// (planned_tensors()).
+  WeightConverter(const Checkpoint& checkpoint, const ConversionPlan& plan,
+                  TensorWriter& writer);
+
+  /// Told how many more bytes have been made.
+  using OnBytes = std::function<void(std::uint64_t)>;
+
+  /// Writes the next weight of the plan.
+  void write(const PlannedWeight& planned, const OnBytes& on_bytes) const;
+
+ private:
+  void write_packed(const PlannedWeight& planned,
+                    const std::vector<Weight>& blocks) const;
+  Weight compute(const Weight& block, const PlannedWeight& planned,
+                 mx::Stream stream) const;
+  void check_source(const Weight& block, const PlannedWeight& planned) const;
+  void check_result(const Weight& block, const PlannedWeight& planned) const;
+
+  const Checkpoint& checkpoint_;
+  TensorWriter& writer_;
+  int head_dim_;
+};
+
+}  // namespace llamlx

@@ -1,0 +1,44 @@
+#include "tensor/finite.h"
+
+#include <cstdint>
+#include <span>
+
+#include <mlx/ops.h>
+
+namespace llamlx {
+namespace {
+
+namespace mx = mlx::core;
+
+/// Infinities and NaNs are the values whose exponent bits are all set. The sum
+/// has no early end, so that compilers make vectors of it.
+template <typename Bits>
+bool none_has_all(const mx::array& values, Bits exponent) {
+  const std::span<const Bits> all(values.data<Bits>(), values.size());
+  Bits found = 0;
+  for (const Bits bits : all) {
+    found |= static_cast<Bits>((bits & exponent) == exponent);
+  }
+  return found == 0;
+}
+
+}  // namespace
+
+bool all_finite(const mx::array& values) {
+  auto rows = mx::contiguous(values);
+  rows.eval();
+  switch (rows.dtype().val()) {
+    case mx::Dtype::Val::float16:
+      return none_has_all<std::uint16_t>(rows, 0x7c00);
+    case mx::Dtype::Val::bfloat16:
+      return none_has_all<std::uint16_t>(rows, 0x7f80);
+    case mx::Dtype::Val::float32:
+      return none_has_all<std::uint32_t>(rows, 0x7f800000);
+    case mx::Dtype::Val::float64:
+      return none_has_all<std::uint64_t>(rows, 0x7ff0000000000000);
+    default:
+      return true;
+  }
+}
+
+}  // namespace llamlx
