@@ -6,7 +6,6 @@
 #include <exception>
 #include <utility>
 
-#include <mlx/allocator.h>
 #include <mlx/device.h>
 
 #include "base/concat.h"
@@ -14,9 +13,6 @@
 
 namespace llamlx {
 namespace {
-
-// The file's pages that stand in memory beside a copy of them.
-constexpr std::size_t kPieceSize = std::size_t{16} << 20;
 
 // MLX's CPU allocator keeps a size before the memory it gives out, and its
 // buffers point there.
@@ -60,25 +56,13 @@ mx::allocator::Data view(const std::shared_ptr<const MappedFile>& file,
           [file, bytes](mx::allocator::Buffer) { file->release(bytes); }};
 }
 
-mx::allocator::Data allocate(std::size_t size, const MappedFile& file) {
-  // Which of the two ways MLX takes to refuse depends on the device.
-  try {
-    auto memory = mx::allocator::malloc(size);
-    if (memory.buffer().ptr() != nullptr || size == 0) return memory;
-  } catch (const std::exception&) {
-  }
-  fail(ErrorCode::out_of_memory, file.path().string(),
-       concat("a tensor needs ", size, " bytes of memory"),
-       "free some memory or take a smaller model");
-}
-
 mx::allocator::Data copy(const MappedFile& file,
                          std::span<const std::byte> bytes) {
-  auto memory = allocate(bytes.size(), file);
+  auto memory = array_memory(file, bytes.size());
   auto buffer = memory.buffer();
   auto* to = static_cast<std::byte*>(buffer.raw_ptr());
   for (auto rest = bytes; !rest.empty();) {
-    const auto piece = rest.first(std::min(rest.size(), kPieceSize));
+    const auto piece = rest.first(std::min(rest.size(), kReleasedPiece));
     std::memcpy(to, piece.data(), piece.size());
     file.release(piece);
     to += piece.size();
@@ -95,6 +79,18 @@ mx::array mapped_array(const std::shared_ptr<const MappedFile>& file,
   auto data =
       can_stand(*file, bytes, dtype) ? view(file, bytes) : copy(*file, bytes);
   return mx::array(std::move(data), std::move(shape), dtype);
+}
+
+mx::allocator::Data array_memory(const MappedFile& file, std::size_t size) {
+  // Which of the two ways MLX takes to refuse depends on the device.
+  try {
+    auto memory = mx::allocator::malloc(size);
+    if (memory.buffer().ptr() != nullptr || size == 0) return memory;
+  } catch (const std::exception&) {
+  }
+  fail(ErrorCode::out_of_memory, file.path().string(),
+       concat("a tensor needs ", size, " bytes of memory"),
+       "free some memory or take a smaller model");
 }
 
 }  // namespace llamlx

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include <mlx/allocator.h>
 #include <mlx/array.h>
 
 #include "base/mapped_file.h"
@@ -23,5 +24,13 @@ namespace mx = mlx::core;
 mx::array mapped_array(const std::shared_ptr<const MappedFile>& file,
                        std::span<const std::byte> bytes, mx::Shape shape,
                        mx::Dtype dtype);
+
+/// Memory for the values of an array that are read from `file`.
+/// Errors: Error (out_of_memory) naming the file.
+mx::allocator::Data array_memory(const MappedFile& file, std::size_t size);
+
+/// How many bytes of a file are read before their pages are let go: so many
+/// stand in memory beside a copy of them.
+inline constexpr std::size_t kReleasedPiece = std::size_t{16} << 20;
 
 }  // namespace llamlx
