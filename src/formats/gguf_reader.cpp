@@ -8,6 +8,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "formats/lfs_pointer.h"
 
 namespace llamlx {
 namespace {
@@ -84,12 +85,7 @@ class Cursor {
   std::uint64_t position_ = 0;
 };
 
-void check_magic(Cursor& cursor, std::string_view text) {
-  if (text.starts_with("version https://git-lfs")) {
-    fail(ErrorCode::corrupt_file, cursor.path().string(),
-         "is a Git LFS pointer, not the model itself",
-         "run git lfs pull in that folder");
-  }
+void check_magic(Cursor& cursor) {
   if (cursor.take(kMagic.size(), "the header") != kMagic) {
     fail_corrupt(cursor.path(), "is not a GGUF file");
   }
@@ -321,8 +317,9 @@ auto find_entry(const Entries& entries, std::string_view wanted, Name name) {
 }  // namespace
 
 GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
+  refuse_lfs_pointer(file_);
   Cursor cursor(file_);
-  check_magic(cursor, file_.text());
+  check_magic(cursor);
   version_ = read_version(cursor);
   const auto tensor_count = cursor.read<std::uint64_t>("the header");
   const auto value_count = cursor.read<std::uint64_t>("the header");

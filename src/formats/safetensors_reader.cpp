@@ -11,6 +11,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/lfs_pointer.h"
 #include "formats/mapped_array.h"
 #include "formats/safetensors_dtype.h"
 
@@ -35,12 +36,8 @@ struct Parts {
 };
 
 Parts split(const MappedFile& file) {
+  refuse_lfs_pointer(file);
   const auto text = file.text();
-  if (text.starts_with("version https://git-lfs")) {
-    fail(ErrorCode::corrupt_file, file.path().string(),
-         "is a Git LFS pointer, not the weights themselves",
-         "run git lfs pull in that folder");
-  }
   if (text.size() < kLengthSize) {
     fail_corrupt(file, concat("is too short for a safetensors file (",
                               text.size(), " bytes)"));
