@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "formats/strided_array.h"
 #include "formats/torch_stream.h"
+#include "formats/torch_zip.h"
 
 namespace llamlx {
 namespace {
@@ -27,6 +28,7 @@ TorchContents read_contents(const std::filesystem::path& path) {
          "is a tar file, as the first releases of torch saved them",
          "load it and save it again with a newer torch");
   }
+  if (text.starts_with("PK")) return read_torch_zip(path);
   return read_torch_stream(std::move(file));
 }
 

@@ -216,6 +216,7 @@ def main():
         "dtypes": (every_dtype(), PROTOCOLS),
         "views": (views(), PROTOCOLS),
         "module": (module(), PROTOCOLS),
+        "small": ({"w": torch.arange(3.0)}, (2,)),
         "beside": (beside(), PROTOCOLS),
         "training": (training("model"), (2,)),
         "state_dict": (training("state_dict"), (2,)),
