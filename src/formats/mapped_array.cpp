@@ -13,9 +13,6 @@
 namespace llamlx {
 namespace {
 
-// The file's pages that stand in memory beside a copy of them.
-constexpr std::size_t kPieceSize = std::size_t{16} << 20;
-
 // MLX's CPU allocator keeps a size before the memory it gives out, and its
 // buffers point there.
 constexpr std::size_t kBufferHeader = sizeof(std::size_t);
@@ -63,7 +60,7 @@ mx::array copy(const MappedFile& file, std::span<const std::byte> bytes,
   ArrayBuffer buffer(std::move(shape), dtype, file.path(), "a tensor");
   auto* to = buffer.bytes();
   for (auto rest = bytes; !rest.empty();) {
-    const auto piece = rest.first(std::min(rest.size(), kPieceSize));
+    const auto piece = rest.first(std::min(rest.size(), kReleasedPiece));
     std::memcpy(to, piece.data(), piece.size());
     file.release(piece);
     to += piece.size();

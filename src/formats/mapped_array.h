@@ -24,4 +24,8 @@ mx::array mapped_array(const std::shared_ptr<const MappedFile>& file,
                        std::span<const std::byte> bytes, mx::Shape shape,
                        mx::Dtype dtype);
 
+/// How many bytes of a file are copied before their pages are let go: so many
+/// stand in memory beside the copy.
+inline constexpr std::size_t kReleasedPiece = std::size_t{16} << 20;
+
 }  // namespace llamlx
