@@ -1,8 +1,10 @@
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/concat.h"
@@ -14,32 +16,64 @@
 #include "convert/convert.h"
 #include "interrupt.h"
 #include "json_output.h"
+#include "progress.h"
 #include "terminal.h"
 
 namespace llamlx {
 namespace {
 
 constexpr const char* kExamples =
-    R"(  llamlx convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2
+    R"(  llamlx convert --torch-path llama-2-7b -q
+      Meta's consolidated.*.pth, quantised to 4 bits in mlx_model
+  llamlx convert Llama-3.2-1B-Instruct llama-8bit -q --q-bits 8
+      a Hugging Face folder, safetensors or pytorch_model.bin
+  llamlx convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2
       a GGUF file, its quantised weights kept as they are
-  llamlx convert Llama-3.2-1B-Instruct llama-4bit -q
-      a Hugging Face folder, quantised to 4 bits in groups of 64
-  llamlx convert model.gguf model-bf16 --dtype bfloat16
-      expanded to 16 bits
-  llamlx convert --torch-path tiny_llama --mlx-path mlx_model -q --q-bits 8
+  llamlx convert llama-2-7b old-layout -q --format npz
+      the weights.npz that MLX's llama.py reads
+  llamlx convert llama-2-7b --compat seed -q
+      the same, and the words on the screen, as MLX's convert.py
 
-The result is a folder that "llamlx generate" and mlx_lm load. It is written
-beside DEST and takes its name when it is complete; a model that stood there is
-replaced. Copying a model needs memory for its largest tensor only.)";
+The result is a folder that "llamlx generate" loads, and mlx_lm (safetensors) or
+llama.py (npz). Everything is checked before a byte is written; the folder is
+written beside DEST and takes its name when it is complete, and a model that
+stood there is replaced whole. Memory is needed for the largest tensor only.)";
 
 struct ConvertArguments {
   std::string source;
   std::string torch_path;
   std::string destination;
   std::string mlx_path;
+  std::string model_name;
+  std::string format;
+  std::string compat;
   ConvertOptions options;
+  ProgressKind progress = ProgressKind::automatic;
   bool json = false;
+
+  bool as_seed() const { return !compat.empty(); }
 };
+
+/// The options as --format and --compat complete them.
+ConvertOptions complete(const ConvertArguments& arguments) {
+  auto options = arguments.options;
+  const bool as_seed = arguments.as_seed();
+  if (as_seed && arguments.format == "safetensors") {
+    throw std::invalid_argument(
+        "--compat writes npz: leave --format safetensors out");
+  }
+  if (as_seed || arguments.format == "npz") options.layout = ModelLayout::seed;
+  if (arguments.compat == "head") options.quantize_embeddings = true;
+  if (as_seed && options.dtype.empty()) options.dtype = "float16";
+  return options;
+}
+
+/// What the article's --model-name says of the folder.
+FolderLayout layout_of(const std::string& model_name) {
+  if (model_name == "llama") return FolderLayout::meta;
+  if (model_name == "tiny_llama") return FolderLayout::hugging_face;
+  return FolderLayout::any;
+}
 
 /// The one of two spellings that was used.
 std::string either(const std::string& positional, const std::string& flag,
@@ -70,19 +104,33 @@ void announce(const std::string& source, const std::string& destination,
   print_note(concat("[INFO] Saving ", printable(destination)));
 }
 
+/// The screen of MLX's convert.py, which begins with "[INFO] Loading".
+void announce_as_seed(const ConvertOptions& options) {
+  if (options.quantize) print("[INFO] Quantizing\n");
+  print("[INFO] Saving\n");
+}
+
 /// Announces itself when all checks are passed: a refusal is a line of its own.
-ConvertResult convert_with_bar(const Checkpoint& checkpoint,
-                               const std::string& source,
-                               const std::string& destination,
-                               const ConvertOptions& options) {
+ConvertResult convert_with_progress(const Checkpoint& checkpoint,
+                                    const std::string& source,
+                                    const std::string& destination,
+                                    const ConvertArguments& arguments) {
+  const auto options = complete(arguments);
   const InterruptGuard guard;
-  ProgressBar bar("Saving");
-  return convert_checkpoint(
-      checkpoint, destination, options, [&](const ConvertProgress& progress) {
-        if (progress.done_bytes == 0) announce(source, destination, options);
-        guard.check();
-        bar.update(progress.done_bytes, progress.total_bytes);
-      });
+  Progress teller("Saving", arguments.progress);
+  bool announced = false;
+  const auto on_progress = [&](const ConvertProgress& progress) {
+    if (!std::exchange(announced, true)) {
+      if (arguments.as_seed()) {
+        announce_as_seed(options);
+      } else {
+        announce(source, destination, options);
+      }
+    }
+    guard.check();
+    teller.update(progress.tensor, progress.done_bytes, progress.total_bytes);
+  };
+  return convert_checkpoint(checkpoint, destination, options, on_progress);
 }
 
 void report_json(const std::string& source, const std::string& destination,
@@ -113,10 +161,12 @@ void run_convert(const ConvertArguments& arguments) {
       either(arguments.source, arguments.torch_path, "SOURCE", nullptr);
   const auto destination =
       either(arguments.destination, arguments.mlx_path, "DEST", "mlx_model");
-  check_options(arguments.options);
-  const auto checkpoint = Checkpoint::open(source);
+  check_options(complete(arguments));
+  if (arguments.as_seed()) print("[INFO] Loading\n");
+  const auto checkpoint =
+      Checkpoint::open(source, layout_of(arguments.model_name));
   const auto result =
-      convert_with_bar(*checkpoint, source, destination, arguments.options);
+      convert_with_progress(*checkpoint, source, destination, arguments);
   for (const auto& notice : result.notices) {
     print_note(concat("[NOTE] ", printable(notice)));
   }
@@ -124,7 +174,7 @@ void run_convert(const ConvertArguments& arguments) {
       std::chrono::duration<double>(Clock::now() - start).count();
   if (arguments.json) {
     report_json(source, destination, result, seconds);
-  } else {
+  } else if (!arguments.as_seed()) {
     report_line(destination, result, seconds);
   }
 }
@@ -138,15 +188,36 @@ void add_convert(CLI::App& app) {
   const auto arguments = std::make_shared<ConvertArguments>();
   auto& options = arguments->options;
   command->add_option("SOURCE", arguments->source,
-                      "GGUF file, or folder of safetensors");
+                      "Folder of a checkpoint (Meta's, Hugging Face's, MLX's), "
+                      "or a GGUF file");
   command->add_option("DEST", arguments->destination,
                       "Folder to write (default: mlx_model)");
   command->add_option("--torch-path,--hf-path", arguments->torch_path,
                       "SOURCE, in the spellings of other tools");
   command->add_option("--mlx-path", arguments->mlx_path,
                       "DEST, in the spelling of other tools");
-  auto* quantize = command->add_flag("-q,--quantize", options.quantize,
-                                     "Quantise linear layers and embeddings");
+  command
+      ->add_option("--model-name", arguments->model_name,
+                   "Insist on the layout of SOURCE: Meta's (llama) or Hugging "
+                   "Face's (tiny_llama); otherwise found by itself")
+      ->check(CLI::IsMember({"llama", "tiny_llama"}));
+  command
+      ->add_option("--format", arguments->format,
+                   "Write safetensors for mlx_lm (default), or npz for MLX's "
+                   "llama.py")
+      ->check(CLI::IsMember({"safetensors", "npz"}));
+  auto* json = command->add_flag("--json", arguments->json,
+                                 "Report on standard output as JSON");
+  command
+      ->add_option("--compat", arguments->compat,
+                   "Do as MLX's convert.py did: npz, float16, its words on the "
+                   "screen; \"seed\" quantises linear layers alone, as the "
+                   "article's version, \"head\" embeddings too, as the last")
+      ->check(CLI::IsMember({"seed", "head"}))
+      ->excludes(json);
+  auto* quantize = command->add_flag(
+      "-q,--quantize", options.quantize,
+      "Quantise linear layers, and in safetensors embeddings");
   command
       ->add_option("--q-group-size", options.group_size,
                    "Weights that share a scale: 32, 64 or 128")
@@ -161,8 +232,19 @@ void add_convert(CLI::App& app) {
       ->add_option("--dtype", options.dtype,
                    "Type of dense values (default: SOURCE's)")
       ->check(CLI::IsMember({"float16", "bfloat16", "float32"}));
-  command->add_flag("--json", arguments->json,
-                    "Report on standard output as JSON");
+  command->add_flag("--no-tokenizer", options.without_tokenizer,
+                    "Convert one of Meta's checkpoints without its tokenizer");
+  static const std::map<std::string, ProgressKind> kKinds = {
+      {"auto", ProgressKind::automatic},
+      {"json", ProgressKind::json},
+      {"none", ProgressKind::none}};
+  command
+      ->add_option("--progress", arguments->progress,
+                   "Tell progress as a bar on a terminal (auto), as lines of "
+                   "JSON on standard error, or not (none)")
+      ->transform(CLI::Transformer(kKinds))
+      ->type_name("KIND")
+      ->default_str("auto");
   command->callback([arguments] { run_convert(*arguments); });
 }
 

@@ -174,13 +174,26 @@ class LLAMLX_API Model {
   std::unique_ptr<Impl> impl_;
 };
 
+/// How a converted model is laid out.
+enum class ModelLayout {
+  mlx,   ///< safetensors and Hugging Face's names, as mlx_lm reads them
+  seed,  ///< npz and Meta's names, as mlx-examples' llama.py reads them
+};
+
 struct ConvertOptions {
+  ModelLayout layout = ModelLayout::mlx;
   bool quantize = false;
   int bits = 4;         ///< 2, 3, 4, 5, 6 or 8
   int group_size = 64;  ///< 32, 64 or 128
+  /// Whether embeddings are quantised, too. Empty: in the layout mlx they are;
+  /// in the layout seed they are not, as by the first llama.py.
+  std::optional<bool> quantize_embeddings = {};
   /// "float16", "bfloat16", "float32": the type of what is not quantised. A
   /// quantised source is expanded when this is given. Empty: as in the source.
   std::string dtype = {};
+  /// Convert the weights of one of Meta's checkpoints even when its tokenizer
+  /// is not to be found.
+  bool without_tokenizer = false;
 };
 
 /// How far a conversion has come. Bytes count what has been written.
@@ -199,12 +212,12 @@ struct ConvertResult {
       notices;  ///< e.g. tensors left un-quantised, and why
 };
 
-/// Converts `source` (a GGUF file, or a folder of safetensors in Hugging Face's
-/// or MLX's layout) into the MLX folder `destination`, which mlx_lm also loads.
+/// Converts `source` (a folder in Meta's, Hugging Face's or MLX's layout, or a
+/// GGUF file) into the MLX folder `destination`.
 ///
 /// The folder is written beside `destination` and renamed when complete, so a
-/// failure leaves whatever stood there before. One tensor is in memory at a
-/// time. Errors: Error; std::invalid_argument for options out of range.
+/// failure leaves whatever stood there before. Memory is bounded by the largest
+/// tensor. Errors: Error; std::invalid_argument for options out of range.
 LLAMLX_API ConvertResult convert(const std::filesystem::path& source,
                                  const std::filesystem::path& destination,
                                  const ConvertOptions& options = {},

@@ -63,8 +63,8 @@ class Checkpoint {
   virtual const Json& config() const = 0;
 
   /// The config in Meta's words as it is stored (params.json, or config.json
-  /// beside npz weights), where that is how the model is told. Its rows of
-  /// queries and keys are then in Meta's order.
+  /// beside npz weights), where that is how the model is told. The rows of
+  /// queries and keys may then be in Meta's order: see "rope_traditional".
   virtual const std::optional<OrderedJson>& params() const;
 
   /// Every parameter, sorted by name. Quantised ones appear once, under their

@@ -11,6 +11,7 @@
 #include "checkpoint/gguf_family.h"
 #include "checkpoint/gguf_rope.h"
 #include "checkpoint/gguf_tokenizer.h"
+#include "checkpoint/rope_rows.h"
 #include "formats/gguf_blocks.h"
 #include "formats/gguf_reader.h"
 
@@ -23,20 +24,6 @@ struct Source {
   const GgufTensor* tensor;
   GgufRows rows;
 };
-
-/// Where Hugging Face's rows lie in the file.
-std::vector<std::int32_t> row_order(std::int32_t rows, std::int32_t head_dim) {
-  std::vector<std::int32_t> order;
-  order.reserve(static_cast<std::size_t>(rows));
-  for (std::int32_t head = 0; head < rows; head += head_dim) {
-    for (std::int32_t half = 0; half < 2; ++half) {
-      for (std::int32_t i = 0; i < head_dim / 2; ++i) {
-        order.push_back(head + 2 * i + half);
-      }
-    }
-  }
-  return order;
-}
 
 /// Written by old converters; positions need no tensor.
 bool is_unused(std::string_view name) {
@@ -101,8 +88,9 @@ class GgufCheckpoint final : public Checkpoint {
         sources_[static_cast<std::size_t>(found - weights_.data())];
     std::vector<std::int32_t> order;
     if (source.rows != GgufRows::kept) {
-      order = row_order(source.info.shape.front(),
-                        config_.at("head_dim").get<std::int32_t>());
+      order =
+          hugging_face_row_order(source.info.shape.front(),
+                                 config_.at("head_dim").get<std::int32_t>());
     }
     return read_gguf_weight(file_, *source.tensor,
                             {found->dtype, found->quantization}, order);

@@ -13,6 +13,7 @@
 #include "checkpoint/meta_shards.h"
 #include "checkpoint/tensor_set_checkpoint.h"
 #include "formats/safetensors_reader.h"
+#include "formats/torch_reader.h"
 
 namespace llamlx {
 namespace {
@@ -72,7 +73,11 @@ std::vector<std::unique_ptr<TensorFile>> open_shards(const fs::path& folder) {
                   expected),
            "download the missing files again");
     }
-    opened.push_back(std::make_unique<SafetensorsFile>(path));
+    if (path.extension() == ".pth") {
+      opened.push_back(std::make_unique<TorchFile>(path));
+    } else {
+      opened.push_back(std::make_unique<SafetensorsFile>(path));
+    }
   }
   return opened;
 }

@@ -9,7 +9,9 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/npz_reader.h"
 #include "formats/safetensors_reader.h"
+#include "formats/torch_reader.h"
 
 namespace llamlx {
 
@@ -21,7 +23,7 @@ struct ShardKind {
   std::string_view extension;
   std::string_view stem;    ///< what its files' names begin with
   std::string_view single;  ///< the name of a file that is alone
-  std::string_view index;
+  std::string_view index;   ///< empty: there is none
   bool by_extension_alone;  ///< files of other stems may be weights, too
   std::unique_ptr<TensorFile> (*open)(const fs::path& path);
 };
@@ -37,6 +39,9 @@ std::unique_ptr<TensorFile> open_as(const fs::path& path) {
 constexpr ShardKind kKinds[] = {
     {"safetensors", ".safetensors", "model", "model.safetensors",
      "model.safetensors.index.json", true, open_as<SafetensorsFile>},
+    {"torch", ".bin", "pytorch_model", "pytorch_model.bin",
+     "pytorch_model.bin.index.json", false, open_as<TorchFile>},
+    {"npz", ".npz", "weights", "weights.npz", "", false, open_as<NpzFile>},
 };
 
 constexpr const char* kRemedy = "download the missing files again";

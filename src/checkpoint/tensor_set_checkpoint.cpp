@@ -1,8 +1,11 @@
 #include "checkpoint/tensor_set_checkpoint.h"
 
+#include <cstddef>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
+#include "base/concat.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "checkpoint/meta_config.h"
@@ -36,6 +39,46 @@ Json in_hugging_face_names(const Json& quantization) {
   return renamed;
 }
 
+/// Whether both modules hold the same parameters, to the last bit. That of most
+/// models differ in their first bytes.
+bool are_equal(const TensorSet& tensors, const std::string& a,
+               const std::string& b) {
+  for (const char* part : {".weight", ".scales", ".biases"}) {
+    const auto* of_a = find(tensors, a + part);
+    const auto* of_b = find(tensors, b + part);
+    if (of_a == nullptr && of_b == nullptr) continue;
+    if (of_a == nullptr || of_b == nullptr) return false;
+    if (of_a->tensor->dtype_name != of_b->tensor->dtype_name ||
+        of_a->tensor->shape != of_b->tensor->shape) {
+      return false;
+    }
+    const auto values_a = of_a->read();
+    const auto values_b = of_b->read();
+    if (std::memcmp(values_a.data<std::byte>(), values_b.data<std::byte>(),
+                    values_a.nbytes()) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Meta's words have none for tied embeddings: MLX's convert.py stores them
+/// twice.
+void find_tie(Json& config, TensorSet& tensors) {
+  constexpr const char* kEmbeddings = "model.embed_tokens";
+  constexpr const char* kOutput = "lm_head";
+  if (find(tensors, concat(kOutput, ".weight")) == nullptr ||
+      find(tensors, concat(kEmbeddings, ".weight")) == nullptr ||
+      config.contains("tie_word_embeddings") ||
+      !are_equal(tensors, kEmbeddings, kOutput)) {
+    return;
+  }
+  config["tie_word_embeddings"] = true;
+  for (const char* part : {".weight", ".scales", ".biases"}) {
+    tensors.erase(concat(kOutput, part));
+  }
+}
+
 }  // namespace
 
 void TensorSetCheckpoint::describe(const char* name, TensorSet tensors,
@@ -56,6 +99,7 @@ void TensorSetCheckpoint::describe(const char* name, TensorSet tensors,
     params_ = OrderedJson::parse(contents.text());
     tensors_ = in_hugging_face_names(tensors_);
     config_ = hugging_face_config(config_, tensors_, subject);
+    find_tie(config_, tensors_);
     if (config_.contains("quantization")) {
       config_["quantization"] = in_hugging_face_names(config_["quantization"]);
     }

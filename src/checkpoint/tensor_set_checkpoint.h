@@ -31,7 +31,8 @@ class TensorSetCheckpoint : public Checkpoint {
       : folder_(std::move(folder)) {}
 
   /// Reads the config file `name` of the folder, in whose words the names of
-  /// `tensors` are, and lists the weights.
+  /// `tensors` are, and lists the weights. In Meta's words tied embeddings are
+  /// stored twice: where both are equal to the last bit, one is taken.
   /// Errors: Error: not_found without the file; those of list_weights() and
   /// hugging_face_config().
   void describe(const char* name, TensorSet tensors, std::string_view format);

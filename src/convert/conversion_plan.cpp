@@ -8,7 +8,9 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "checkpoint/meta_names.h"
 #include "convert/converted_config.h"
+#include "convert/seed_config.h"
 #include "models/tensor_spec.h"
 
 namespace llamlx {
@@ -77,12 +79,23 @@ void check_dtype(const Checkpoint& checkpoint, const WeightInfo& info) {
        "float16, bfloat16 and float32 can be converted");
 }
 
+/// Whether the rows of `name` are turned by positions.
+bool is_turned(std::string_view name) {
+  return name.find(".self_attn.q_proj.") != std::string_view::npos ||
+         name.find(".self_attn.k_proj.") != std::string_view::npos;
+}
+
+constexpr std::string_view kEmbeddings = "model.embed_tokens.weight";
+
 class Planner {
  public:
   Planner(const Checkpoint& checkpoint, const ModelConfig& model,
           const ConvertOptions& options)
       : checkpoint_(checkpoint),
+        model_(model),
         options_(options),
+        for_seed_(options.layout == ModelLayout::seed),
+        quantizes_embeddings_(options.quantize_embeddings.value_or(!for_seed_)),
         target_(target_dtype(checkpoint, options)) {
     for (auto& spec : tensor_specs(model)) {
       quantizable_.emplace(std::move(spec.name), spec.quantizable);
@@ -91,6 +104,8 @@ class Planner {
 
   ConversionPlan plan() {
     ConversionPlan plan;
+    plan.layout = options_.layout;
+    plan.head_dim = model_.head_dim;
     for (const auto& info : checkpoint_.weights()) {
       check_dtype(checkpoint_, info);
       const auto spec = quantizable_.find(info.name);
@@ -99,9 +114,14 @@ class Planner {
             concat(info.name, " is left out: the model does not use it"));
         continue;
       }
-      plan.weights.push_back(decide(info, spec->second));
+      plan.weights.push_back(
+          decide(info, spec->second && is_wanted(info.name)));
       plan.parameters += element_count(info.shape);
-      for (const auto& tensor : planned_tensors(plan.weights.back())) {
+    }
+    if (for_seed_) name_for_seed(plan.weights);
+    std::ranges::sort(plan.weights, {}, &PlannedWeight::name);
+    for (const auto& weight : plan.weights) {
+      for (const auto& tensor : planned_tensors(weight)) {
         plan.weight_bytes += tensor.nbytes();
       }
     }
@@ -110,21 +130,67 @@ class Planner {
   }
 
  private:
+  bool is_wanted(const std::string& name) const {
+    return quantizes_embeddings_ || name != kEmbeddings;
+  }
+
   PlannedWeight decide(const WeightInfo& info, bool quantizable) {
+    PlannedWeight weight{info, target_};
+    weight.is_reordered = !for_seed_ && checkpoint_.params() &&
+                          model_.rope.traditional && is_turned(info.name);
     if (!options_.quantize && options_.dtype.empty()) {
-      return {info, info.dtype, info.quantization, true};
+      weight.dtype = info.dtype;
+      weight.quantization = info.quantization;
+      weight.is_kept = true;
+      return weight;
     }
     const Quantization wanted = {options_.bits, options_.group_size};
     if (options_.quantize && quantizable) {
-      if (divides(wanted, info.shape)) return {info, target_, wanted};
+      if (divides(wanted, info.shape)) {
+        weight.quantization = wanted;
+        return weight;
+      }
+      if (for_seed_) refuse_groups(info);
       left_dense_.add(info);
     }
-    const bool is_kept = !info.quantization && info.dtype == target_;
-    return {info, target_, {}, is_kept};
+    weight.is_kept = !info.quantization && info.dtype == target_;
+    return weight;
+  }
+
+  /// llama.py expects every linear layer to be quantised, and an output layer
+  /// of its own.
+  void name_for_seed(std::vector<PlannedWeight>& weights) {
+    if (model_.tie_word_embeddings) {
+      auto output = decide(*checkpoint_.find(kEmbeddings), true);
+      output.name = "lm_head.weight";
+      weights.push_back(std::move(output));
+    }
+    for (auto& weight : weights) {
+      const auto name = meta_name(weight.name);
+      if (!name) refuse_name(weight.name);
+      weight.name = *name;
+    }
+  }
+
+  [[noreturn]] void refuse_groups(const WeightInfo& info) const {
+    fail(ErrorCode::unsupported, checkpoint_.path().string(),
+         concat("groups of ", options_.group_size, " do not divide the ",
+                info.shape.back(), " columns of ", info.name,
+                ", and llama.py takes no linear layer that is not quantised"),
+         "choose a smaller group size or the format safetensors");
+  }
+
+  [[noreturn]] void refuse_name(const std::string& name) const {
+    fail(ErrorCode::unsupported, checkpoint_.path().string(),
+         concat("tensor ", name, " has no name in the format npz"),
+         "choose the format safetensors");
   }
 
   const Checkpoint& checkpoint_;
+  const ModelConfig& model_;
   const ConvertOptions& options_;
+  bool for_seed_;
+  bool quantizes_embeddings_;
   mx::Dtype target_;
   std::map<std::string, bool> quantizable_;
   LeftDense left_dense_;
@@ -133,7 +199,8 @@ class Planner {
 }  // namespace
 
 std::vector<PlannedTensor> planned_tensors(const PlannedWeight& weight) {
-  const auto& [name, shape, dtype, stored] = weight.source;
+  const auto& name = weight.name;
+  const auto& shape = weight.source.shape;
   if (!weight.quantization) return {{name, weight.dtype, shape}};
   const auto [bits, group_size] = *weight.quantization;
   auto packed = shape;
@@ -171,7 +238,10 @@ ConversionPlan plan_conversion(const Checkpoint& checkpoint,
   check_options(options);
   verify_tensors(model, checkpoint);
   auto plan = Planner(checkpoint, model, options).plan();
-  plan.config = converted_config(checkpoint.config(), model, plan.weights);
+  plan.config = plan.layout == ModelLayout::seed
+                    ? seed_config(checkpoint, model, plan.weights)
+                    : OrderedJson(converted_config(checkpoint.config(), model,
+                                                   plan.weights));
   return plan;
 }
 

@@ -19,13 +19,18 @@ struct PlannedWeight {
   WeightInfo source;
   mx::Dtype dtype;  ///< as written: of the values, or of scales and biases
   std::optional<Quantization> quantization = {};  ///< as written
-  bool is_kept = false;  ///< written as it is: no value is computed
+  bool is_kept = false;                           ///< no value is computed
+  /// Rows come into Hugging Face's order (checkpoint/rope_rows.h).
+  bool is_reordered = false;
+  std::string name = source.name;  ///< as written
 };
 
 /// All that a conversion will write, known before it begins.
 struct ConversionPlan {
-  std::vector<PlannedWeight> weights;  ///< sorted by name
-  Json config;                         ///< of the new folder
+  ModelLayout layout = ModelLayout::mlx;
+  std::vector<PlannedWeight> weights;  ///< sorted by name as written
+  OrderedJson config;                  ///< config.json of the new folder
+  int head_dim = 0;
   std::int64_t parameters = 0;
   std::uint64_t weight_bytes = 0;
   std::vector<std::string> notices;
@@ -45,7 +50,11 @@ std::vector<PlannedTensor> planned_tensors(const PlannedWeight& weight);
 ///   quantised whose last axis the group size divides. A source that is
 ///   quantised already is expanded first.
 ///
-/// Parameters that the model does not use are left out, with a notice.
+/// Parameters that the model does not use are left out, with a notice. In the
+/// layout mlx, queries and keys that lie in Meta's order come into Hugging
+/// Face's. In the layout seed the output layer of tied embeddings is written
+/// as well, since llama.py needs it, and what it cannot express is refused:
+/// groups must divide every linear layer.
 ///
 /// Errors: std::invalid_argument for options out of range; Error (mismatch)
 /// when the tensors are not those of the config.

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include <mlx/memory.h>
-#include <mlx/ops.h>
-#include <mlx/transforms.h>
 
 #include "base/concat.h"
 #include "base/disk_space.h"
@@ -16,6 +15,8 @@
 #include "base/files.h"
 #include "base/human_size.h"
 #include "convert/conversion_plan.h"
+#include "convert/weight_converter.h"
+#include "formats/npz_writer.h"
 #include "formats/sharded_writer.h"
 #include "models/model_config.h"
 
@@ -66,6 +67,24 @@ std::uint64_t side_bytes(const std::vector<SideFile>& files) {
   return bytes;
 }
 
+bool is_tokenizer(const SideFile& file) {
+  return file.name == "tokenizer.model" || file.name == "tokenizer.json" ||
+         file.name == "tekken.json";
+}
+
+/// Meta's checkpoints come without a tokenizer, and people find out late.
+void check_tokenizer(const Checkpoint& checkpoint,
+                     const std::vector<SideFile>& files,
+                     const ConvertOptions& options) {
+  if (!checkpoint.params() || options.without_tokenizer) return;
+  if (std::ranges::any_of(files, is_tokenizer)) return;
+  fail(ErrorCode::not_found, checkpoint.path().string(),
+       "holds no tokenizer.model, and neither does the folder above it",
+       "get it where the weights come from (Meta's download.sh leaves it above "
+       "the models' folders, Hugging Face lists it among the model's files) "
+       "and put it into this folder");
+}
+
 void check_space(const fs::path& destination, std::uint64_t needed) {
   const auto free = free_disk_bytes(destination);
   if (!free || *free >= needed) return;
@@ -73,39 +92,6 @@ void check_space(const fs::path& destination, std::uint64_t needed) {
        concat("needs ", human_size(needed), " where ", human_size(*free),
               " are free"),
        "free some space or choose another disk");
-}
-
-/// True when a finite value of `weight` became infinite in `values`.
-bool overflowed(const Weight& weight, const mx::array& values) {
-  const auto infinite = mx::isinf(values);
-  // Nearly always nothing is infinite, and the source need not be looked at.
-  if (!mx::any(infinite).item<bool>()) return false;
-  const auto finite = mx::isfinite(dequantize(weight, mx::float32));
-  return mx::any(mx::logical_and(infinite, finite)).item<bool>();
-}
-
-/// The values of `weight` as `planned` wants them, before quantising.
-mx::array values_of(const Weight& weight, const PlannedWeight& planned,
-                    const fs::path& source) {
-  auto values = dequantize(weight, planned.dtype);
-  values.eval();
-  if (planned.dtype == mx::float16 && overflowed(weight, values)) {
-    fail(ErrorCode::unsupported, source.string(),
-         concat("tensor ", planned.source.name,
-                " has values too large for float16"),
-         "use bfloat16 (--dtype bfloat16)");
-  }
-  return values;
-}
-
-Weight converted(const Checkpoint& checkpoint, const PlannedWeight& planned) {
-  auto weight = checkpoint.load(planned.source);
-  if (planned.is_kept) return weight;
-  auto values = values_of(weight, planned, checkpoint.path());
-  weight = planned.quantization ? quantize(values, *planned.quantization)
-                                : Weight{std::move(values)};
-  if (weight.scales) mx::eval(weight.data, *weight.scales, *weight.biases);
-  return weight;
 }
 
 std::vector<PlannedTensor> all_tensors(const ConversionPlan& plan) {
@@ -116,35 +102,43 @@ std::vector<PlannedTensor> all_tensors(const ConversionPlan& plan) {
   return tensors;
 }
 
-/// Appends the arrays of `weight` in the order of planned_tensors().
-void append(ShardedWriter& writer, const PlannedWeight& planned,
-            const Weight& weight) {
-  const auto tensors = planned_tensors(planned);
-  if (weight.quantization) {
-    writer.append(tensors[0].name, *weight.biases);
-    writer.append(tensors[1].name, *weight.scales);
+std::unique_ptr<TensorWriter> make_writer(const ConversionPlan& plan,
+                                          const fs::path& folder) {
+  if (plan.layout == ModelLayout::seed) {
+    return std::make_unique<ShardedNpzWriter>(folder, all_tensors(plan));
   }
-  writer.append(tensors.back().name, weight.data);
+  return std::make_unique<ShardedWriter>(folder, all_tensors(plan),
+                                         plan.parameters);
 }
 
 void write_weights(const Checkpoint& checkpoint, const ConversionPlan& plan,
                    const fs::path& folder,
                    const ConvertProgressFn& on_progress) {
   const NoBufferCache no_cache;
-  ShardedWriter writer(folder, all_tensors(plan), plan.parameters);
+  const auto writer = make_writer(plan, folder);
+  const WeightConverter converter(checkpoint, plan, *writer);
   ConvertProgress progress = {{}, 0, plan.weight_bytes};
-  const auto tell = [&](const PlannedWeight& weight) {
+  const auto tell = [&](const PlannedWeight& weight, std::uint64_t more) {
     progress.tensor = weight.source.name;
+    progress.done_bytes += more;
     if (on_progress) on_progress(progress);
   };
-  tell(plan.weights.front());
+  tell(plan.weights.front(), 0);
   for (const auto& planned : plan.weights) {
-    const auto weight = converted(checkpoint, planned);
-    append(writer, planned, weight);
-    progress.done_bytes += weight.nbytes();
-    tell(planned);
+    converter.write(planned, [&](std::uint64_t more) { tell(planned, more); });
   }
-  writer.finish();
+  writer->finish();
+}
+
+/// Python's json.dump writes no line break at the end.
+void write_config(const ConversionPlan& plan, const fs::path& folder) {
+  const auto file = folder / "config.json";
+  if (plan.layout == ModelLayout::seed) {
+    write_file(file, plan.config.dump(4, ' ', /*ensure_ascii=*/true,
+                                      OrderedJson::error_handler_t::replace));
+  } else {
+    write_json_file(file, Json(plan.config));
+  }
 }
 
 void write_side_files(const std::vector<SideFile>& files,
@@ -184,11 +178,12 @@ ConvertResult convert_checkpoint(const Checkpoint& checkpoint,
   const auto plan =
       plan_conversion(checkpoint, read_model_config(checkpoint), options);
   const auto side_files = checkpoint.side_files();
+  check_tokenizer(checkpoint, side_files, options);
   check_destination(checkpoint.path(), destination);
   check_space(destination, plan.weight_bytes + side_bytes(side_files) + kSlack);
   StagedFolder staged(destination);
   write_weights(checkpoint, plan, staged.path(), on_progress);
-  write_json_file(staged.path() / "config.json", plan.config);
+  write_config(plan, staged.path());
   write_side_files(side_files, staged.path());
   staged.commit();
   return result_of(checkpoint, plan);

@@ -199,12 +199,17 @@ TEST_F(ConvertTest, RefusesQuantisingValuesTooLargeForFloat16) {
   });
 }
 
-TEST_F(ConvertTest, InfinitiesOfTheSourceArePassedOn) {
+TEST_F(ConvertTest, RefusesWeightsThatAreNotFinite) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  source_.tensors.put(kNorm, mx::full({32}, -kInfinity));
-  convert({.dtype = "float16"});
-  EXPECT_TRUE(same_bits(load_folder(target_).at(kNorm),
-                        mx::full({32}, -kInfinity, mx::float16)));
+  for (const float value : {kInfinity, -kInfinity, std::nanf("")}) {
+    source_.tensors.put(kNorm, mx::full({32}, value));
+    for (const char* dtype : {"", "float16"}) {
+      const auto message =
+          error_of(ErrorCode::corrupt_file, [&] { convert({.dtype = dtype}); });
+      EXPECT_THAT(message, HasSubstr(kNorm));
+    }
+  }
+  EXPECT_THAT(names_in(folder_.path()), IsEmpty());
 }
 
 TEST_F(ConvertTest, BringsTheSideFiles) {

@@ -16,28 +16,6 @@ Key most(const std::map<Key, std::int64_t>& counts) {
       ->first;
 }
 
-Json quantization_of(const std::vector<PlannedWeight>& weights) {
-  std::map<std::pair<int, int>, std::int64_t> counts;
-  for (const auto& weight : weights) {
-    if (const auto& q = weight.quantization) {
-      counts[{q->bits, q->group_size}] += element_count(weight.source.shape);
-    }
-  }
-  if (counts.empty()) return nullptr;
-  const auto [bits, group_size] = most(counts);
-  const Quantization main = {bits, group_size};
-  Json result = {
-      {"bits", bits}, {"group_size", group_size}, {"mode", "affine"}};
-  for (const auto& weight : weights) {
-    const auto& q = weight.quantization;
-    if (!q || *q == main) continue;
-    const auto& name = weight.source.name;
-    result[name.substr(0, name.rfind('.'))] = {{"bits", q->bits},
-                                               {"group_size", q->group_size}};
-  }
-  return result;
-}
-
 std::string written_dtype(const std::vector<PlannedWeight>& weights) {
   std::map<std::string, std::int64_t> counts;
   for (const auto& weight : weights) {
@@ -76,6 +54,28 @@ void settle(Json& config, const ModelConfig& model) {
 
 }  // namespace
 
+Json quantization_of(const std::vector<PlannedWeight>& weights) {
+  std::map<std::pair<int, int>, std::int64_t> counts;
+  for (const auto& weight : weights) {
+    if (const auto& q = weight.quantization) {
+      counts[{q->bits, q->group_size}] += element_count(weight.source.shape);
+    }
+  }
+  if (counts.empty()) return nullptr;
+  const auto [bits, group_size] = most(counts);
+  const Quantization main = {bits, group_size};
+  Json result = {
+      {"bits", bits}, {"group_size", group_size}, {"mode", "affine"}};
+  for (const auto& weight : weights) {
+    const auto& q = weight.quantization;
+    if (!q || *q == main) continue;
+    const auto& name = weight.source.name;
+    result[name.substr(0, name.rfind('.'))] = {{"bits", q->bits},
+                                               {"group_size", q->group_size}};
+  }
+  return result;
+}
+
 Json converted_config(const Json& source, const ModelConfig& model,
                       const std::vector<PlannedWeight>& weights) {
   Json config = source;
@@ -87,6 +87,9 @@ Json converted_config(const Json& source, const ModelConfig& model,
   if (!quantization.is_null()) {
     config["quantization"] = quantization;
     config["quantization_config"] = quantization;
+  }
+  if (std::ranges::any_of(weights, &PlannedWeight::is_reordered)) {
+    config.erase("rope_traditional");
   }
   const auto dtype = written_dtype(weights);
   config["torch_dtype"] = dtype;

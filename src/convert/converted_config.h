@@ -21,7 +21,13 @@ namespace llamlx {
 ///   embeddings, biases, and rotary positions that only "rope_parameters"
 ///   described.
 /// - "_name_or_path", a path on another machine, is dropped.
+///
+/// `rope_traditional` is dropped where the plan brings the rows of queries and
+/// keys into Hugging Face's order.
 Json converted_config(const Json& source, const ModelConfig& model,
                       const std::vector<PlannedWeight>& weights);
+
+/// "quantization" as said above; null when every weight is dense.
+Json quantization_of(const std::vector<PlannedWeight>& weights);
 
 }  // namespace llamlx

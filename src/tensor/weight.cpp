@@ -47,6 +47,34 @@ Weight astype(const Weight& weight, mx::Dtype dtype) {
           mx::astype(*weight.biases, dtype), weight.quantization};
 }
 
+namespace {
+
+/// Applies `change` to every part of a weight.
+template <typename Change>
+Weight with_parts(const Weight& weight, const Change& change) {
+  if (!weight.quantization) return {change(weight.data)};
+  return {change(weight.data), change(*weight.scales), change(*weight.biases),
+          weight.quantization};
+}
+
+}  // namespace
+
+Weight slice_rows(const Weight& weight, int begin, int end) {
+  return with_parts(weight, [&](const mx::array& part) {
+    mx::Shape start(part.ndim(), 0);
+    auto stop = part.shape();
+    start[0] = begin;
+    stop[0] = end;
+    return mx::slice(part, start, stop);
+  });
+}
+
+Weight take_rows(const Weight& weight, const mx::array& indices) {
+  return with_parts(weight, [&](const mx::array& part) {
+    return mx::take(part, indices, 0);
+  });
+}
+
 std::string to_string(mx::Dtype dtype) {
   switch (dtype.val()) {
     case mx::Dtype::Val::float16:

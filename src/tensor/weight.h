@@ -55,6 +55,12 @@ mx::array dequantize(const Weight& weight, mx::Dtype dtype);
 /// as `dtype`. Lazy.
 Weight astype(const Weight& weight, mx::Dtype dtype);
 
+/// Rows [begin, end) of the first axis. Lazy.
+Weight slice_rows(const Weight& weight, int begin, int end);
+
+/// Rows of the first axis in the order of `indices` [N], int32. Lazy.
+Weight take_rows(const Weight& weight, const mx::array& indices);
+
 /// Names of types as config files write them: "float16", "bfloat16", "float32".
 std::string to_string(mx::Dtype dtype);
 
