@@ -21,6 +21,7 @@ from meta_cases import CASES
 from meta_layout import cut_axis, parameter_shapes
 from meta_llama import MetaLlama, frequencies, scaling_of
 from torch_answers import (
+    SILENT,
     ask,
     describe_tensors,
     draw_until_clear,
@@ -46,9 +47,6 @@ HF_NAMES = {
     "norm": "model.norm",
     "output": "lm_head",
 }
-# Pieces of the shared tokenizer that spell single bytes, and two controls: a
-# model that speaks seldom says them, so that its text is text.
-SILENT = [0, 1, *range(3, 259)]
 # A difference that no rounding makes: between right and wrong positions, say.
 TELLING = 1e-2
 
@@ -137,8 +135,9 @@ def cut(case, name, tensor, shard):
 
 
 def write_folder(folder, case, tensors):
-    head_dim = case.params["dim"] // case.params["n_heads"]
-    rates = frequencies(case.params, head_dim, torch.float32)
+    rates = frequencies(
+        case.params, config_of(case).head_dim, torch.float32
+    )
     for shard in range(case.shards):
         part = {n: cut(case, n, t, shard) for n, t in tensors.items()}
         if case.frequencies == "model":
