@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tiny random Hugging Face checkpoints whose weights are pytorch_model.bin,
-with PyTorch's answers about them.
+"""Makes tiny random Hugging Face checkpoints of pytorch_model.bin, with
+PyTorch's answers about them.
 
 The cases vary how torch lays tensors down: which of its two formats, how many
 files, what shares a storage, what is a view. The answers come from the folders

@@ -26,6 +26,7 @@ from torch_answers import (
     describe_tensors,
     draw_until_clear,
     draw_weights,
+    largest_difference,
     logits_of,
     quiet,
     tell,
@@ -73,7 +74,7 @@ def swap_rows(tensor, heads, first, second):
 
 
 def to_hf(tensors, params):
-    """Pairs (0, 1), (2, 3), ... of a head become (0, Dh/2), (1, 1 + Dh/2), ..."""
+    """Pairs (0, 1), (2, 3) ... of a head become (0, Dh/2), (1, 1 + Dh/2) ..."""
     renamed = {}
     for name, tensor in tensors.items():
         heads = heads_of(name, params)
@@ -180,10 +181,6 @@ def hf_model(case, tensors, dtype):
     renamed = to_hf(tensors, case.params)
     model.load_state_dict({n: t.to(dtype) for n, t in renamed.items()})
     return model.eval()
-
-
-def largest_difference(a, b):
-    return (a.double() - b.double()).abs().max().item()
 
 
 def agrees_directly(case, tensors, models, ids):

@@ -41,7 +41,7 @@ def frequencies(params, head_dim, dtype):
 
 
 def rotate(x, angles):
-    """Turns the pairs (0, 1), (2, 3), ... of x [L, H, Dh] by angles [L, Dh/2]."""
+    """Turns pairs (0, 1), (2, 3) ... of x [L, H, Dh] by angles [L, Dh/2]."""
     cos, sin = angles.cos()[:, None], angles.sin()[:, None]
     even, odd = x[..., 0::2], x[..., 1::2]
     turned = (even * cos - odd * sin, even * sin + odd * cos)

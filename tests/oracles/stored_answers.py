@@ -5,6 +5,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from program import Program, Report
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 TOKENIZER = DATA / "sentencepiece" / "tokenizer.model"
+
+
+def mask_times(screen):
+    return re.sub(r"\d+\.\d{3} s\b", "#.### s", screen)
 
 
 def tolerance(answers):
@@ -100,9 +105,10 @@ def check_logits(report, name, program, model, answers, scratch):
     )
 
 
-def with_tokenizer(folder, scratch):
-    """A folder of links to a checkpoint's files and to the shared tokenizer."""
-    linked = scratch / folder.name
+def with_tokenizer(folder, scratch, name=None):
+    """A folder of links to a checkpoint's files and to the shared tokenizer,
+    called as the checkpoint's own unless it is given a name."""
+    linked = scratch / (name or folder.name)
     linked.mkdir()
     for path in [*folder.iterdir(), TOKENIZER]:
         (linked / path.name).symlink_to(path)

@@ -121,6 +121,10 @@ def mean_nll(logits, ids):
     ).item()
 
 
+def largest_difference(a, b):
+    return (a.double() - b.double()).abs().max().item()
+
+
 def random_ids(config, length, generator):
     return torch.randint(
         3, config.vocab_size, (length,), generator=generator
