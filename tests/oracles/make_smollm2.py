@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from make_tiny_llamas import mean_nll, write_json
 from gguf_source import Gguf
+from torch_answers import mean_nll, write_json
 from transformers import LlamaConfig, LlamaForCausalLM
 
 STEPS = 40

@@ -12,90 +12,26 @@ stored. Needs torch and transformers.
 
 import argparse
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
 
 import safetensors.torch
 import torch
-import transformers
 from tiny_cases import CASES, random_case
+from torch_answers import (
+    STEPS,
+    ask,
+    deal,
+    draw_until_clear,
+    draw_weights,
+    quiet,
+    read_folder,
+    tell,
+    write_config,
+    write_json,
+)
 from transformers import LlamaConfig, LlamaForCausalLM
-
-STEPS = 16
-PROMPT_LENGTHS = (1, 5, 12)
-NLL_LENGTHS = (2, 40)
-# Logits are spread this wide, so that the greedy choice is rarely close.
-LOGIT_STD = 4.0
-# Random weights are drawn until no greedy choice is closer than this, which may
-# fall differently in correct arithmetic, ...
-WIDE_MARGIN = 1e-2
-# ... and float32 is this close to float64 in every logit. The checks allow
-# several times this, so it is what makes their tolerance a derived one.
-MAX_FLOAT32_ERROR = 2e-5
-MAX_DRAWS = 60
-
-
-def draw_weights(model, case, generator):
-    """Fills the parameters with values under which every part matters."""
-
-    def normal(parameter, std):
-        parameter.normal_(0.0, std, generator=generator)
-
-    tied = model.config.tie_word_embeddings
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("norm.weight"):
-                parameter.uniform_(0.5, 1.5, generator=generator)
-            elif name.endswith(".bias"):
-                normal(parameter, 0.3)
-            elif "lm_head" in name or ("embed_tokens" in name and tied):
-                normal(parameter, LOGIT_STD / parameter.shape[1] ** 0.5)
-            elif "embed_tokens" in name:
-                normal(parameter, case.embed_std or 1.0)
-            else:
-                normal(parameter, 1.5 / parameter.shape[1] ** 0.5)
-
-
-def split(tensors, shards):
-    """Deals the tensors out to `shards` files, in order of their names."""
-    names = sorted(tensors)
-    if shards == 1:
-        return {"model.safetensors": names}, None
-    files = {
-        f"model-{i + 1:05}-of-{shards:05}.safetensors": names[i::shards]
-        for i in range(shards)
-    }
-    weight_map = {name: file for file, part in files.items() for name in part}
-    size = sum(t.nbytes for t in tensors.values())
-    index = {
-        "metadata": {"total_size": size},
-        "weight_map": dict(sorted(weight_map.items())),
-    }
-    return files, index
-
-
-def write_json(path, value):
-    """Writes ASCII JSON, a list of numbers on one line."""
-    text = json.dumps(value, indent=1)
-    text = re.sub(
-        r"\[[-+.eE\d,\s]+\]", lambda found: " ".join(found[0].split()), text
-    )
-    path.write_text(text + "\n", encoding="ascii")
-
-
-def write_config(folder, model, case):
-    """Writes config.json as transformers does, then the case's edits."""
-    model.config.save_pretrained(folder)
-    path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["dtype"] = case.dtype
-    for key, value in case.edits.items():
-        config.pop(key, None)
-        if value is not None:
-            config[key] = value
-    write_json(path, config)
 
 
 def write_folder(folder, model, case):
@@ -111,86 +47,18 @@ def write_folder(folder, model, case):
         for layer in range(model.config.num_hidden_layers):
             name = f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"
             tensors[name] = inv_freq.clone()
-    files, index = split(tensors, case.shards)
+    files, index = deal(
+        tensors,
+        case.shards,
+        "model.safetensors",
+        "model-{:05}-of-{:05}.safetensors",
+    )
     for file, names in files.items():
         part = {name: tensors[name] for name in names}
         safetensors.torch.save_file(part, folder / file, {"format": "pt"})
     if index:
         write_json(folder / "model.safetensors.index.json", index)
-    write_config(folder, model, case)
-
-
-def read_folder(folder, dtype):
-    model = LlamaForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager"
-    )
-    return model.eval()
-
-
-@torch.no_grad()
-def logits_of(model, ids):
-    return model(torch.tensor([ids]), use_cache=False).logits[0]
-
-
-def greedy(model, prompt_ids, steps=STEPS):
-    """Likeliest tokens, each from the whole sequence so far, and by how much
-    each beat the next."""
-    ids, margins = list(prompt_ids), []
-    for _ in range(steps):
-        top = torch.topk(logits_of(model, ids)[-1], 2)
-        margins.append(round((top.values[0] - top.values[1]).item(), 6))
-        ids.append(top.indices[0].item())
-    tokens = ids[len(prompt_ids) :]
-    return {"prompt_ids": prompt_ids, "tokens": tokens, "margins": margins}
-
-
-def mean_nll(logits, ids):
-    targets = torch.tensor(ids[1:])
-    return torch.nn.functional.cross_entropy(
-        logits[:-1].double(), targets
-    ).item()
-
-
-def random_ids(config, length, generator):
-    return torch.randint(
-        3, config.vocab_size, (length,), generator=generator
-    ).tolist()
-
-
-def answer(folder, case, generator):
-    """Asks both precisions. Returns (answers, are they usable)."""
-    single = read_folder(folder, torch.float32)
-    double = read_folder(folder, torch.float64)
-    config = single.config
-    generations = [
-        greedy(single, random_ids(config, length, generator))
-        for length in PROMPT_LENGTHS
-    ]
-    sequences, error = [], 0.0
-    for length in NLL_LENGTHS:
-        ids = random_ids(config, length, generator)
-        logits, exact = logits_of(single, ids), logits_of(double, ids)
-        error = max(error, (logits - exact).abs().max().item())
-        sequences.append({"ids": ids, "mean_nll": mean_nll(logits, ids)})
-    last = [round(value, 6) for value in logits[-1].tolist()]
-    answers = {
-        "made_by": {
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        "draw": None,
-        "float32_error": float(f"{error:.3g}"),
-        "generations": generations,
-        "nll": sequences,
-        "last_logits": {"ids": sequences[-1]["ids"], "logits": last},
-    }
-    margins = [m for g in generations for m in g["margins"]]
-    # A model that repeats itself tests little.
-    varied = max(len(set(g["tokens"])) for g in generations) >= STEPS // 2
-    usable = (
-        min(margins) >= WIDE_MARGIN and varied and error <= MAX_FLOAT32_ERROR
-    )
-    return answers, usable
+    write_config(folder, model, case.dtype, case.edits)
 
 
 def fresh_position(tokens, start):
@@ -247,21 +115,27 @@ def add_eos(folder, case, answers):
 def make(case, out):
     """Draws weights until the answers are clear, and keeps that folder."""
     folder = out / case.name
-    for draw in range(MAX_DRAWS):
+
+    def attempt(generator):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        generator = torch.Generator().manual_seed(case.seed * 1000 + draw)
         model = LlamaForCausalLM(LlamaConfig(**case.config))
-        draw_weights(model, case, generator)
+        draw_weights(model, generator, case.embed_std)
         write_folder(folder, model, case)
-        answers, usable = answer(folder, case, generator)
-        if not (usable or case.any_draw):
-            continue
+        answers, clear = ask(
+            read_folder(folder, torch.float32),
+            read_folder(folder, torch.float64),
+            generator,
+        )
+        if not (clear or case.any_draw):
+            return None
         if case.eos is None or add_eos(folder, case, answers):
-            answers["draw"] = draw
-            write_json(folder / "answers.json", answers)
             return answers
-    raise SystemExit(f"{case.name}: no clear answers in {MAX_DRAWS} draws")
+        return None
+
+    answers = draw_until_clear(case.name, case.seed, attempt)
+    write_json(folder / "answers.json", answers)
+    return answers
 
 
 def main():
@@ -293,18 +167,10 @@ def main():
     cases = CASES
     if args.more:
         cases = [random_case(i, args.more[1]) for i in range(args.more[0])]
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    quiet()
     for case in cases:
-        if args.only and case.name not in args.only:
-            continue
-        answers = make(case, args.out or default_out)
-        margins = [m for g in answers["generations"] for m in g["margins"]]
-        print(
-            f"{case.name}: draw {answers['draw']}, smallest margin "
-            f"{min(margins):.3f}, float32 error {answers['float32_error']}",
-            flush=True,
-        )
+        if not args.only or case.name in args.only:
+            tell(case.name, make(case, args.out or default_out))
     return 0
 
 

@@ -51,9 +51,14 @@ class Program:
     def _json(self, arguments, text=None):
         return json.loads(self._run([self._path, *arguments, "--json"], text))
 
-    def _run(self, command, text=None):
+    def run(self, *arguments, text="", cwd=None):
+        """What the program prints, given `text` as its input."""
+        return self._run([self._path, *arguments], text, cwd)
+
+    def _run(self, command, text=None, cwd=None):
         done = subprocess.run(
             [str(part) for part in command],
+            cwd=cwd,
             input=None if text is None else text.encode(),
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,
