@@ -67,4 +67,8 @@ std::optional<std::string> meta_name(std::string_view name) {
                    &ModuleNames::meta, kMetaLayers);
 }
 
+bool is_rope_frequencies(std::string_view name) {
+  return name == "rope.freqs" || name.ends_with(".rope.freqs");
+}
+
 }  // namespace llamlx

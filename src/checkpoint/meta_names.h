@@ -17,4 +17,8 @@ std::optional<std::string> hugging_face_name(std::string_view name);
 /// The same the other way.
 std::optional<std::string> meta_name(std::string_view name);
 
+/// Whether Meta's `name` is that of rotary frequencies ("rope.freqs", or one a
+/// layer), which the config tells.
+bool is_rope_frequencies(std::string_view name);
+
 }  // namespace llamlx

@@ -8,6 +8,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "checkpoint/meta_names.h"
 #include "checkpoint/parameter_name.h"
 #include "formats/array_buffer.h"
 #include "tensor/weight.h"
@@ -24,8 +25,6 @@ constexpr std::string_view kCutByRows[] = {
 constexpr std::string_view kCutByColumns[] = {"attention.wo",
                                               "feed_forward.w2"};
 constexpr std::string_view kEmbeddings = "tok_embeddings";
-
-bool is_left_out(const std::string& name) { return name == "rope.freqs"; }
 
 [[noreturn]] void refuse(const TensorFile& shard, const std::string& tensor,
                          std::string_view cause) {
@@ -53,13 +52,14 @@ MetaShards::MetaShards(std::filesystem::path folder,
     throw std::invalid_argument("[MetaShards] expected shards, got none");
   }
   for (const auto& entry : shards_.front()->tensors()) {
-    if (is_left_out(entry.name)) continue;
+    if (is_rope_frequencies(entry.name)) continue;
     parts_.push_back(find_parts(entry.name));
     tensors_.push_back(join(parts_.back()));
   }
   for (const auto& shard : shards_) {
     for (const auto& entry : shard->tensors()) {
-      if (is_left_out(entry.name) || find(entry.name) != nullptr) continue;
+      if (is_rope_frequencies(entry.name) || find(entry.name) != nullptr)
+        continue;
       refuse(*shards_.front(), entry.name,
              concat("is missing, though ", shard->path().filename().string(),
                     " has a part of it"));

@@ -16,8 +16,8 @@ namespace llamlx {
 /// feed_forward.w1, w3 and output by rows; attention.wo and feed_forward.w2 by
 /// columns; tok_embeddings by columns in Llama 1 and 2, by rows since Llama 3,
 /// which is told by the model's width `dim`. Everything else (norms) is in
-/// every shard alike, and the last one's counts. rope.freqs, which the config
-/// tells, is left out.
+/// every shard alike, and the last one's counts. Rotary frequencies, which the
+/// config tells, are left out.
 ///
 /// Errors: Error: mismatch naming the file and the tensor when a shard lacks
 /// it or has it in another type or a shape that does not join; those of the

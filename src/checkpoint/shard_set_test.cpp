@@ -179,7 +179,7 @@ TEST_F(ShardSetTest, OneNameInTwoFilesIsRefused) {
 TEST_F(ShardSetTest, AFolderOfAnotherFormatIsNamedForWhatItIs) {
   EXPECT_THAT(refusal(ErrorCode::not_found), HasSubstr("holds no weights"));
   for (const std::string file :
-       {"consolidated.00.pth", "pytorch_model.bin", "weights.npz"}) {
+       {"consolidated.00.pth", "optimizer.bin", "weights.h5"}) {
     const testing::TemporaryFolder other;
     other.write(file, "x");
     EXPECT_THAT(error_of(ErrorCode::unsupported,

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 TensorSet in_hugging_face_names(const TensorSet& tensors) {
   TensorSet renamed;
   for (const auto& [name, tensor] : tensors) {
-    if (name == "rope.freqs") continue;  // the config tells them
+    if (is_rope_frequencies(name)) continue;
     renamed.emplace(hugging_face_name(name).value_or(name), tensor);
   }
   return renamed;
