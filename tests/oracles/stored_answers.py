@@ -110,7 +110,9 @@ def with_tokenizer(folder, scratch, name=None):
     called as the checkpoint's own unless it is given a name."""
     linked = scratch / (name or folder.name)
     linked.mkdir()
-    for path in [*folder.iterdir(), TOKENIZER]:
+    # Backwards: shards must not be taken in the order in which a disk happens
+    # to list them.
+    for path in sorted([*folder.iterdir(), TOKENIZER], reverse=True):
         (linked / path.name).symlink_to(path)
     return linked
 
