@@ -163,6 +163,18 @@ void OutputFile::write(std::string_view text) {
   write(std::as_bytes(std::span(text.data(), text.size())));
 }
 
+void OutputFile::rewrite(std::uint64_t offset,
+                         std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto written =
+        ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_errno(errno, path_, "write");
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+  }
+}
+
 void OutputFile::finish() {
   if (::fsync(fd_) != 0) fail_errno(errno, path_, "write");
   if (::close(std::exchange(fd_, -1)) != 0) fail_errno(errno, path_, "write");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -21,6 +22,10 @@ class OutputFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+
+  /// Replaces bytes that were written before; what comes next is still written
+  /// at the end.
+  void rewrite(std::uint64_t offset, std::span<const std::byte> bytes);
 
   /// Brings every byte to the disk (fsync) and closes the file.
   void finish();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,17 @@ TEST(OutputFileTest, WritesEveryByteInOrder) {
   file.finish();
   EXPECT_EQ(read_bytes(folder.path() / "a"),
             "one " + std::string(100'000, 'x'));
+}
+
+TEST(OutputFileTest, RewritesBytesAndGoesOnAtTheEnd) {
+  const TemporaryFolder folder;
+  OutputFile file(folder.path() / "a");
+  file.write("one two three");
+  const std::string two = "TWO";
+  file.rewrite(4, std::as_bytes(std::span(two)));
+  file.write(" four");
+  file.finish();
+  EXPECT_EQ(read_bytes(folder.path() / "a"), "one TWO three four");
 }
 
 TEST(OutputFileTest, ReplacesWhatWasThere) {

@@ -6,10 +6,12 @@
 #include <exception>
 #include <utility>
 
+#include <mlx/allocator.h>
 #include <mlx/device.h>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "tensor/weight.h"
 
 namespace llamlx {
 namespace {
@@ -56,19 +58,28 @@ mx::allocator::Data view(const std::shared_ptr<const MappedFile>& file,
           [file, bytes](mx::allocator::Buffer) { file->release(bytes); }};
 }
 
-mx::allocator::Data copy(const MappedFile& file,
-                         std::span<const std::byte> bytes) {
-  auto memory = array_memory(file, bytes.size());
-  auto buffer = memory.buffer();
-  auto* to = static_cast<std::byte*>(buffer.raw_ptr());
-  for (auto rest = bytes; !rest.empty();) {
-    const auto piece = rest.first(std::min(rest.size(), kReleasedPiece));
-    std::memcpy(to, piece.data(), piece.size());
-    file.release(piece);
-    to += piece.size();
-    rest = rest.subspan(piece.size());
+mx::allocator::Data allocate(std::size_t size,
+                             const std::filesystem::path& path) {
+  // Which of the two ways MLX takes to refuse depends on the device.
+  try {
+    auto memory = mx::allocator::malloc(size);
+    if (memory.buffer().ptr() != nullptr || size == 0) return memory;
+  } catch (const std::exception&) {
   }
-  return memory;
+  fail(ErrorCode::out_of_memory, path.string(),
+       concat("a tensor needs ", size, " bytes of memory"),
+       "free some memory or take a smaller model");
+}
+
+void copy(const MappedFile& file, std::span<const std::byte> bytes,
+          std::span<std::byte> to) {
+  while (!bytes.empty()) {
+    const auto piece = bytes.first(std::min(bytes.size(), kCopiedPiece));
+    std::memcpy(to.data(), piece.data(), piece.size());
+    file.release(piece);
+    to = to.subspan(piece.size());
+    bytes = bytes.subspan(piece.size());
+  }
 }
 
 }  // namespace
@@ -76,21 +87,22 @@ mx::allocator::Data copy(const MappedFile& file,
 mx::array mapped_array(const std::shared_ptr<const MappedFile>& file,
                        std::span<const std::byte> bytes, mx::Shape shape,
                        mx::Dtype dtype) {
-  auto data =
-      can_stand(*file, bytes, dtype) ? view(file, bytes) : copy(*file, bytes);
-  return mx::array(std::move(data), std::move(shape), dtype);
+  if (can_stand(*file, bytes, dtype)) {
+    return mx::array(view(file, bytes), std::move(shape), dtype);
+  }
+  return filled_array(file->path(), std::move(shape), dtype,
+                      [&](std::span<std::byte> to) { copy(*file, bytes, to); });
 }
 
-mx::allocator::Data array_memory(const MappedFile& file, std::size_t size) {
-  // Which of the two ways MLX takes to refuse depends on the device.
-  try {
-    auto memory = mx::allocator::malloc(size);
-    if (memory.buffer().ptr() != nullptr || size == 0) return memory;
-  } catch (const std::exception&) {
-  }
-  fail(ErrorCode::out_of_memory, file.path().string(),
-       concat("a tensor needs ", size, " bytes of memory"),
-       "free some memory or take a smaller model");
+mx::array filled_array(const std::filesystem::path& path, mx::Shape shape,
+                       mx::Dtype dtype,
+                       const std::function<void(std::span<std::byte>)>& fill) {
+  const auto size =
+      static_cast<std::size_t>(element_count(shape)) * dtype.size();
+  auto memory = allocate(size, path);
+  auto buffer = memory.buffer();
+  fill({static_cast<std::byte*>(buffer.raw_ptr()), size});
+  return mx::array(std::move(memory), std::move(shape), dtype);
 }
 
 }  // namespace llamlx

@@ -1,10 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 
-#include <mlx/allocator.h>
 #include <mlx/array.h>
 
 #include "base/mapped_file.h"
@@ -25,12 +26,17 @@ mx::array mapped_array(const std::shared_ptr<const MappedFile>& file,
                        std::span<const std::byte> bytes, mx::Shape shape,
                        mx::Dtype dtype);
 
-/// Memory for the values of an array that are read from `file`.
-/// Errors: Error (out_of_memory) naming the file.
-mx::allocator::Data array_memory(const MappedFile& file, std::size_t size);
+/// An array of `shape` and `dtype` in memory of its own, whose bytes, row by
+/// row, `fill` writes. Evaluated.
+///
+/// Errors: Error (out_of_memory) naming `path`, where the values come from;
+/// what `fill` throws.
+mx::array filled_array(const std::filesystem::path& path, mx::Shape shape,
+                       mx::Dtype dtype,
+                       const std::function<void(std::span<std::byte>)>& fill);
 
-/// How many bytes of a file are read before their pages are let go: so many
-/// stand in memory beside a copy of them.
-inline constexpr std::size_t kReleasedPiece = std::size_t{16} << 20;
+/// How many bytes of a file are copied before their pages are let go: so many
+/// stand in memory beside the copy.
+inline constexpr std::size_t kCopiedPiece = std::size_t{16} << 20;
 
 }  // namespace llamlx

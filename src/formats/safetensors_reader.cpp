@@ -14,6 +14,7 @@
 #include "formats/lfs_pointer.h"
 #include "formats/mapped_array.h"
 #include "formats/safetensors_dtype.h"
+#include "formats/tensor_size.h"
 
 namespace llamlx {
 namespace {
@@ -153,18 +154,10 @@ class EntryParser {
   }
 
   std::uint64_t bytes_needed(const mx::Shape& shape, int bits) const {
-    // Zeros are left out of the product at first: MLX multiplies the other
-    // dimensions for its strides, and those must not overflow either.
-    constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
-    auto product = static_cast<std::uint64_t>(bits);
-    for (const auto dimension : shape) {
-      const auto factor = static_cast<std::uint64_t>(std::max(dimension, 1));
-      if (product > kMost / factor) refuse("has a shape too large to address");
-      product *= factor;
-    }
-    if (std::ranges::count(shape, 0) > 0) return 0;
-    if (product % 8 != 0) refuse("does not fill whole bytes");
-    return product / 8;
+    const auto needed = bits_needed(shape, static_cast<std::uint64_t>(bits));
+    if (!needed) refuse("has a shape too large to address");
+    if (*needed % 8 != 0) refuse("does not fill whole bytes");
+    return *needed / 8;
   }
 
   const MappedFile& file_;

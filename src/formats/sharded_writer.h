@@ -5,23 +5,16 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include <mlx/array.h>
-
-#include "formats/safetensors_writer.h"
+#include "formats/tensor_writer.h"
 
 namespace llamlx {
 
 /// The weights of a model folder as mlx_lm writes them: model.safetensors, or
 /// model-00001-of-0000N.safetensors when they are larger than one shard, and
-/// always model.safetensors.index.json.
-///
-/// A shard takes the next tensors of the plan for as long as their bytes stay
-/// within `max_shard_bytes`; a larger tensor gets a shard of its own. One shard
-/// is open at a time. Errors: as SafetensorsWriter; the plan must not be empty.
-class ShardedWriter {
+/// always model.safetensors.index.json. Errors: as SafetensorsWriter.
+class ShardedWriter final : public ShardedTensorWriter {
  public:
   static constexpr std::uint64_t kMaxShardBytes = std::uint64_t{5} << 30;
 
@@ -31,25 +24,13 @@ class ShardedWriter {
                 std::int64_t total_parameters,
                 std::uint64_t max_shard_bytes = kMaxShardBytes);
 
-  /// The bytes of all tensors, headers not counted.
-  std::uint64_t total_size() const { return total_size_; }
-
-  /// Writes the next tensor of the plan. Evaluates `values`.
-  void append(std::string_view name, const mx::array& values);
-
-  /// Brings the last shard and the index to the disk.
-  void finish();
-
  private:
+  std::unique_ptr<FileTensorWriter> open_shard(std::size_t shard) override;
+  void finish_folder() override;
   std::string shard_name(std::size_t index) const;
 
   std::filesystem::path folder_;
-  std::vector<std::vector<PlannedTensor>> shards_;
   std::int64_t total_parameters_;
-  std::uint64_t total_size_ = 0;
-  std::size_t shard_ = 0;     // the one being written
-  std::size_t appended_ = 0;  // tensors of it that are written
-  std::unique_ptr<SafetensorsWriter> writer_;
 };
 
 }  // namespace llamlx

@@ -84,7 +84,7 @@ void gather(const MappedFile& file, std::span<const std::byte> bytes,
       index[--axis] = 0;
     }
     if (axis == 0) break;
-    if (from_offset >= released + kReleasedPiece) {
+    if (from_offset >= released + kCopiedPiece) {
       file.release(bytes.subspan(released, from_offset - released));
       released = from_offset;
     }
@@ -114,11 +114,10 @@ mx::array strided_array(const std::shared_ptr<const MappedFile>& file,
   if (size == 0 || is_contiguous(shape, strides)) {
     return mapped_array(file, bytes.first(size), shape, dtype);
   }
-  auto memory = array_memory(*file, size);
-  auto buffer = memory.buffer();
-  gather(*file, bytes, axes_of(shape, strides, value_size),
-         static_cast<std::byte*>(buffer.raw_ptr()), value_size);
-  return mx::array(std::move(memory), shape, dtype);
+  return filled_array(file->path(), shape, dtype, [&](std::span<std::byte> to) {
+    gather(*file, bytes, axes_of(shape, strides, value_size), to.data(),
+           value_size);
+  });
 }
 
 }  // namespace llamlx

@@ -10,7 +10,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "formats/pickle_reader.h"
+#include "formats/tensor_size.h"
 
 namespace llamlx {
 namespace {
@@ -160,11 +160,9 @@ class StateReader {
   void check_repetition() const {
     std::uint64_t repeated = 0;
     for (const auto& tensor : tensors_) {
-      // Their product fits an int64 and is checked, as is the sum below.
-      std::uint64_t size = tensor.value_size;
-      for (const auto axis : tensor.entry.shape) {
-        size *= static_cast<std::uint64_t>(axis);
-      }
+      // There is an answer, or the tensor had been refused.
+      const auto size =
+          bits_needed(tensor.entry.shape, 8 * tensor.value_size).value() / 8;
       if (size > tensor.size) repeated += size - tensor.size;
       if (repeated > kMostRepeated) {
         fail_unsupported(concat("tensor ", tensor.entry.name,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,6 +12,21 @@
 
 // Zip archives made by hand, for tests. Only *_test.cpp files include this.
 namespace llamlx::testing {
+
+// Where fields are in a local header, a directory's entry and the end record.
+inline constexpr std::size_t kLocalFlags = 6;
+inline constexpr std::size_t kLocalMethod = 8;
+inline constexpr std::size_t kLocalCrc = 14;
+inline constexpr std::size_t kLocalCompressed = 18;
+inline constexpr std::size_t kLocalSize = 22;
+inline constexpr std::size_t kLocalName = 30;
+inline constexpr std::size_t kFlags = 8;
+inline constexpr std::size_t kMethod = 10;
+inline constexpr std::size_t kCrc = 16;
+inline constexpr std::size_t kCompressed = 20;
+inline constexpr std::size_t kSize = 24;
+inline constexpr std::size_t kDisk = 34;
+inline constexpr std::size_t kOffset = 42;
 
 /// `value` in `size` bytes, little end first.
 inline std::string little(std::uint64_t value, int size) {
@@ -107,6 +123,12 @@ inline std::string zip_of(const std::vector<ZipPart>& parts,
   return archive + "PK\5\6" + std::string(4, '\0') + count + count +
          little(is_zip64 ? zip::kMost32 : directory.size(), 4) +
          little(is_zip64 ? zip::kMost32 : begin, 4) + little(0, 2);
+}
+
+/// Two entries of the two kinds.
+inline std::vector<ZipPart> small_parts() {
+  return {{"stored", "the bytes themselves"},
+          {"deflated", std::string(500, 'x') + "y", true}};
 }
 
 }  // namespace llamlx::testing
