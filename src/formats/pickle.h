@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -85,5 +86,8 @@ class Pickle {
 inline std::span<const PickleValue* const> arguments(const PickleValue& call) {
   return call.items.front()->items;
 }
+
+/// The value as an error message speaks of it: "torch.float16", "a list".
+std::string describe(const PickleValue& value);
 
 }  // namespace llamlx

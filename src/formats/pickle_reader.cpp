@@ -5,24 +5,17 @@
 
 #include "base/concat.h"
 #include "formats/pickle_input.h"
+#include "formats/pickle_stack.h"
 
 namespace llamlx {
 namespace {
 
 constexpr int kNewestProtocol = 5;
-constexpr std::size_t kMostValues = 2'000'000;
-constexpr std::size_t kMostItems = 8'000'000;
-constexpr std::size_t kDeepestStack = 4'000'000;
-constexpr std::size_t kMostMarks = 10'000;
 
-using Items = std::vector<const PickleValue*>;
+using Items = PickleStack::Items;
 
 bool is_sequence(const PickleValue& value) {
   return value.kind == PickleKind::tuple || value.kind == PickleKind::list;
-}
-
-std::string full_name(std::string_view module, std::string_view name) {
-  return concat(module, ".", name);
 }
 
 /// The machine that pickles are programs for.
@@ -30,87 +23,23 @@ class Machine {
  public:
   Machine(std::string_view bytes, const std::string& subject,
           std::span<const PickleGlobal> allowed)
-      : input_(bytes, subject), allowed_(allowed) {}
+      : input_(bytes, subject), allowed_(allowed), stack_(input_) {}
 
   Pickle run() {
     for (;;) {
       const auto op = static_cast<PickleOp>(input_.number<std::uint8_t>());
       if (op == PickleOp::stop) break;
       if (auto literal = read_literal(op, input_)) {
-        push(std::move(*literal));
+        stack_.push(std::move(*literal));
       } else if (!run_structure(op) && !run_stack(op) && !run_memo(op) &&
                  !run_container(op) && !run_name(op)) {
         refuse(op);
       }
     }
-    if (!marks_.empty() || stack_.size() != 1) {
-      input_.fail_corrupt("does not end with one value");
-    }
-    return {std::move(values_), stack_.front(), input_.position()};
+    return std::move(stack_).finish();
   }
 
  private:
-  // The stack.
-
-  PickleValue* push(PickleValue value) {
-    if (values_.size() >= kMostValues) {
-      input_.fail_unsupported(concat("has more than ", kMostValues, " values"));
-    }
-    values_.push_back(std::move(value));
-    push_again(&values_.back());
-    return &values_.back();
-  }
-
-  void push_again(PickleValue* value) {
-    if (stack_.size() >= kDeepestStack) {
-      input_.fail_unsupported("needs too deep a stack");
-    }
-    stack_.push_back(value);
-  }
-
-  std::size_t bottom() const { return marks_.empty() ? 0 : marks_.back(); }
-
-  PickleValue* top() {
-    if (stack_.size() <= bottom()) input_.fail_corrupt("takes from no value");
-    return stack_.back();
-  }
-
-  PickleValue* pop() {
-    auto* value = top();
-    stack_.pop_back();
-    return value;
-  }
-
-  /// Takes the values above `first` off the stack.
-  Items take_from(std::size_t first) {
-    const auto begin = stack_.begin() + static_cast<std::ptrdiff_t>(first);
-    Items items(begin, stack_.end());
-    stack_.erase(begin, stack_.end());
-    count_items(items.size());
-    return items;
-  }
-
-  Items take_last(std::size_t count) {
-    if (stack_.size() - bottom() < count) {
-      input_.fail_corrupt("takes from no value");
-    }
-    return take_from(stack_.size() - count);
-  }
-
-  Items take_to_mark() {
-    if (marks_.empty()) input_.fail_corrupt("has no mark where it needs one");
-    auto items = take_from(marks_.back());
-    marks_.pop_back();
-    return items;
-  }
-
-  void count_items(std::size_t more) {
-    items_ += more;
-    if (items_ > kMostItems) {
-      input_.fail_unsupported(concat("has more than ", kMostItems, " items"));
-    }
-  }
-
   // Opcodes, by what they work on. Each function answers whether the opcode
   // was one of its own.
 
@@ -136,24 +65,16 @@ class Machine {
   bool run_stack(PickleOp op) {
     switch (op) {
       case PickleOp::mark:
-        if (marks_.size() >= kMostMarks) {
-          input_.fail_unsupported(
-              concat("nests more than ", kMostMarks, " values in one another"));
-        }
-        marks_.push_back(stack_.size());
+        stack_.mark();
         return true;
       case PickleOp::pop:
-        if (!marks_.empty() && stack_.size() == marks_.back()) {
-          marks_.pop_back();
-        } else {
-          pop();
-        }
+        stack_.drop();
         return true;
       case PickleOp::pop_mark:
-        take_to_mark();
+        stack_.take_to_mark();
         return true;
       case PickleOp::dup:
-        push_again(top());
+        stack_.duplicate();
         return true;
       default:
         return false;
@@ -163,47 +84,29 @@ class Machine {
   bool run_memo(PickleOp op) {
     switch (op) {
       case PickleOp::put:
-        remember(static_cast<std::uint64_t>(input_.line_number()));
+        stack_.remember(static_cast<std::uint64_t>(input_.line_number()));
         return true;
       case PickleOp::binput:
-        remember(input_.number<std::uint8_t>());
+        stack_.remember(input_.number<std::uint8_t>());
         return true;
       case PickleOp::long_binput:
-        remember(input_.number<std::uint32_t>());
+        stack_.remember(input_.number<std::uint32_t>());
         return true;
       case PickleOp::memoize:
-        remember(remembered_);
+        stack_.memoize();
         return true;
       case PickleOp::get:
-        recall(static_cast<std::uint64_t>(input_.line_number()));
+        stack_.recall(static_cast<std::uint64_t>(input_.line_number()));
         return true;
       case PickleOp::binget:
-        recall(input_.number<std::uint8_t>());
+        stack_.recall(input_.number<std::uint8_t>());
         return true;
       case PickleOp::long_binget:
-        recall(input_.number<std::uint32_t>());
+        stack_.recall(input_.number<std::uint32_t>());
         return true;
       default:
         return false;
     }
-  }
-
-  void remember(std::uint64_t index) {
-    // Python numbers them one after another, so none is as large.
-    if (index >= kMostValues) {
-      input_.fail_unsupported(concat("remembers a value by number ", index));
-    }
-    if (index >= memo_.size()) memo_.resize(index + 1, nullptr);
-    if (memo_[index] == nullptr) ++remembered_;
-    memo_[index] = top();
-  }
-
-  void recall(std::uint64_t index) {
-    if (index >= memo_.size() || memo_[index] == nullptr) {
-      input_.fail_corrupt(
-          concat("recalls value ", index, ", which it never ", "put aside"));
-    }
-    push_again(memo_[index]);
   }
 
   bool run_container(PickleOp op) {
@@ -211,47 +114,47 @@ class Machine {
       case PickleOp::empty_tuple:
         return make(PickleKind::tuple, {});
       case PickleOp::tuple1:
-        return make(PickleKind::tuple, take_last(1));
+        return make(PickleKind::tuple, stack_.take_last(1));
       case PickleOp::tuple2:
-        return make(PickleKind::tuple, take_last(2));
+        return make(PickleKind::tuple, stack_.take_last(2));
       case PickleOp::tuple3:
-        return make(PickleKind::tuple, take_last(3));
+        return make(PickleKind::tuple, stack_.take_last(3));
       case PickleOp::tuple:
-        return make(PickleKind::tuple, take_to_mark());
+        return make(PickleKind::tuple, stack_.take_to_mark());
       case PickleOp::empty_list:
         return make(PickleKind::list, {});
       case PickleOp::list:
-        return make(PickleKind::list, take_to_mark());
+        return make(PickleKind::list, stack_.take_to_mark());
       case PickleOp::empty_set:
         return make(PickleKind::set, {});
       case PickleOp::frozenset:
-        return make(PickleKind::set, take_to_mark());
+        return make(PickleKind::set, stack_.take_to_mark());
       case PickleOp::empty_dict:
         return make(PickleKind::dict, {});
       case PickleOp::dict:
-        return make(PickleKind::dict, pairs(take_to_mark()));
+        return make(PickleKind::dict, pairs(stack_.take_to_mark()));
       case PickleOp::append:
-        return extend(PickleKind::list, take_last(1));
+        return extend(PickleKind::list, stack_.take_last(1));
       case PickleOp::appends:
-        return extend(PickleKind::list, take_to_mark());
+        return extend(PickleKind::list, stack_.take_to_mark());
       case PickleOp::additems:
-        return extend(PickleKind::set, take_to_mark());
+        return extend(PickleKind::set, stack_.take_to_mark());
       case PickleOp::setitem:
-        return extend(PickleKind::dict, take_last(2));
+        return extend(PickleKind::dict, stack_.take_last(2));
       case PickleOp::setitems:
-        return extend(PickleKind::dict, pairs(take_to_mark()));
+        return extend(PickleKind::dict, pairs(stack_.take_to_mark()));
       default:
         return false;
     }
   }
 
   bool make(PickleKind kind, Items items) {
-    push({.kind = kind, .items = std::move(items)});
+    stack_.push({.kind = kind, .items = std::move(items)});
     return true;
   }
 
   bool extend(PickleKind kind, const Items& items) {
-    auto* container = top();
+    auto* container = stack_.top();
     if (container->kind != kind) {
       input_.fail_corrupt(concat("adds items to ", describe(*container)));
     }
@@ -274,7 +177,7 @@ class Machine {
         return true;
       }
       case PickleOp::stack_global: {
-        const auto names = take_last(2);
+        const auto names = stack_.take_last(2);
         for (const auto* name : names) {
           if (name->kind == PickleKind::text) continue;
           input_.fail_unsupported(
@@ -285,12 +188,12 @@ class Machine {
       }
       case PickleOp::reduce:
       case PickleOp::newobj: {
-        const auto operands = take_last(2);
+        const auto operands = stack_.take_last(2);
         call(*operands[0], *operands[1]);
         return true;
       }
       case PickleOp::newobj_ex: {
-        const auto operands = take_last(3);
+        const auto operands = stack_.take_last(3);
         if (operands[2]->kind != PickleKind::dict ||
             !operands[2]->items.empty()) {
           refuse_call(*operands[0], "with named arguments");
@@ -302,7 +205,7 @@ class Machine {
         build();
         return true;
       case PickleOp::binpersid:
-        return make(PickleKind::persistent, take_last(1));
+        return make(PickleKind::persistent, stack_.take_last(1));
       default:
         return false;
     }
@@ -311,7 +214,7 @@ class Machine {
   void push_global(std::string_view module, std::string_view name) {
     for (const auto& global : allowed_) {
       if (global.module == module && global.name == name) {
-        push({.kind = PickleKind::global, .global = &global});
+        stack_.push({.kind = PickleKind::global, .global = &global});
         return;
       }
     }
@@ -320,7 +223,7 @@ class Machine {
 
   [[noreturn]] void refuse_name(std::string_view module,
                                 std::string_view name) const {
-    input_.fail_unsupported(concat("names ", full_name(module, name),
+    input_.fail_unsupported(concat("names ", module, ".", name,
                                    ", which plain tensors have no need of"));
   }
 
@@ -342,9 +245,9 @@ class Machine {
     if (callee.global->use == PickleUse::mapping) {
       make(PickleKind::dict, mapping_items(callee, args));
     } else {
-      push({.kind = PickleKind::call,
-            .global = callee.global,
-            .items = {&args}});
+      stack_.push({.kind = PickleKind::call,
+                   .global = callee.global,
+                   .items = {&args}});
     }
   }
 
@@ -356,7 +259,7 @@ class Machine {
     if (args.items.size() > 1 || !is_sequence(*args.items[0])) {
       refuse_call(callee, "with something other than pairs");
     }
-    count_items(2 * args.items[0]->items.size());
+    stack_.count_items(2 * args.items[0]->items.size());
     for (const auto* pair : args.items[0]->items) {
       if (!is_sequence(*pair) || pair->items.size() != 2) {
         refuse_call(callee, "with something other than pairs");
@@ -370,8 +273,8 @@ class Machine {
   /// which says nothing of its tensors; it is dropped. No other kind of object
   /// is known here.
   void build() {
-    const auto& state = *pop();
-    const auto& object = *top();
+    const auto& state = *stack_.pop();
+    const auto& object = *stack_.top();
     if (object.kind != PickleKind::dict || state.kind != PickleKind::dict) {
       input_.fail_unsupported(concat("sets the state of ", describe(object),
                                      " to ", describe(state)));
@@ -387,7 +290,7 @@ class Machine {
         refuse_name(module, input_.line());
       }
       case PickleOp::obj: {
-        const auto operands = take_to_mark();
+        const auto operands = stack_.take_to_mark();
         if (operands.empty()) input_.fail_corrupt("makes an object of nothing");
         refuse_call(*operands[0]);
       }
@@ -418,12 +321,7 @@ class Machine {
 
   PickleInput input_;
   std::span<const PickleGlobal> allowed_;
-  std::deque<PickleValue> values_;
-  std::vector<PickleValue*> stack_;
-  std::vector<std::size_t> marks_;  // heights of the stack
-  std::vector<PickleValue*> memo_;
-  std::size_t remembered_ = 0;  // of memo_
-  std::size_t items_ = 0;
+  PickleStack stack_;
 };
 
 }  // namespace
@@ -431,41 +329,6 @@ class Machine {
 Pickle read_pickle(std::string_view bytes, const std::string& subject,
                    std::span<const PickleGlobal> allowed) {
   return Machine(bytes, subject, allowed).run();
-}
-
-std::string describe(const PickleValue& value) {
-  switch (value.kind) {
-    case PickleKind::none:
-      return "None";
-    case PickleKind::boolean:
-      return "a boolean";
-    case PickleKind::integer:
-    case PickleKind::big_integer:
-      return "an integer";
-    case PickleKind::real:
-      return "a float";
-    case PickleKind::text:
-      return "a string";
-    case PickleKind::bytes:
-      return "bytes";
-    case PickleKind::tuple:
-      return "a tuple";
-    case PickleKind::list:
-      return "a list";
-    case PickleKind::dict:
-      return "a dict";
-    case PickleKind::set:
-      return "a set";
-    case PickleKind::global:
-      return full_name(value.global->module, value.global->name);
-    case PickleKind::call:
-      return concat("what ",
-                    full_name(value.global->module, value.global->name),
-                    " returned");
-    case PickleKind::persistent:
-      return "a storage";
-  }
-  return {};
 }
 
 }  // namespace llamlx

@@ -28,7 +28,4 @@ namespace llamlx {
 Pickle read_pickle(std::string_view bytes, const std::string& subject,
                    std::span<const PickleGlobal> allowed);
 
-/// The value as an error message speaks of it: "torch.float16", "a list".
-std::string describe(const PickleValue& value);
-
 }  // namespace llamlx

@@ -326,7 +326,7 @@ TEST(PickleReaderTest, RefusesEveryCut) {
                      "(N\x8a\x01\x05U\2hiX\1\0\0\0a"s +
                      testing::pickle_global("torch", "Size") +
                      "K\3\x85\x85RI12\nJ\1\2\3\4t.";
-  EXPECT_EQ(read(whole), "(None,5,'hi','a',Size((3)),12,67305985)");
+  EXPECT_EQ(read(whole), "(None,5,'hi','a',Size((...)),12,67305985)");
   for (std::size_t size = 0; size < whole.size(); ++size) {
     SCOPED_TRACE(size);
     error_of(ErrorCode::corrupt_file, [&] { read(whole.substr(0, size)); });

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "formats/pickle_reader.h"
+#include "formats/tensor_size.h"
 
 namespace llamlx {
 namespace {
@@ -16,6 +18,7 @@ namespace {
 constexpr std::array<std::string_view, 3> kNestedNames = {"state_dict", "model",
                                                           "module"};
 constexpr std::size_t kNamesInNotice = 5;
+constexpr std::size_t kMostTensors = 200'000;
 constexpr std::uint64_t kMostRepeated = std::uint64_t{256} << 20;
 
 /// A key of a dict and its value.
@@ -30,13 +33,6 @@ std::vector<Pair> pairs_of(const PickleValue& dict) {
     pairs.push_back({dict.items[i], dict.items[i + 1]});
   }
   return pairs;
-}
-
-bool holds_tensors(const PickleValue& value) {
-  if (value.kind != PickleKind::dict) return false;
-  const auto pairs = pairs_of(value);
-  return std::ranges::any_of(
-      pairs, [](const Pair& pair) { return is_torch_tensor(*pair.value); });
 }
 
 std::string name_of(const PickleValue& key) {
@@ -61,10 +57,6 @@ class StateReader {
   TorchState read() && {
     for (const auto& pair : pairs_of(find_state_dict())) read_pair(pair);
     std::ranges::sort(tensors_, {}, &name_of_tensor);
-    const auto twin = std::ranges::adjacent_find(tensors_, {}, &name_of_tensor);
-    if (twin != tensors_.end()) {
-      fail_corrupt(concat("has tensor ", twin->entry.name, " twice"));
-    }
     check_repetition();
     note_left_out();
     return {std::move(storages_).take(), std::move(tensors_),
@@ -86,6 +78,18 @@ class StateReader {
          "save the model's state dict alone");
   }
 
+  /// Each dict is looked through once, however often it is referred to.
+  bool holds_tensors(const PickleValue& value) {
+    if (value.kind != PickleKind::dict) return false;
+    const auto [known, is_new] = holds_tensors_.emplace(&value, false);
+    if (is_new) {
+      const auto pairs = pairs_of(value);
+      known->second = std::ranges::any_of(
+          pairs, [](const Pair& pair) { return is_torch_tensor(*pair.value); });
+    }
+    return known->second;
+  }
+
   const PickleValue& find_state_dict() {
     if (root_.kind != PickleKind::dict) {
       fail_unsupported(
@@ -96,8 +100,9 @@ class StateReader {
     if (holds_tensors(root_)) return root_;
     const auto pairs = pairs_of(root_);
     std::vector<Pair> nested;
-    std::ranges::copy_if(pairs, std::back_inserter(nested),
-                         [](const Pair& p) { return holds_tensors(*p.value); });
+    std::ranges::copy_if(pairs, std::back_inserter(nested), [&](const Pair& p) {
+      return holds_tensors(*p.value);
+    });
     if (nested.empty()) fail_unsupported("holds no dict of tensors");
     const auto name = name_of(*nested[0].key);
     if (nested.size() > 1) {
@@ -127,8 +132,16 @@ class StateReader {
       fail_unsupported(concat("names a tensor by ", describe(*pair.key),
                               ", not by a text in UTF-8"));
     }
+    const auto name = pair.key->text;
+    // At once: a pickle may repeat a long name at no cost of its own.
+    if (!names_.insert(name).second) {
+      fail_corrupt(concat("has tensor ", name, " twice"));
+    }
+    if (tensors_.size() >= kMostTensors) {
+      fail_unsupported(concat("has more than ", kMostTensors, " tensors"));
+    }
     tensors_.push_back(
-        read_torch_tensor(*pair.value, pair.key->text, storages_, subject_));
+        read_torch_tensor(*pair.value, name, storages_, subject_));
   }
 
   void leave_out(const PickleValue& key) {
@@ -147,11 +160,9 @@ class StateReader {
   void check_repetition() const {
     std::uint64_t repeated = 0;
     for (const auto& tensor : tensors_) {
-      // Their product fits an int64 and is checked, as is the sum below.
-      std::uint64_t size = tensor.value_size;
-      for (const auto axis : tensor.entry.shape) {
-        size *= static_cast<std::uint64_t>(axis);
-      }
+      // There is an answer, or the tensor had been refused.
+      const auto size =
+          bits_needed(tensor.entry.shape, 8 * tensor.value_size).value() / 8;
       if (size > tensor.size) repeated += size - tensor.size;
       if (repeated > kMostRepeated) {
         fail_unsupported(concat("tensor ", tensor.entry.name,
@@ -164,6 +175,8 @@ class StateReader {
   const PickleValue& root_;
   const std::string& subject_;
   TorchStorages storages_;
+  std::unordered_map<const PickleValue*, bool> holds_tensors_;  // by dict
+  std::unordered_set<std::string_view> names_;
   std::vector<TorchTensor> tensors_;
   std::size_t left_out_ = 0;
   std::string left_out_names_;

@@ -20,7 +20,8 @@ struct TorchState {
 /// "state_dict", "model" or "module". Values that hold no tensors are left out
 /// with a notice.
 ///
-/// Limits   tensors may repeat the values of their storages (a stride of 0) up
+/// Limits   200000 tensors; they may repeat the values of their storages (a
+/// stride of 0) up
 ///          to 256 MiB in all, so that a small file fills no memory.
 /// Errors   Error (corrupt_file, unsupported) naming `subject`: for a tensor's
 ///          faults, a name that occurs twice or is no text, dicts of tensors

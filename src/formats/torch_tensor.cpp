@@ -8,6 +8,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "formats/pickle_reader.h"
+#include "formats/tensor_size.h"
 #include "formats/torch_globals.h"
 
 namespace llamlx {
@@ -212,17 +213,15 @@ class TensorReader {
 
   mx::Shape shape_of(std::span<const std::uint64_t> sizes,
                      std::size_t value_size) const {
-    // Zeros are left out of the product: MLX multiplies the other dimensions
-    // for its strides, and those must not overflow either.
-    std::optional<std::uint64_t> product = value_size;
     mx::Shape shape;
     for (const auto size : sizes) {
       if (!std::in_range<mx::ShapeElem>(size)) {
         refuse("has a dimension that is no whole number below 2^31");
       }
-      product = multiply(*product, std::max<std::uint64_t>(size, 1));
-      if (!product) refuse("has a shape too large to address");
       shape.push_back(static_cast<mx::ShapeElem>(size));
+    }
+    if (!bits_needed(shape, 8 * value_size)) {
+      refuse("has a shape too large to address");
     }
     return shape;
   }

@@ -5,7 +5,12 @@
 #include <string_view>
 #include <vector>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/testing.h"
 #include "formats/pickle_testing.h"
+#include "formats/torch_reader.h"
 #include "formats/zip_testing.h"
 
 // Writes torch files of both formats by hand, right or wrong. Only *_test.cpp
@@ -78,6 +83,71 @@ inline std::string torch_zip(std::string_view object,
   }
   parts.insert(parts.end(), more.begin(), more.end());
   return zip_of(parts);
+}
+
+/// The float32 values 0, 1, 2, ...
+inline std::string floats(int count) {
+  std::string bytes;
+  for (int i = 0; i < count; ++i) bytes += raw(static_cast<float>(i));
+  return bytes;
+}
+
+inline TorchBytes float_storage(std::string_view key, int count) {
+  return {std::string(key), count, floats(count)};
+}
+
+/// The code of a dict of one tensor, "w".
+inline std::string dict_of(const std::string& tensor) {
+  return pickle_dict({pickle_text("w"), tensor});
+}
+
+/// A tensor of the first values of storage "0", which has six.
+inline std::string tensor_of(const std::vector<std::int64_t>& sizes,
+                             const std::vector<std::int64_t>& strides,
+                             std::int64_t offset = 0) {
+  return torch_tensor(torch_storage("0", 6), offset, sizes, strides);
+}
+
+/// Tests that open files made by hand.
+class TorchFileTest : public ::testing::Test {
+ protected:
+  TorchFile open(std::string_view bytes) const {
+    return TorchFile(folder_.write("x.pth", bytes));
+  }
+
+  std::string refusal(ErrorCode code, std::string_view bytes) const {
+    const auto path = folder_.write("x.pth", bytes);
+    return error_of(code, [&] { TorchFile{path}; });
+  }
+
+  /// What both formats say of an object with storage "0" of six floats.
+  std::string refusal_of(ErrorCode code, std::string_view object) const {
+    const auto stream =
+        refusal(code, torch_stream(object, {float_storage("0", 6)}));
+    const auto zip = refusal(code, torch_zip(object, {float_storage("0", 6)}));
+    EXPECT_THAT(zip, ::testing::HasSubstr(" (data.pkl): "));
+    const auto cause = stream.substr(stream.find(": "));
+    EXPECT_EQ(cause.substr(0, cause.find(" (at")),
+              zip.substr(zip.find(": ")).substr(0, cause.find(" (at")));
+    return zip;
+  }
+
+  std::string corrupt(std::string_view object) const {
+    return refusal_of(ErrorCode::corrupt_file, object);
+  }
+
+  std::string unsupported(std::string_view object) const {
+    return refusal_of(ErrorCode::unsupported, object);
+  }
+
+  TemporaryFolder folder_;
+};
+
+/// The values of a float32 tensor.
+inline std::vector<float> values(const TorchFile& file,
+                                 std::string_view name = "w") {
+  const auto array = file.read(*file.find(name));
+  return {array.data<float>(), array.data<float>() + array.size()};
 }
 
 }  // namespace llamlx::testing
