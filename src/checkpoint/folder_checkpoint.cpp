@@ -20,6 +20,7 @@ constexpr std::array kSideFiles = {
     "generation_config.json",
     "merges.txt",
     "special_tokens_map.json",
+    "tekken.json",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
@@ -68,7 +69,8 @@ class FolderCheckpoint final : public Checkpoint {
       const auto& path = entry->path();
       const auto name = path.filename().string();
       if (std::ranges::count(kSideFiles, name) > 0 ||
-          path.extension() == ".tiktoken") {
+          path.extension() == ".tiktoken" ||
+          name.starts_with("tokenizer.model.v")) {
         files.push_back({name, path});
       }
       entry.increment(error);

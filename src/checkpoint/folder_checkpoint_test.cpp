@@ -242,7 +242,8 @@ TEST_F(FolderCheckpointTest, FindsTheFilesBesideTheWeights) {
   write({{"a", mx::zeros({2})}});
   for (const std::string name :
        {"tokenizer.json", "tokenizer_config.json", "generation_config.json",
-        "qwen.tiktoken", "chat_template.jinja", "README.md", "model.py"}) {
+        "qwen.tiktoken", "tekken.json", "tokenizer.model.v3",
+        "chat_template.jinja", "README.md", "model.py"}) {
     folder_.write(name, "x");
   }
   std::vector<std::string> names;
@@ -253,7 +254,9 @@ TEST_F(FolderCheckpointTest, FindsTheFilesBesideTheWeights) {
   }
   EXPECT_THAT(names, ElementsAre("chat_template.jinja",
                                  "generation_config.json", "qwen.tiktoken",
-                                 "tokenizer.json", "tokenizer_config.json"));
+                                 "tekken.json", "tokenizer.json",
+                                 "tokenizer.model.v3",
+                                 "tokenizer_config.json"));
 }
 
 TEST_F(FolderCheckpointTest, OnlyWeightsOfTheListAreLoaded) {

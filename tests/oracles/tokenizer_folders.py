@@ -125,7 +125,8 @@ class SentencePieceOracle:
 
 class Case:
     def __init__(self, name, folder, oracle, texts_of_tokens, weight=1.0,
-                 old_tables=False, long_texts=False, reserved=(), others=None):
+                 old_tables=False, long_texts=False, reserved=(), others=None,
+                 stops=None):
         self.name = name
         self.folder = folder
         self.oracle = oracle
@@ -135,6 +136,7 @@ class Case:
         self.long_texts = long_texts   # also compare words of any length
         self.reserved = reserved       # which the oracle does not look for
         self.others = others or {}     # oracles that must agree with `oracle`
+        self.stops = stops             # ids that end an answer; None: any
 
 
 class Maker:

@@ -6,14 +6,15 @@ llamlx recognises special tokens wherever a text spells them out, as
 transformers does. tiktoken does so when told to. mistral-common never does: its
 judges cut the text at them, and ask the package for what lies between."""
 
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import mistral_common
-import tokenizers
 import transformers
 from llama_models.llama3.tokenizer import Tokenizer as Llama3
 from llama_models.llama4.tokenizer import Tokenizer as Llama4
@@ -49,9 +50,6 @@ class TiktokenOracle:
 
     def common_ids(self):
         return [*range(300), *self.special_ids]
-
-    def stops(self):
-        return sorted(self.tokenizer.stop_tokens)
 
     def ties(self, ids, others):
         return False
@@ -92,9 +90,6 @@ class TekkenOracle:
         first = self.tokenizer.num_special_tokens
         return [*range(30), *range(first, first + 300)]
 
-    def stops(self):
-        return [self.tokenizer.eos_id]
-
     def ties(self, ids, others):
         return False
 
@@ -114,9 +109,6 @@ class MistralSentencePieceOracle(SentencePieceOracle):
 
     def decode(self, sequences):
         return [self.tokenizer.decode(ids) for ids in sequences]
-
-    def stops(self):
-        return [self.tokenizer.eos_id]
 
 
 class TransformersOracle:
@@ -146,13 +138,18 @@ def tiktoken_cases(root, write_files):
             maker.get_instance.__func__.__globals__["__file__"])
         shutil.copy(source.parent / "tokenizer.model", folder)
         tokens = [*tokenizer.special_tokens][:12]
-        yield Case(folder.name, folder, oracle, tokens, 6, long_texts=True)
+        stops = sorted(tokenizer.stop_tokens)
+        yield Case(folder.name, folder, oracle, tokens, 6, long_texts=True,
+                   stops=stops)
         if not write_files:
             continue
         written = root / f"tiktoken-{name}-written"
         written.mkdir()
         subprocess.run([write_files, folder / "tokenizer.model", written],
                        check=True)
+        settings = json.loads((written / "generation_config.json").read_text())
+        if sorted(settings["eos_token_id"]) != stops:
+            sys.exit(f"{written.name}: {settings} should name {stops}")
         others = {"tokenizers": HubOracle(written / "tokenizer.json"),
                   "transformers": TransformersOracle(written)}
         yield Case(written.name, written, oracle, tokens, 2, long_texts=True,
@@ -167,7 +164,7 @@ def mistral_cases(root):
         os.symlink(path, folder / "tekken.json")
         oracle = TekkenOracle(path)
         yield Case(folder.name, folder, oracle, [*oracle.special][:20], 4,
-                   long_texts=True)
+                   long_texts=True, stops=[oracle.tokenizer.eos_id])
     for path in sorted(MISTRAL_DATA.glob("*.model.v*")):
         version = path.suffix[1:]
         folder = root / f"mistral-{version}"
@@ -175,7 +172,7 @@ def mistral_cases(root):
         os.symlink(path, folder / f"tokenizer.model.{version}")
         oracle = MistralSentencePieceOracle(path)
         yield Case(folder.name, folder, oracle, [], 2,
-                   reserved=oracle.special)
+                   reserved=oracle.special, stops=[oracle.tokenizer.eos_id])
 
 
 def package_cases(root, write_files):
