@@ -172,7 +172,8 @@ def ask(program, folder, questions):
 def make_texts(case, corpus, count, seed):
     """The texts to compare, and as what questions they are put."""
     maker = RandomTexts(seed, corpus, case.tokens)
-    questions = corpus + [maker.text() for _ in range(count)]
+    questions = corpus + ["".join(case.tokens)]
+    questions += [maker.text() for _ in range(count)]
     if case.long_texts:
         questions += long_texts(seed)
     questions += [{"bytes": list(maker.broken())} for _ in range(count // 4)]
