@@ -14,18 +14,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array kSideFiles = {
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tekken.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
+    "added_tokens.json",  "chat_template.jinja",
+    "chat_template.json", "generation_config.json",
+    "merges.txt",         "special_tokens_map.json",
+    "tekken.json",        "tokenizer.json",
+    "tokenizer.model",    "tokenizer_config.json",
+    "vocab.json",         "vocab.txt",
 };
 
 Json read_config(const fs::path& folder) {

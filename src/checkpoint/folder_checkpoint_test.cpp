@@ -252,11 +252,10 @@ TEST_F(FolderCheckpointTest, FindsTheFilesBesideTheWeights) {
     EXPECT_EQ(file.source, folder_.path() / file.name);
     EXPECT_EQ(file.content, "");
   }
-  EXPECT_THAT(names, ElementsAre("chat_template.jinja",
-                                 "generation_config.json", "qwen.tiktoken",
-                                 "tekken.json", "tokenizer.json",
-                                 "tokenizer.model.v3",
-                                 "tokenizer_config.json"));
+  EXPECT_THAT(names,
+              ElementsAre("chat_template.jinja", "generation_config.json",
+                          "qwen.tiktoken", "tekken.json", "tokenizer.json",
+                          "tokenizer.model.v3", "tokenizer_config.json"));
 }
 
 TEST_F(FolderCheckpointTest, OnlyWeightsOfTheListAreLoaded) {

@@ -56,12 +56,12 @@ std::vector<SideFile> make_tiktoken_files(const std::filesystem::path& path,
   OrderedJson tokenizer = ranked_tokenizer_json(ranked, true);
   tokenizer["model"]["vocab"] = make_vocab(ranked.tokens);
   tokenizer["model"]["merges"] = make_merges(ranked);
-  return {make_file("tokenizer.json", tokenizer),
-          make_file("tokenizer_config.json",
-                    make_tokenizer_config(ranked, config)),
-          make_file("generation_config.json",
-                    {{"bos_token_id", ranked.find(ranked.bos)->id},
-                     {"eos_token_id", ranked.eos_ids()}})};
+  return {
+      make_file("tokenizer.json", tokenizer),
+      make_file("tokenizer_config.json", make_tokenizer_config(ranked, config)),
+      make_file("generation_config.json",
+                {{"bos_token_id", ranked.find(ranked.bos)->id},
+                 {"eos_token_id", ranked.eos_ids()}})};
 }
 
 }  // namespace llamlx
