@@ -8,10 +8,12 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "checkpoint/checkpoint.h"
 #include "generate/loaded_model.h"
 #include "kernels/backend.h"
 #include "models/tensor_spec.h"
+#include "tokenizer/tiktoken_file.h"
 
 namespace llamlx {
 namespace {
@@ -82,10 +84,18 @@ std::string tokenizer_kind(const std::vector<SideFile>& files) {
     return concat(type.is_string() ? type.get<std::string>() : "unknown kind",
                   " (tokenizer.json)");
   }
-  if (find("tokenizer.model") != files.end()) {
-    return "SentencePiece (tokenizer.model)";
+  if (const auto file = find("tokenizer.model"); file != files.end()) {
+    const bool text = file->content.empty()
+                          ? is_tiktoken(MappedFile(file->source).text())
+                          : is_tiktoken(file->content);
+    return concat(text ? "tiktoken" : "SentencePiece", " (tokenizer.model)");
   }
-  return "none";
+  if (find("tekken.json") != files.end()) return "BPE (tekken.json)";
+  const auto versioned = std::ranges::find_if(files, [](const auto& file) {
+    return file.name.starts_with("tokenizer.model.v");
+  });
+  if (versioned == files.end()) return "none";
+  return concat("SentencePiece (", versioned->name, ")");
 }
 
 /// A tokenizer that cannot be used does not keep the rest from being told:

@@ -3,11 +3,15 @@
 //
 //     tokenizer_ids FOLDER < questions.json > answers.json
 //
-// questions.json is an array. A string is answered with
+// questions.json is an array. A string, and {"bytes": its bytes} where they may
+// not be UTF-8, is answered with
 //     {"ids": without special tokens, "special": with them,
 //      "text": the former decoded, "streamed": the same, id by id}
-// and an array of ids with {"text", "streamed"}.
+// and an array of ids with {"text", "streamed"}; null with what is so of the
+// tokenizer whatever the text: {"stops": the ids that end an answer, sorted,
+// "size": of the vocabulary}.
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
@@ -32,11 +36,25 @@ Json decoded(const llamlx::Tokenizer& tokenizer,
   return {{"text", tokenizer.decode(ids)}, {"streamed", streamed}};
 }
 
+std::string text_of(const Json& question) {
+  if (question.is_string()) return question.get<std::string>();
+  std::string text;
+  for (const Json& byte : question.at("bytes")) {
+    text += static_cast<char>(byte.get<unsigned char>());
+  }
+  return text;
+}
+
 Json answer(const llamlx::Tokenizer& tokenizer, const Json& question) {
+  if (question.is_null()) {
+    auto stops = tokenizer.eos_ids();
+    std::sort(stops.begin(), stops.end());
+    return {{"stops", stops}, {"size", tokenizer.vocab_size()}};
+  }
   if (question.is_array()) {
     return decoded(tokenizer, question.get<std::vector<std::int32_t>>());
   }
-  const auto text = question.get<std::string>();
+  const std::string text = text_of(question);
   const auto ids = tokenizer.encode(text, false);
   Json result = decoded(tokenizer, ids);
   result["ids"] = ids;

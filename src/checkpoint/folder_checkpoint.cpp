@@ -50,7 +50,8 @@ std::vector<SideFile> find_side_files(const std::filesystem::path& folder) {
     const auto& path = entry->path();
     const auto name = path.filename().string();
     if (std::ranges::count(kSideFiles, name) > 0 ||
-        path.extension() == ".tiktoken") {
+        path.extension() == ".tiktoken" ||
+        name.starts_with("tokenizer.model.v")) {
       files.push_back({name, path});
     }
     entry.increment(error);

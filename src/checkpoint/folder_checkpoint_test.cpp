@@ -236,7 +236,8 @@ TEST_F(FolderCheckpointTest, FindsTheFilesBesideTheWeights) {
   write({{"a", mx::zeros({2})}});
   for (const std::string name :
        {"tokenizer.json", "tokenizer_config.json", "generation_config.json",
-        "qwen.tiktoken", "chat_template.jinja", "README.md", "model.py"}) {
+        "qwen.tiktoken", "tekken.json", "tokenizer.model.v3",
+        "chat_template.jinja", "README.md", "model.py"}) {
     folder_.write(name, "x");
   }
   std::vector<std::string> names;
@@ -245,9 +246,10 @@ TEST_F(FolderCheckpointTest, FindsTheFilesBesideTheWeights) {
     EXPECT_EQ(file.source, folder_.path() / file.name);
     EXPECT_EQ(file.content, "");
   }
-  EXPECT_THAT(names, ElementsAre("chat_template.jinja",
-                                 "generation_config.json", "qwen.tiktoken",
-                                 "tokenizer.json", "tokenizer_config.json"));
+  EXPECT_THAT(names,
+              ElementsAre("chat_template.jinja", "generation_config.json",
+                          "qwen.tiktoken", "tekken.json", "tokenizer.json",
+                          "tokenizer.model.v3", "tokenizer_config.json"));
 }
 
 TEST_F(FolderCheckpointTest, OnlyWeightsOfTheListAreLoaded) {

@@ -2,10 +2,12 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "checkpoint/gguf_pre_tokenizer.h"
+#include "tokenizer/bpe_json.h"
 
 namespace llamlx {
 namespace {
@@ -22,71 +24,38 @@ const GgufPreTokenizer& find_pre_tokenizer(const GgufFile& file) {
        "take the model's safetensors and tokenizer.json instead");
 }
 
-OrderedJson byte_level(bool use_regex) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", false},
-          {"trim_offsets", true},
-          {"use_regex", use_regex}};
-}
-
 OrderedJson make_pre_tokenizer(const GgufPreTokenizer& pre) {
-  auto steps = OrderedJson::array();
+  std::vector<OrderedJson> steps;
   if (pre.digits) {
     steps.push_back({{"type", "Digits"}, {"individual_digits", true}});
   }
-  for (const char* split : pre.splits) {
-    steps.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", split}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
-  }
-  steps.push_back(byte_level(pre.words));
-  if (steps.size() == 1) return steps.front();
-  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+  for (const char* split : pre.splits) steps.push_back(split_json(split));
+  steps.push_back(byte_level_json(pre.words));
+  return pre_tokenizer_json(std::move(steps));
 }
 
 OrderedJson make_added_tokens(const GgufVocabulary& vocabulary) {
   auto added = OrderedJson::array();
   for (std::size_t id = 0; id < vocabulary.tokens().size(); ++id) {
     if (!vocabulary.is_added(id)) continue;
-    added.push_back({{"id", id},
-                     {"content", vocabulary.tokens()[id]},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", false},
-                     {"special", vocabulary.is_special(id)}});
+    added.push_back(added_token_json(id, vocabulary.tokens()[id],
+                                     vocabulary.is_special(id)));
   }
   return added;
 }
 
-/// Puts BOS and EOS around a text, and around each of two.
 OrderedJson make_post_processor(const GgufVocabulary& vocabulary,
                                 const GgufSpecialTokens& special,
                                 const GgufTextEnds& ends) {
-  auto single = OrderedJson::array();
-  auto pair = OrderedJson::array();
-  auto tokens = OrderedJson::object();
-  const auto add_token = [&](OrderedJson& list, std::int32_t id, int type) {
-    const auto& text = vocabulary.tokens()[static_cast<std::size_t>(id)];
-    list.push_back({{"SpecialToken", {{"id", text}, {"type_id", type}}}});
-    tokens[text] = {{"id", text},
-                    {"ids", OrderedJson::array({id})},
-                    {"tokens", OrderedJson::array({text})}};
+  const auto end = [&](bool adds, std::optional<std::int32_t> id) {
+    std::optional<TextEnd> found;
+    if (adds) {
+      found = {*id, vocabulary.tokens()[static_cast<std::size_t>(*id)]};
+    }
+    return found;
   };
-  const auto add_text = [&](OrderedJson& list, const char* name, int type) {
-    if (ends.add_bos) add_token(list, *special.bos, type);
-    list.push_back({{"Sequence", {{"id", name}, {"type_id", type}}}});
-    if (ends.add_eos) add_token(list, *special.eos, type);
-  };
-  if (!ends.add_bos && !ends.add_eos) return nullptr;
-  add_text(single, "A", 0);
-  add_text(pair, "A", 0);
-  add_text(pair, "B", 1);
-  return {{"type", "TemplateProcessing"},
-          {"single", std::move(single)},
-          {"pair", std::move(pair)},
-          {"special_tokens", std::move(tokens)}};
+  return text_ends_json(end(ends.add_bos, special.bos),
+                        end(ends.add_eos, special.eos));
 }
 
 OrderedJson make_vocab(const GgufVocabulary& vocabulary) {
@@ -136,20 +105,6 @@ OrderedJson make_merges(const GgufFile& file,
   return list;
 }
 
-OrderedJson make_model(const GgufFile& file, const GgufVocabulary& vocabulary,
-                       const GgufPreTokenizer& pre) {
-  return {{"type", "BPE"},
-          {"dropout", nullptr},
-          {"unk_token", nullptr},
-          {"continuing_subword_prefix", nullptr},
-          {"end_of_word_suffix", nullptr},
-          {"fuse_unk", false},
-          {"byte_fallback", false},
-          {"ignore_merges", pre.ignore_merges},
-          {"vocab", make_vocab(vocabulary)},
-          {"merges", make_merges(file, vocabulary)}};
-}
-
 }  // namespace
 
 OrderedJson make_gguf_bpe(const GgufFile& file,
@@ -157,15 +112,12 @@ OrderedJson make_gguf_bpe(const GgufFile& file,
                           const GgufSpecialTokens& special,
                           const GgufTextEnds& ends) {
   const auto& pre = find_pre_tokenizer(file);
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", make_added_tokens(vocabulary)},
-          {"normalizer", pre.nfc ? OrderedJson{{"type", "NFC"}} : nullptr},
-          {"pre_tokenizer", make_pre_tokenizer(pre)},
-          {"post_processor", make_post_processor(vocabulary, special, ends)},
-          {"decoder", byte_level(true)},
-          {"model", make_model(file, vocabulary, pre)}};
+  return bpe_tokenizer_json({make_added_tokens(vocabulary),
+                             pre.nfc ? OrderedJson{{"type", "NFC"}} : nullptr,
+                             make_pre_tokenizer(pre),
+                             make_post_processor(vocabulary, special, ends),
+                             pre.ignore_merges, make_vocab(vocabulary),
+                             make_merges(file, vocabulary)});
 }
 
 GgufTextEnds read_gguf_text_ends(const GgufFile& file,

@@ -3,45 +3,18 @@
 #include <algorithm>
 #include <iterator>
 
+#include "tokenizer/word_patterns.h"
+
 namespace llamlx {
 namespace {
 
-// Where the steps come from: the names are those of llama.cpp's vocabularies;
-// the regular expressions are those of the models' tokenizer.json (Llama 3,
-// Qwen 2, Qwen 3.5, Mistral's tekken, OpenAI's o200k) and, for "default",
-// llama.cpp's own.
-#define LLAMLX_CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define LLAMLX_REST \
-  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define LLAMLX_REST_AND_SLASHES \
-  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define LLAMLX_UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LLAMLX_LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LLAMLX_LEAD "[^\\r\\n\\p{L}\\p{N}]?"
-
-constexpr const char* kLlama3[] = {
-    LLAMLX_CONTRACTIONS "|" LLAMLX_LEAD "\\p{L}+|\\p{N}{1,3}" LLAMLX_REST};
-
-constexpr const char* kQwen2[] = {LLAMLX_CONTRACTIONS
-                                  "|" LLAMLX_LEAD "\\p{L}+|\\p{N}" LLAMLX_REST};
-
-constexpr const char* kQwen35[] = {LLAMLX_CONTRACTIONS
-                                   "|" LLAMLX_LEAD
-                                   "[\\p{L}\\p{M}]+|\\p{N}"
-                                   "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*"
-                                   "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"};
-
-constexpr const char* kTekken[] = {
-    LLAMLX_LEAD LLAMLX_UPPER "*" LLAMLX_LOWER "+|" LLAMLX_LEAD LLAMLX_UPPER
-                             "+" LLAMLX_LOWER
-                             "*|\\p{N}" LLAMLX_REST_AND_SLASHES};
-
-constexpr const char* kO200k[] = {LLAMLX_LEAD LLAMLX_UPPER
-                                  "*" LLAMLX_LOWER "+" LLAMLX_CONTRACTIONS
-                                  "?|" LLAMLX_LEAD LLAMLX_UPPER "+" LLAMLX_LOWER
-                                  "*" LLAMLX_CONTRACTIONS
-                                  "?|\\p{N}{1,3}" LLAMLX_REST_AND_SLASHES};
-
+// Where the steps come from: the names are those of llama.cpp's vocabularies,
+// and so are the regular expressions of "default".
+constexpr const char* kLlama3[] = {kLlama3Words};
+constexpr const char* kQwen2[] = {kQwen2Words};
+constexpr const char* kQwen35[] = {kQwen35Words};
+constexpr const char* kTekken[] = {kTekkenWords};
+constexpr const char* kO200k[] = {kO200kWords};
 constexpr const char* kDefault[] = {
     "[\\p{P}\\$\\+<=>\\^~\\|]+",
     ("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"

@@ -43,9 +43,7 @@ std::vector<std::int32_t> eos_token_ids(const Checkpoint& checkpoint,
     if (!ids.empty()) return ids;
   }
   auto ids = read_ids(checkpoint.config(), checkpoint.path().string());
-  if (ids.empty() && tokenizer != nullptr && tokenizer->eos_id()) {
-    ids.push_back(*tokenizer->eos_id());
-  }
+  if (ids.empty() && tokenizer != nullptr) return tokenizer->eos_ids();
   return ids;
 }
 

@@ -130,6 +130,30 @@ TEST_F(GenerateTest, ScoreCutsLongTextsIntoWindows) {
               (4 * a.mean_nll + 4 * b.mean_nll + 2 * c.mean_nll) / 10, 1e-6);
 }
 
+// Knows two tokens that end an answer, and no text.
+class TwoEnds : public Tokenizer {
+ public:
+  std::vector<std::int32_t> encode(std::string_view, bool) const override {
+    return {};
+  }
+  std::unique_ptr<DecodeStream> decode_stream() const override { return {}; }
+  int vocab_size() const override { return 9; }
+  std::optional<std::int32_t> bos_id() const override { return {}; }
+  std::optional<std::int32_t> eos_id() const override { return 3; }
+  std::vector<std::int32_t> eos_ids() const override { return {3, 5}; }
+  bool is_special(std::int32_t) const override { return false; }
+};
+
+TEST(EosTokenIdsTest, AreTheTokenizersWhereTheConfigNamesNone) {
+  RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
+  const TwoEnds tokenizer;
+  EXPECT_EQ(eos_token_ids(checkpoint, &tokenizer),
+            (std::vector<std::int32_t>{3, 5}));
+  checkpoint.change_config({{"eos_token_id", 7}});
+  EXPECT_EQ(eos_token_ids(checkpoint, &tokenizer),
+            (std::vector<std::int32_t>{7}));
+}
+
 TEST(EosTokenIdsTest, ReadsNumbersAndLists) {
   RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
   EXPECT_TRUE(eos_token_ids(checkpoint, nullptr).empty());

@@ -165,26 +165,7 @@ class Parser {
   SentencePieceModel model_;
 };
 
-// "SGVsbG8= 0", as Llama 3 and others have under the same name.
-bool is_tiktoken(std::string_view bytes) {
-  const std::string_view line = bytes.substr(0, bytes.find('\n'));
-  const std::size_t space = line.find(' ');
-  const auto all = [](std::string_view text, const char* allowed) {
-    return !text.empty() &&
-           text.find_first_not_of(allowed) == std::string_view::npos;
-  };
-  return space != std::string_view::npos &&
-         all(line.substr(0, space),
-             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-             "+/=") &&
-         all(line.substr(space + 1), "0123456789");
-}
-
 SentencePieceModel Parser::parse(std::string_view bytes) {
-  if (is_tiktoken(bytes)) {
-    fail(ErrorCode::unsupported, file_, "is a tiktoken vocabulary",
-         "use a model that comes with a tokenizer.json");
-  }
   // The library counts bytes in an int.
   if (bytes.size() > std::numeric_limits<int>::max() / 2) {
     corrupt("is too large for a SentencePiece model");

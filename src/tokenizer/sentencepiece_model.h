@@ -28,10 +28,9 @@ struct SentencePieceModel {
 /// which trusts its files, can be given it: the wire format, the types, the
 /// scores, and the automaton of the normalization rules.
 ///
-/// Errors: Error naming `subject`: corrupt_file; unsupported for tiktoken's
-/// text format, denormalization rules and unknown model types; those of
-/// MappedFile. Source: sentencepiece_model.proto; the encoding of Protocol
-/// Buffers.
+/// Errors: Error naming `subject`: corrupt_file; unsupported for
+/// denormalization rules and unknown model types; those of MappedFile.
+/// Source: sentencepiece_model.proto; the encoding of Protocol Buffers.
 SentencePieceModel read_sentencepiece_model(std::string_view bytes,
                                             std::string_view subject);
 

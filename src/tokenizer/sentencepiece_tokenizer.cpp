@@ -263,10 +263,10 @@ std::optional<std::int32_t> find_id(const Parts& parts,
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(
-    const TokenizerFiles& files) {
-  const std::string file = files.subject("tokenizer.model");
+    const TokenizerFiles& files, const std::string& name) {
+  const std::string file = files.subject(name);
   const TokenizerConfig config = read_tokenizer_config(files);
-  const auto contents = files.read("tokenizer.model");
+  const auto contents = files.read(name);
   Parts parts{
       file, read_sentencepiece_model(contents.text(), file), {}, {}, {}};
   parts.processor = make_processor(parts.model.serialized, parts.file);

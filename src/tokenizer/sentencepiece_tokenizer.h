@@ -1,12 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "tokenizer/tokenizer.h"
 
 namespace llamlx {
 
-/// Loads tokenizer.model, a SentencePiece model (BPE or unigram), with
+/// Loads the file `name`, a SentencePiece model (BPE or unigram), with
 /// what tokenizer_config.json, special_tokens_map.json and added_tokens.json
 /// say of it.
 ///
@@ -21,6 +22,6 @@ namespace llamlx {
 /// Errors: Error naming the file, as read_sentencepiece_model and
 /// read_tokenizer_config; corrupt_file when the library refuses the model.
 std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(
-    const TokenizerFiles& files);
+    const TokenizerFiles& files, const std::string& name = "tokenizer.model");
 
 }  // namespace llamlx

@@ -224,12 +224,6 @@ TEST(SentencePieceTokenizerTest, RefusesBrokenNormalizationRules) {
   refusal(corrupt, with(trie(99999, 0)));
 }
 
-TEST(SentencePieceTokenizerTest, KnowsTiktokenByItsText) {
-  EXPECT_NE(
-      refusal(ErrorCode::unsupported, "IQ== 0\nIg== 1\n").find("tiktoken"),
-      std::string::npos);
-}
-
 TEST(SentencePieceTokenizerTest, RefusesDenormalizationRules) {
   ProtobufWriter rules;
   rules.bytes(2, "rules");

@@ -43,8 +43,11 @@ class Tokenizer {
 
   /// Loads the tokenizer of a model folder (or the like): tokenizer.json when
   /// there is one (byte-level or byte-fallback BPE), else tokenizer.model
-  /// (SentencePiece), which is also taken when the tokenizer.json holds
-  /// something unsupported. Null when the folder holds neither.
+  /// (SentencePiece, or tiktoken's text: told apart by its bytes), else
+  /// tekken.json, else a SentencePiece model under the name that Mistral gives
+  /// it, the only tokenizer.model.v* there is. One of these is also taken when
+  /// the tokenizer.json holds something unsupported. Null when the folder holds
+  /// none.
   static std::unique_ptr<Tokenizer> load(const TokenizerFiles& files);
 
   /// The ids of `text`. Special tokens written out in the text are recognised.
@@ -65,9 +68,13 @@ class Tokenizer {
   virtual int vocab_size() const = 0;
 
   /// As tokenizer_config.json, else special_tokens_map.json, else the
-  /// SentencePiece model says. Empty when none names a token that exists.
+  /// tokenizer's own file says. Empty when none names a token that exists.
   virtual std::optional<std::int32_t> bos_id() const = 0;
   virtual std::optional<std::int32_t> eos_id() const = 0;
+
+  /// Every token that ends an answer, as far as the tokenizer's files tell:
+  /// eos_id(), and where the format knows them also those that end a turn.
+  virtual std::vector<std::int32_t> eos_ids() const;
 
   /// Whether `id` is left out of decoded text.
   virtual bool is_special(std::int32_t id) const = 0;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/mapped_file.h"
 
@@ -35,6 +36,10 @@ class TokenizerFiles {
       : origin_(std::move(origin)), contents_(std::move(contents)) {}
 
   bool contains(const std::string& name) const;
+
+  /// Those whose names begin with `prefix`, sorted; none when the folder cannot
+  /// be read.
+  std::vector<std::string> names_with(std::string_view prefix) const;
 
   /// Errors: those of MappedFile; Error (not_found).
   Contents read(const std::string& name) const;

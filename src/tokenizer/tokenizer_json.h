@@ -1,8 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/bpe_tokenizer.h"
+#include "tokenizer/tokenizer_config.h"
+#include "tokenizer/tokenizer_json_file.h"
 
 namespace llamlx {
 
@@ -19,5 +22,12 @@ namespace llamlx {
 /// Source: https://huggingface.co/docs/tokenizers/api/tokenizer and its
 /// siblings
 std::unique_ptr<Tokenizer> load_tokenizer_json(const TokenizerFiles& files);
+
+/// The parts that a tokenizer.json describes, with the BOS and EOS that
+/// `config` names. `json` may as well be made from another format's `file`.
+/// Errors: Error, as load_tokenizer_json.
+BpeTokenizerParts assemble_tokenizer(TokenizerJsonFile json,
+                                     const std::string& file,
+                                     const TokenizerConfig& config);
 
 }  // namespace llamlx

@@ -160,4 +160,72 @@ class SentencePieceBuilder {
   ProtobufWriter pieces_;
 };
 
+/// `bytes` in base64.
+inline std::string to_base64(std::string_view bytes) {
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::string_view group = bytes.substr(i, 3);
+    std::uint32_t bits = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      bits = bits << 8 |
+             (k < group.size() ? static_cast<unsigned char>(group[k]) : 0u);
+    }
+    for (std::size_t k = 0; k < 4; ++k) {
+      text += k <= group.size() ? kAlphabet[bits >> (18 - 6 * k) & 63] : '=';
+    }
+  }
+  return text;
+}
+
+/// `size` different tokens by rank: the 256 bytes, `tokens`, and then pairs of
+/// bytes from "zz" downwards and triples from the highest, as many as it takes.
+inline std::vector<std::string> ranked_tokens(
+    std::size_t size, const std::vector<std::string>& tokens = {}) {
+  std::vector<std::string> list;
+  for (int byte = 0; byte < 256; ++byte) {
+    list.emplace_back(1, static_cast<char>(byte));
+  }
+  list.insert(list.end(), tokens.begin(), tokens.end());
+  std::uint32_t next = 0x7A7A;
+  while (list.size() < size) {
+    std::string token;
+    if (next > 0xFFFF) token += static_cast<char>(next >> 16);
+    token += static_cast<char>(next >> 8 & 0xFF);
+    token += static_cast<char>(next & 0xFF);
+    list.push_back(std::move(token));
+    next = next == 0 ? 0xFFFFFF : next - 1;
+  }
+  return list;
+}
+
+/// A tiktoken file of them.
+inline std::string tiktoken_file(const std::vector<std::string>& tokens,
+                                 std::string_view line_end = "\n") {
+  std::string text;
+  for (std::size_t rank = 0; rank < tokens.size(); ++rank) {
+    text += concat(to_base64(tokens[rank]), " ", rank, line_end);
+  }
+  return text;
+}
+
+/// A tekken.json of `tokens` and 20 special ones. A word is a run of letters,
+/// with a space before it if there is one.
+inline Json tekken_file(const std::vector<std::string>& tokens) {
+  Json vocab = Json::array();
+  for (const std::string& token : tokens) {
+    vocab.push_back({{"rank", vocab.size()},
+                     {"token_bytes", to_base64(token)},
+                     {"token_str", nullptr}});
+  }
+  return {{"config",
+           {{"pattern", " ?[^\\s\\d]+|\\s+"},
+            {"num_vocab_tokens", tokens.size()},
+            {"default_vocab_size", tokens.size() + 20},
+            {"default_num_special_tokens", 20},
+            {"version", "v3"}}},
+          {"vocab", vocab}};
+}
+
 }  // namespace llamlx::testing

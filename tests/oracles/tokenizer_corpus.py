@@ -1,10 +1,13 @@
-"""Compares llamlx's tokenizers with the packages tokenizers and sentencepiece,
-over data/corpus.json and seeded random texts and ids. Prints one line for each
-tokenizer, and the differences; exits 1 when there is one.
+"""Compares llamlx's tokenizers with the packages tokenizers, sentencepiece,
+tiktoken and mistral-common, over data/corpus.json and seeded random texts, ids
+and broken bytes. Prints one line for each tokenizer, and the differences; exits
+1 when there is one.
 
     python tokenizer_corpus.py PROGRAM [--gguf FILE] [--texts N] [--seed S]
+                               [--write-tiktoken PROGRAM]
 
-PROGRAM is tokenizer_ids (../tokenizer_ids.cpp).
+PROGRAM is tokenizer_ids (../tokenizer_ids.cpp); that of --write-tiktoken is
+write_tiktoken (../write_tiktoken.cpp).
 
 Left out by name: code points that Unicode 14 does not assign. llamlx's
 libraries know Unicode 14 (PCRE2 10.42, utf8proc 2.8), the packages newer
@@ -23,6 +26,7 @@ import tempfile
 import unicodedata
 
 from tokenizer_folders import Maker
+from tokenizer_packages import package_cases
 
 HERE = pathlib.Path(__file__).parent
 
@@ -54,6 +58,12 @@ NEWER = [
     (0x1E130, 0x1E136), (0x1E2AE, 0x1E2EF), (0x1E95E, 0x1E95F),
     (0x1F16C, 0x1F16C), (0x1FBF0, 0x1FBF9)]
 SPACES = " \t\n\r\x0b\x0c\x85\xa0\u1680\u180e\u2003\u2028\u2029\u202f\u205f\u3000"
+CONTROLS = [chr(code) for code in (*range(32), *range(0x7F, 0xA0))]
+MARKS = "\u0300\u0301\u0308\u0323\u0327\u0489\u05b8\u064e\u093c\u0e49\u3099\u20e3"
+EMOJI = ["\U0001f600", "\U0001f469", "\U0001f9d1", "\u2764", "\u261d", "1"]
+EMOJI_TAILS = ["\u200d\U0001f467", "\u200d\u2642\ufe0f", "\ufe0f", "\ufe0e",
+               "\U0001f3fb", "\U0001f3ff", "\ufe0f\u20e3",
+               "\U0001f1e9\U0001f1ea", "\U0001f1eb", "\U000e0067\U000e007f"]
 CONTRACTIONS = ["'s", "'T", "'re", "'VE", "'m", "'ll", "'D", "'\u017f", "'S "]
 
 
@@ -73,7 +83,7 @@ class RandomTexts:
 
     def part(self):
         r = self.random
-        kind = r.randrange(10)
+        kind = r.randrange(13)
         if kind < 2:
             return "".join(self.character() for _ in range(r.randint(1, 8)))
         if kind == 2:
@@ -92,10 +102,48 @@ class RandomTexts:
             return r.choice(self.tokens)
         if kind == 8:
             return "".join(r.choice("ab e\u0301x_") for _ in range(r.randint(1, 9)))
+        if kind == 9:
+            return r.choice("eao\u0438\u05d0\u0915 ") + "".join(
+                r.choice(MARKS) for _ in range(r.randint(1, 5)))
+        if kind == 10:
+            return r.choice(EMOJI) + "".join(
+                r.choice(EMOJI_TAILS) for _ in range(r.randint(0, 4)))
+        if kind == 11:
+            return "".join(r.choice(CONTROLS) for _ in range(r.randint(1, 5)))
         return r.choice(self.words) + r.choice(["", " ", "  "])
 
     def text(self):
         return "".join(self.part() for _ in range(self.random.randint(1, 12)))
+
+
+    def broken(self):
+        """Bytes that are not UTF-8, or hardly."""
+        r = self.random
+        data = bytearray(self.text().encode()[:60])
+        for _ in range(r.randint(1, 6)):
+            at = r.randint(0, len(data))
+            kind = r.randrange(3)
+            if kind == 0:
+                data[at:at] = bytes([r.randint(0x80, 0xFF)])
+            elif kind == 1:
+                data[at:at + r.randint(1, 3)] = b""
+            else:  # surrogates, overlong forms, beyond the last code point
+                data[at:at] = r.choice([
+                    b"\xed\xa0\x80", b"\xc0\x80", b"\xe0\x80\xaf", b"\xf4\x90",
+                    b"\xf0\x9f\x98", b"\xe4\xb8", b"\xf8\x88\x80", b"\xff\xfe"])
+        return bytes(data)
+
+
+def long_texts(seed):
+    """Words and runs far longer than any that a text holds."""
+    r = random.Random(seed)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    yield from ("a" * 100_000, "A" * 100_000, "\u4e2d" * 30_000, " " * 20_000,
+                "\n" * 20_000, "7" * 20_000, "\U0001f600" * 10_000, "=" * 20_000,
+                "e\u0301" * 10_000, " \n" * 10_000 + "x", "ab" * 20_000)
+    yield "".join(r.choice(letters) for _ in range(50_000))
+    yield "".join(r.choice(letters + letters.upper()) for _ in range(20_000))
+    yield "".join(chr(r.randint(0x4E00, 0x9FFF)) for _ in range(20_000))
 
 
 def is_newer(text):
@@ -103,10 +151,13 @@ def is_newer(text):
                for character in text for low, high in NEWER)
 
 
-def random_ids(seed, size, count):
+def random_ids(seed, oracle, count):
     r = random.Random(seed)
-    low = min(size, 300)  # bytes and special tokens are among the first
-    return [[r.randrange(low if r.random() < 0.5 else size)
+    size = oracle.size()
+    # By default, bytes and special tokens are among the first.
+    common = (oracle.common_ids() if hasattr(oracle, "common_ids")
+              else range(min(size, 300)))
+    return [[r.choice(common) if r.random() < 0.5 else r.randrange(size)
              for _ in range(r.randint(1, 12))] for _ in range(count)]
 
 
@@ -118,18 +169,45 @@ def ask(program, folder, questions):
     return json.loads(done.stdout)
 
 
+def make_texts(case, corpus, count, seed):
+    """The texts to compare, and as what questions they are put."""
+    maker = RandomTexts(seed, corpus, case.tokens)
+    questions = corpus + ["".join(case.tokens)]
+    questions += [maker.text() for _ in range(count)]
+    if case.long_texts:
+        questions += long_texts(seed)
+    questions += [{"bytes": list(maker.broken())} for _ in range(count // 4)]
+    reserved = list(case.reserved)
+    if not case.tokens:  # sentencepiece does not look for special tokens
+        reserved += ["<s>", "</s>", "<unk>"]
+    pairs = []
+    for question in questions:
+        text = question
+        if isinstance(question, dict):
+            text = bytes(question["bytes"]).decode(errors="replace")
+        if any(token in text for token in reserved):
+            continue
+        if not (case.old_tables and is_newer(text)):
+            pairs.append((text, question))
+    return [text for text, _ in pairs], [question for _, question in pairs]
+
+
+def compare_oracles(case, texts, sequences, expected):
+    """Where the case's other oracles differ from its first."""
+    for name, other in case.others.items():
+        got = (other.encode(texts, False), other.encode(texts, True),
+               other.decode(expected[0] + sequences))
+        for key, want, have in zip(("ids", "special", "text"), expected, got):
+            for question, one, two in zip(texts + sequences, want, have):
+                if one != two:
+                    yield question, f"{key} by {name}", one, two
+
+
 def compare(case, program, corpus, count, seed):
     """The number of texts compared, how many tie, and the differences."""
-    maker = RandomTexts(seed, corpus, case.tokens)
-    reserved = ["<s>", "</s>", "<unk>"]
-    texts = corpus + [maker.text() for _ in range(count)]
-    if not case.tokens:  # sentencepiece does not look for special tokens
-        texts = [text for text in texts
-                 if not any(token in text for token in reserved)]
-    if case.old_tables:
-        texts = [text for text in texts if not is_newer(text)]
-    sequences = random_ids(seed, case.oracle.size(), count)
-    answers = ask(program, case.folder, texts + sequences)
+    texts, questions = make_texts(case, corpus, count, seed)
+    sequences = random_ids(seed, case.oracle, count)
+    answers = ask(program, case.folder, questions + sequences)
     plain = case.oracle.encode(texts, False)
     special = case.oracle.encode(texts, True)
     decoded = case.oracle.decode(plain + sequences)
@@ -144,6 +222,13 @@ def compare(case, program, corpus, count, seed):
             del expected["ids"], expected["special"]
         differences += [(question, key, expected[key], answer[key])
                         for key in expected if expected[key] != answer[key]]
+    if case.stops is not None:
+        about = ask(program, case.folder, [None])[0]
+        expected = {"stops": case.stops, "size": case.oracle.size()}
+        differences += [("the tokenizer", key, expected[key], about[key])
+                        for key in expected if expected[key] != about[key]]
+    differences += compare_oracles(case, texts, sequences,
+                                   (plain, special, decoded))
     return len(answers), ties, differences
 
 
@@ -151,6 +236,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--gguf", help="a GGUF file with a byte-level vocabulary")
+    parser.add_argument("--write-tiktoken", help="the program write_tiktoken")
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="tokenizers whose name begins so")
@@ -159,6 +245,7 @@ def main():
     total = wrong = 0
     with tempfile.TemporaryDirectory() as root:
         cases = Maker(root, corpus, arguments.gguf).make_all()
+        cases += package_cases(pathlib.Path(root), arguments.write_tiktoken)
         for index, case in enumerate(cases):
             if arguments.only and not case.name.startswith(arguments.only):
                 continue

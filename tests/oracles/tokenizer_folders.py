@@ -125,13 +125,18 @@ class SentencePieceOracle:
 
 class Case:
     def __init__(self, name, folder, oracle, texts_of_tokens, weight=1.0,
-                 old_tables=False):
+                 old_tables=False, long_texts=False, reserved=(), others=None,
+                 stops=None):
         self.name = name
         self.folder = folder
         self.oracle = oracle
         self.tokens = texts_of_tokens  # to be sprinkled into random texts
         self.weight = weight           # share of the random texts
         self.old_tables = old_tables   # tokenizers asks its oldest tables
+        self.long_texts = long_texts   # also compare words of any length
+        self.reserved = reserved       # which the oracle does not look for
+        self.others = others or {}     # oracles that must agree with `oracle`
+        self.stops = stops             # ids that end an answer; None: any
 
 
 class Maker:
@@ -179,7 +184,7 @@ class Maker:
     def make_byte_level(self):
         model, chatml = self.byte_level_model()
         decoder = byte_level(True)
-        self.add_json("smollm", document(
+        self.add_json("smollm2-gguf" if self.gguf_path else "smollm", document(
             model, chatml, decoder=decoder, pre_tokenizer=sequence(
                 "pretokenizers", {"type": "Digits", "individual_digits": True},
                 byte_level())), 6)
