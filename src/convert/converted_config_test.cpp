@@ -88,6 +88,17 @@ TEST(ConvertedConfigTest, SpellsRotaryPositionsForOlderReaders) {
   EXPECT_EQ(config["rope_parameters"], rope);
 }
 
+TEST(ConvertedConfigTest, StatesTheContextThatScalingStartsFrom) {
+  MemoryCheckpoint source;
+  source.tensors.change_config(
+      {{"max_position_embeddings", 64},
+       {"original_max_position_embeddings", 32},
+       {"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}}}});
+  const auto config = config_for(source);
+  EXPECT_EQ(config["rope_scaling"]["original_max_position_embeddings"], 32);
+  EXPECT_EQ(config["rope_scaling"]["type"], "yarn");
+}
+
 TEST(ConvertedConfigTest, UnscaledRotaryPositionsHaveNoScaling) {
   MemoryCheckpoint source;
   source.tensors.change_config(

@@ -21,7 +21,7 @@ def tolerance(answers):
     """How far another correct float32 program may be from PyTorch's.
 
     Every logit of the stored checkpoints is within 2e-5 in float32 of its
-    value in float64 (make_tiny_llamas.py refuses others; random ones say how
+    value in float64 (make_tiny.py refuses others; random ones say how
     far they are). Another program sums in another order and rounds angles and
     exponentials its own way, each an error of the same size; five of them
     leave room. A mean of likelihoods, each a difference of two such numbers,

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from make_tiny_llamas import mean_nll, write_json
+from make_tiny import mean_nll, write_json
 from gguf_source import Gguf
 from transformers import LlamaConfig, LlamaForCausalLM
 

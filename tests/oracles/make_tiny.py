@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
-"""Makes tiny random Llama checkpoints and PyTorch's answers about them.
+"""Makes tiny random checkpoints and PyTorch's answers about them.
 
-For every case of tiny_cases.py this writes a Hugging Face folder and, beside
-the weights, answers.json: greedy tokens, logits and likelihoods that
-transformers' LlamaForCausalLM computes in float32 from the files as they were
+For every case of tiny_cases.py and tiny_families.py this writes a Hugging Face
+folder and, beside the weights, answers.json: greedy tokens, logits and
+likelihoods that transformers computes in float32 from the files as they were
 stored. Needs torch and transformers.
+
+Each greedy token comes from a whole forward pass without a cache. Where
+positions turn as the length asks ("dynamic") that is not what a cached run
+gives, since cached keys keep the turn they had: there the tokens are those of
+transformers' generate(), each time with a model that has seen nothing else (it
+remembers the longest sequence).
 
     make_tiny_llamas.py                              # refills tests/data/tiny
     make_tiny_llamas.py --more 30 7 --out some/dir   # 30 random ones, seed 7
@@ -20,12 +26,12 @@ from pathlib import Path
 import safetensors.torch
 import torch
 import transformers
-from tiny_cases import CASES, random_case
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_cases import LLAMAS
+from tiny_families import FAMILIES
+from tiny_random import random_case
+from transformers import AutoConfig, AutoModelForCausalLM
 
 STEPS = 16
-PROMPT_LENGTHS = (1, 5, 12)
-NLL_LENGTHS = (2, 40)
 # Logits are spread this wide, so that the greedy choice is rarely close.
 LOGIT_STD = 4.0
 # Random weights are drawn until no greedy choice is closer than this, which may
@@ -120,9 +126,15 @@ def write_folder(folder, model, case):
     write_config(folder, model, case)
 
 
-def read_folder(folder, dtype):
-    model = LlamaForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager"
+def read_folder(folder, case, dtype):
+    """The model of a folder, whatever its config calls itself."""
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type != case.model_type:
+        keys = config.to_dict()
+        keys.pop("model_type")
+        config = AutoConfig.for_model(case.model_type, **keys)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, config=config, dtype=dtype, attn_implementation="eager"
     )
     return model.eval()
 
@@ -132,22 +144,49 @@ def logits_of(model, ids):
     return model(torch.tensor([ids]), use_cache=False).logits[0]
 
 
-def greedy(model, prompt_ids, steps=STEPS):
-    """Likeliest tokens, each from the whole sequence so far, and by how much
-    each beat the next."""
+def closeness(logits):
+    """The likeliest token, and by how much it beats the next."""
+    top = torch.topk(logits, 2)
+    margin = round((top.values[0] - top.values[1]).item(), 6)
+    return top.indices[0].item(), margin
+
+
+def greedy(model, prompt_ids):
+    """Likeliest tokens, each from the whole sequence so far."""
     ids, margins = list(prompt_ids), []
-    for _ in range(steps):
-        top = torch.topk(logits_of(model, ids)[-1], 2)
-        margins.append(round((top.values[0] - top.values[1]).item(), 6))
-        ids.append(top.indices[0].item())
+    for _ in range(STEPS):
+        token, margin = closeness(logits_of(model, ids)[-1])
+        ids.append(token)
+        margins.append(margin)
     tokens = ids[len(prompt_ids) :]
+    return {"prompt_ids": prompt_ids, "tokens": tokens, "margins": margins}
+
+
+def cached_greedy(model, prompt_ids):
+    """The same by generate(), with its cache."""
+    model.generation_config.eos_token_id = None
+    prompt = torch.tensor([prompt_ids])
+    output = model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=STEPS,
+        do_sample=False,
+        pad_token_id=0,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    steps = [closeness(logits[0]) for logits in output.logits]
+    tokens = [token for token, _ in steps]
+    if output.sequences[0, len(prompt_ids) :].tolist() != tokens:
+        raise SystemExit("generate() did not take the likeliest tokens")
+    margins = [margin for _, margin in steps]
     return {"prompt_ids": prompt_ids, "tokens": tokens, "margins": margins}
 
 
 def mean_nll(logits, ids):
     targets = torch.tensor(ids[1:])
     return torch.nn.functional.cross_entropy(
-        logits[:-1].double(), targets
+        logits[: len(targets)].double(), targets
     ).item()
 
 
@@ -159,19 +198,32 @@ def random_ids(config, length, generator):
 
 def answer(folder, case, generator):
     """Asks both precisions. Returns (answers, are they usable)."""
-    single = read_folder(folder, torch.float32)
-    double = read_folder(folder, torch.float64)
-    config = single.config
+    models = {}
+
+    def ask(dtype, question, ids):
+        if dtype not in models or case.dynamic:
+            models[dtype] = read_folder(folder, case, dtype)
+        return question(models[dtype], ids)
+
+    config = AutoConfig.from_pretrained(folder)
     generations = [
-        greedy(single, random_ids(config, length, generator))
-        for length in PROMPT_LENGTHS
+        ask(
+            torch.float32,
+            cached_greedy if case.dynamic else greedy,
+            random_ids(config, length, generator),
+        )
+        for length in case.prompt_lengths
     ]
     sequences, error = [], 0.0
-    for length in NLL_LENGTHS:
+    for length in case.nll_lengths:
         ids = random_ids(config, length, generator)
-        logits, exact = logits_of(single, ids), logits_of(double, ids)
+        logits = ask(torch.float32, logits_of, ids)
+        exact = ask(torch.float64, logits_of, ids)
         error = max(error, (logits - exact).abs().max().item())
-        sequences.append({"ids": ids, "mean_nll": mean_nll(logits, ids)})
+        scored = logits
+        if case.dynamic:  # the last id is predicted, not read
+            scored = ask(torch.float32, logits_of, ids[:-1])
+        sequences.append({"ids": ids, "mean_nll": mean_nll(scored, ids)})
     last = [round(value, 6) for value in logits[-1].tolist()]
     answers = {
         "made_by": {
@@ -225,7 +277,7 @@ def add_eos(folder, case, answers):
         )
     write_json(config_path, config)
     prompt = torch.tensor([generation["prompt_ids"]])
-    output = read_folder(folder, torch.float32).generate(
+    output = read_folder(folder, case, torch.float32).generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
         max_new_tokens=STEPS,
@@ -251,7 +303,8 @@ def make(case, out):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         generator = torch.Generator().manual_seed(case.seed * 1000 + draw)
-        model = LlamaForCausalLM(LlamaConfig(**case.config))
+        config = AutoConfig.for_model(case.model_type, **case.config)
+        model = AutoModelForCausalLM.from_config(config)
         draw_weights(model, case, generator)
         write_folder(folder, model, case)
         answers, usable = answer(folder, case, generator)
@@ -290,7 +343,7 @@ def main():
         parser.error(
             "--more needs --out: random cases do not belong in the tree"
         )
-    cases = CASES
+    cases = LLAMAS + FAMILIES
     if args.more:
         cases = [random_case(i, args.more[1]) for i in range(args.more[0])]
     transformers.utils.logging.set_verbosity_error()
