@@ -78,8 +78,13 @@ void state_original_context(Json& config, const ModelConfig& model) {
   }
 }
 
-/// Writes down what was settled from the tensors present.
+/// Writes down what was settled from the tensors present, and a width of heads
+/// that is the family's own default.
 void settle(Json& config, const ModelConfig& model) {
+  const int share = model.hidden_size / model.num_attention_heads;
+  if (is_open(config, "head_dim") && model.head_dim != share) {
+    config["head_dim"] = model.head_dim;
+  }
   config["tie_word_embeddings"] = model.tie_word_embeddings;
   // The key speaks of all four projections; if they differ it stays open.
   if (is_open(config, "attention_bias") && model.qkv_bias == model.o_bias) {

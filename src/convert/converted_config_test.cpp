@@ -88,6 +88,14 @@ TEST(ConvertedConfigTest, SpellsRotaryPositionsForOlderReaders) {
   EXPECT_EQ(config["rope_parameters"], rope);
 }
 
+TEST(ConvertedConfigTest, StatesHeadsThatAreNoShareOfTheWidth) {
+  const MemoryCheckpoint llama;
+  EXPECT_FALSE(config_for(llama).contains("head_dim"));
+  auto config = RandomCheckpoint::tiny_config();
+  config["model_type"] = "qwen3";
+  EXPECT_EQ(config_for(MemoryCheckpoint(config))["head_dim"], 128);
+}
+
 TEST(ConvertedConfigTest, StatesTheContextThatScalingStartsFrom) {
   MemoryCheckpoint source;
   source.tensors.change_config(

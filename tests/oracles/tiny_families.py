@@ -7,7 +7,7 @@ SMALL = shape(32, 48, 2, 1, vocab=96)
 # Three layers, so that one can differ from those beside it.
 THREE = shape(32, 32, 2, 1, vocab=80, layers=3)
 # Heads wide enough for all bands of YaRN's waves.
-WIDE = shape(32, 48, 2, 1, vocab=96, layers=1, head_dim=32)
+WIDE = shape(32, 32, 2, 1, vocab=96, layers=1, head_dim=32)
 # Prompts that pass through the program in two chunks.
 LONG = {"prompt_lengths": (3, 530), "nll_lengths": (2, 560)}
 LONG_SHAPE = shape(32, 32, 2, 1, vocab=96, layers=1)
@@ -88,7 +88,7 @@ FAMILIES = [
         model_type="ministral",
         edits={"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
     ),
-    qwen2("qwen2", 111, shape(48, 32, 3, 1, vocab=64)),
+    qwen2("qwen2", 111, shape(32, 32, 4, 2, vocab=96)),
     qwen2(
         "qwen2_tied",
         112,
@@ -155,7 +155,7 @@ FAMILIES = [
             }
         },
     ),
-    qwen3("qwen3", 121, shape(32, 48, 4, 2, vocab=64, head_dim=16)),
+    qwen3("qwen3", 121, shape(32, 32, 4, 2, vocab=64, head_dim=16)),
     qwen3(
         "qwen3_tied_biases",
         122,
