@@ -41,7 +41,7 @@ FAMILIES = [
     mistral(
         "mistral_window_reached",
         102,
-        shape(48, 32, 3, 1, vocab=64, sliding_window=17, head_dim=24),
+        shape(32, 32, 4, 2, vocab=64, sliding_window=17, head_dim=12),
         dtype="float16",
     ),
     mistral(
@@ -92,7 +92,7 @@ FAMILIES = [
     qwen2(
         "qwen2_tied",
         112,
-        shape(48, 48, 3, 1, vocab=96, tie_word_embeddings=True),
+        shape(48, 32, 3, 1, vocab=80, tie_word_embeddings=True),
         edits={"sliding_window": 4096},
         shards=2,
     ),
@@ -168,7 +168,7 @@ FAMILIES = [
         123,
         THREE
         | {
-            "head_dim": 24,
+            "head_dim": 20,
             "use_sliding_window": True,
             "sliding_window": 7,
             "max_window_layers": 2,
