@@ -206,7 +206,7 @@ std::vector<Check> check_model(const fs::path& path) {
     const auto memory = system_memory();
     checks.push_back(check_fit(facts.run.weight_bytes,
                                facts.run.cache_token_bytes,
-                               facts.config.max_position_embeddings,
+                               facts.config.context_length(),
                                memory.total_bytes, memory.available_bytes));
   } catch (const Error& error) {
     // The message ends with its remedy.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -62,7 +63,10 @@ Json to_json(const ModelFacts& facts) {
           {"num_key_value_heads", c.num_key_value_heads},
           {"head_dim", c.head_dim},
           {"vocab_size", c.vocab_size},
-          {"context_length", c.max_position_embeddings},
+          {"rope_type", to_string(c.rope.scaling)},
+          {"rope_theta", c.rope.theta},
+          {"sliding_window", *std::ranges::max_element(c.layer_windows)},
+          {"context_length", c.context_length()},
           {"tie_word_embeddings", c.tie_word_embeddings},
           {"tokenizer", facts.tokenizer},
           {"tokenizer_vocab_size", facts.tokenizer_vocab_size},
@@ -86,11 +90,30 @@ std::string heads(const ModelConfig& c) {
                 c.num_key_value_heads, " key/value heads");
 }
 
+/// "theta 1000000, yarn scaling by 4".
+std::string positions(const RopeConfig& rope) {
+  auto text = concat("rotary, theta ", rope.theta);
+  if (rope.scaling != RopeConfig::Scaling::none) {
+    text += concat(", ", to_string(rope.scaling), " scaling by ", rope.factor);
+  }
+  return text;
+}
+
+/// "all positions", or how far back the layers see whose view is limited.
+std::string attention(const ModelConfig& c) {
+  const auto& windows = c.layer_windows;
+  const int window = *std::ranges::max_element(windows);
+  if (window == 0) return "to all positions";
+  const auto sliding = windows.size() - std::ranges::count(windows, 0);
+  return concat("to the last ", window, " positions in ", sliding, " of ",
+                windows.size(), " layers");
+}
+
 void print_facts(const ModelFacts& facts) {
   const auto& c = facts.config;
   char bits[32];
   std::snprintf(bits, sizeof(bits), "%.3g", bits_per_weight(facts));
-  const auto context = c.max_position_embeddings;
+  const auto context = c.context_length();
   const auto vocabulary = facts.tokenizer_vocab_size;
   std::string text;
   text += row("model", facts.path);
@@ -103,6 +126,8 @@ void print_facts(const ModelFacts& facts) {
   text += row("layers", concat(c.num_hidden_layers, " of width ", c.hidden_size,
                                ", MLP ", c.intermediate_size));
   text += row("heads", heads(c));
+  text += row("attention", attention(c));
+  text += row("positions", positions(c.rope));
   text += row("vocabulary",
               concat(c.vocab_size, c.tie_word_embeddings
                                        ? ", embeddings tied to the output"

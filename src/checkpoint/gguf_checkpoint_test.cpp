@@ -23,6 +23,7 @@ using testing::GgufBuilder;
 using ::testing::HasSubstr;
 using testing::raw;
 using testing::TemporaryFolder;
+using testing::tiny_gguf;
 using testing::tiny_llama;
 
 std::vector<float> values_of(const Weight& weight) {
@@ -251,9 +252,76 @@ TEST_F(GgufCheckpointTest, TellsLinearScaling) {
             expected);
   EXPECT_EQ(scaling(tiny_llama().set("llama.rope.scaling.type", "none")),
             Json());
-  file.set("llama.rope.scaling.type", "yarn");
+  file.set("llama.rope.scaling.type", "longrope");
   EXPECT_THAT(error(file, ErrorCode::unsupported),
-              HasSubstr("rotary positions are scaled by \"yarn\""));
+              HasSubstr("rotary positions are scaled by \"longrope\""));
+}
+
+TEST_F(GgufCheckpointTest, TellsYarn) {
+  auto file = tiny_llama();
+  file.set("llama.rope.scaling.type", "yarn")
+      .set("llama.rope.scaling.factor", 4.0f);
+  EXPECT_THAT(error(file, ErrorCode::corrupt_file),
+              HasSubstr("scaling.original_context_length"));
+  file.set("llama.rope.scaling.original_context_length", std::uint32_t{16});
+  const Json expected = {{"rope_type", "yarn"},
+                         {"factor", 4.0},
+                         {"original_max_position_embeddings", 16}};
+  EXPECT_EQ(open(file)->config()["rope_scaling"], expected);
+  file.set("llama.rope.scaling.yarn_beta_fast", 8.0f);
+  EXPECT_THAT(error(file, ErrorCode::unsupported),
+              HasSubstr("varied by llama.rope.scaling.yarn_beta_fast"));
+}
+
+TEST_F(GgufCheckpointTest, KeepsTheRowsOfAQwen2AndItsBiases) {
+  auto file = tiny_gguf("qwen2");
+  for (int layer = 0; layer < 2; ++layer) {
+    for (const char* name : {"attn_q", "attn_k", "attn_v"}) {
+      const std::uint64_t rows = name == std::string("attn_q") ? 8 : 4;
+      file.add(concat("blk.", layer, ".", name, ".bias"), {rows}, GgmlType::f32,
+               counting_floats(rows, 100));
+    }
+  }
+  const auto checkpoint = open(file);
+  const auto& config = checkpoint->config();
+  EXPECT_EQ(config["model_type"], "qwen2");
+  EXPECT_EQ(config["architectures"], Json({"Qwen2ForCausalLM"}));
+  EXPECT_FALSE(config.contains("attention_bias"));
+  const auto* q = checkpoint->find("model.layers.1.self_attn.q_proj.weight");
+  const auto* bias = checkpoint->find("model.layers.1.self_attn.q_proj.bias");
+  ASSERT_NE(q, nullptr);
+  ASSERT_NE(bias, nullptr);
+  const auto rows = checkpoint->load(*q).data;
+  const auto biases = checkpoint->load(*bias).data;
+  EXPECT_TRUE(
+      mx::array_equal(mx::reshape(rows, {64}), mx::arange(0.0, 64.0, 1.0))
+          .item<bool>());
+  EXPECT_TRUE(
+      mx::array_equal(biases, mx::arange(100.0, 108.0, 1.0)).item<bool>());
+}
+
+TEST_F(GgufCheckpointTest, FindsTheNormsOfAQwen3) {
+  auto file = tiny_gguf("qwen3");
+  for (int layer = 0; layer < 2; ++layer) {
+    for (const char* name : {"attn_q_norm", "attn_k_norm"}) {
+      file.add(concat("blk.", layer, ".", name, ".weight"), {4}, GgmlType::f32,
+               counting_floats(4));
+    }
+  }
+  const auto checkpoint = open(file);
+  EXPECT_EQ(checkpoint->config()["model_type"], "qwen3");
+  EXPECT_EQ(checkpoint->config()["attention_bias"], false);
+  const auto* norm = checkpoint->find("model.layers.1.self_attn.k_norm.weight");
+  ASSERT_NE(norm, nullptr);
+  EXPECT_EQ(norm->shape, (mx::Shape{4}));
+}
+
+TEST_F(GgufCheckpointTest, RefusesWindowsOfLayersNotTold) {
+  EXPECT_THAT(error(tiny_llama().set("llama.attention.sliding_window",
+                                     std::uint32_t{4096}),
+                    ErrorCode::unsupported),
+              HasSubstr("its attention has a window"));
+  open(tiny_llama().set("llama.attention.sliding_window", std::uint32_t{0}));
 }
 
 /// The divisors of Llama 3's scaling as converters compute them: float32

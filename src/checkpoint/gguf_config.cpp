@@ -148,6 +148,12 @@ Json make_gguf_config(const GgufFile& file, const GgufFamily& family) {
   if (file.get<std::int64_t>(metadata.key("expert_count")).value_or(0) != 0) {
     fail_unsupported(file, "the model is a mixture of experts");
   }
+  const auto window_key = metadata.key("attention.sliding_window");
+  const auto* window = file.find_value(window_key);
+  if (window != nullptr && (window->type == GgufValueType::array ||
+                            *file.get<std::int64_t>(window_key) != 0)) {
+    fail_unsupported(file, "its attention has a window, of layers not told");
+  }
   Json config;
   config["architectures"] = Json::array({family.model_class});
   config["model_type"] = family.model_type;

@@ -9,7 +9,7 @@
 namespace llamlx {
 namespace {
 
-constexpr GgufModule kLlamaModules[] = {
+constexpr GgufModule kModules[] = {
     {"token_embd", "model.embed_tokens"},
     {"output_norm", "model.norm"},
     {"output", "lm_head"},
@@ -27,8 +27,37 @@ constexpr GgufModule kLlamaLayerModules[] = {
     {"ffn_down", "mlp.down_proj"},
 };
 
+// Other families pair the halves of a head as Hugging Face does.
+constexpr GgufModule kQwen2LayerModules[] = {
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+};
+
+constexpr GgufModule kQwen3LayerModules[] = {
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+};
+
 constexpr GgufFamily kFamilies[] = {
-    {"llama", "llama", "LlamaForCausalLM", kLlamaModules, kLlamaLayerModules},
+    {"llama", "llama", "LlamaForCausalLM", kModules, kLlamaLayerModules},
+    {"qwen2", "qwen2", "Qwen2ForCausalLM", kModules, kQwen2LayerModules},
+    {"qwen3", "qwen3", "Qwen3ForCausalLM", kModules, kQwen3LayerModules},
 };
 
 std::string known_architectures() {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numbers>
 #include <string>
 #include <vector>
@@ -86,12 +87,34 @@ Json llama3_scaling(const GgufFile& file, const std::vector<float>& divisors,
       {"original_max_position_embeddings", static_cast<int>(kOriginalContext)}};
 }
 
+/// YaRN with the constants of its paper, which converters leave unsaid.
+Json yarn_scaling(const GgufFile& file, const std::string& prefix) {
+  for (const char* key :
+       {"attn_factor", "yarn_log_multiplier", "yarn_ext_factor",
+        "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow"}) {
+    const auto name = concat(prefix, "scaling.", key);
+    if (file.find_value(name) == nullptr) continue;
+    fail_unsupported(file, concat("rotary positions are varied by ", name));
+  }
+  const auto key = prefix + "scaling.original_context_length";
+  const auto context = file.require<std::int64_t>(key);
+  if (context < 1 || context > std::numeric_limits<std::int32_t>::max()) {
+    fail(ErrorCode::corrupt_file, file.path().string(),
+         concat("the metadata value ", key, " is ", context),
+         "convert the model again with a current llama.cpp");
+  }
+  return {{"rope_type", "yarn"},
+          {"factor", read_positive_decimal(file, prefix + "scaling.factor")},
+          {"original_max_position_embeddings", context}};
+}
+
 /// Scaling told by metadata; null when there is none.
 Json stated_scaling(const GgufFile& file, const std::string& prefix) {
   const auto old_factor = file.get<double>(prefix + "scale_linear");
   const auto kind = file.get<std::string_view>(prefix + "scaling.type")
                         .value_or(old_factor ? "linear" : "none");
   if (kind == "none") return nullptr;
+  if (kind == "yarn") return yarn_scaling(file, prefix);
   if (kind != "linear") {
     fail_unsupported(file,
                      concat("rotary positions are scaled by \"", kind, '"'));

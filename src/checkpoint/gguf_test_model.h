@@ -19,19 +19,20 @@ inline std::string counting_floats(std::size_t count, int first = 0) {
   return bytes;
 }
 
-/// A llama in F32: 2 layers, 8 wide, 2 query heads of 4 over 1 key/value head,
+/// A model in F32: 2 layers, 8 wide, 2 query heads of 4 over 1 key/value head,
 /// 16 in the MLP, 6 tokens, tied embeddings, no tokenizer.
-inline GgufBuilder tiny_llama() {
+inline GgufBuilder tiny_gguf(const std::string& architecture) {
+  const auto prefix = architecture + ".";
   GgufBuilder file;
-  file.set("general.architecture", "llama")
-      .set("llama.block_count", std::uint32_t{2})
-      .set("llama.context_length", std::uint32_t{64})
-      .set("llama.embedding_length", std::uint32_t{8})
-      .set("llama.feed_forward_length", std::uint32_t{16})
-      .set("llama.attention.head_count", std::uint32_t{2})
-      .set("llama.attention.head_count_kv", std::uint32_t{1})
-      .set("llama.attention.layer_norm_rms_epsilon", 1e-5f)
-      .set("llama.rope.dimension_count", std::uint32_t{4});
+  file.set("general.architecture", architecture)
+      .set(prefix + "block_count", std::uint32_t{2})
+      .set(prefix + "context_length", std::uint32_t{64})
+      .set(prefix + "embedding_length", std::uint32_t{8})
+      .set(prefix + "feed_forward_length", std::uint32_t{16})
+      .set(prefix + "attention.head_count", std::uint32_t{2})
+      .set(prefix + "attention.head_count_kv", std::uint32_t{1})
+      .set(prefix + "attention.layer_norm_rms_epsilon", 1e-5f)
+      .set(prefix + "rope.dimension_count", std::uint32_t{4});
   const auto add = [&](const std::string& name, std::uint64_t in,
                        std::uint64_t out) {
     file.add(name + ".weight", {in, out}, GgmlType::f32,
@@ -56,5 +57,7 @@ inline GgufBuilder tiny_llama() {
   }
   return file;
 }
+
+inline GgufBuilder tiny_llama() { return tiny_gguf("llama"); }
 
 }  // namespace llamlx::testing

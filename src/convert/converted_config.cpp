@@ -42,8 +42,27 @@ void spell_rope_both_ways(Json& config, const ModelConfig& model) {
   }
 }
 
-/// Writes down what was settled from the tensors present.
+/// Readers differ in what they take for a context that scaling does not tell.
+void state_original_context(Json& config, const ModelConfig& model) {
+  constexpr const char* kKey = "original_max_position_embeddings";
+  const auto scaling = model.rope.scaling;
+  if (scaling != RopeConfig::Scaling::llama3 &&
+      scaling != RopeConfig::Scaling::yarn) {
+    return;
+  }
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    if (is_open(config, key)) continue;
+    config[key][kKey] = model.rope.original_context;
+  }
+}
+
+/// Writes down what was settled from the tensors present, and a width of heads
+/// that is the family's own default.
 void settle(Json& config, const ModelConfig& model) {
+  const int share = model.hidden_size / model.num_attention_heads;
+  if (is_open(config, "head_dim") && model.head_dim != share) {
+    config["head_dim"] = model.head_dim;
+  }
   config["tie_word_embeddings"] = model.tie_word_embeddings;
   // The key speaks of all four projections; if they differ it stays open.
   if (is_open(config, "attention_bias") && model.qkv_bias == model.o_bias) {
@@ -95,6 +114,7 @@ Json converted_config(const Json& source, const ModelConfig& model,
   config["torch_dtype"] = dtype;
   if (config.contains("dtype")) config["dtype"] = dtype;
   spell_rope_both_ways(config, model);
+  state_original_context(config, model);
   settle(config, model);
   return config;
 }

@@ -88,6 +88,25 @@ TEST(ConvertedConfigTest, SpellsRotaryPositionsForOlderReaders) {
   EXPECT_EQ(config["rope_parameters"], rope);
 }
 
+TEST(ConvertedConfigTest, StatesHeadsThatAreNoShareOfTheWidth) {
+  const MemoryCheckpoint llama;
+  EXPECT_FALSE(config_for(llama).contains("head_dim"));
+  auto config = RandomCheckpoint::tiny_config();
+  config["model_type"] = "qwen3";
+  EXPECT_EQ(config_for(MemoryCheckpoint(config))["head_dim"], 128);
+}
+
+TEST(ConvertedConfigTest, StatesTheContextThatScalingStartsFrom) {
+  MemoryCheckpoint source;
+  source.tensors.change_config(
+      {{"max_position_embeddings", 64},
+       {"original_max_position_embeddings", 32},
+       {"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}}}});
+  const auto config = config_for(source);
+  EXPECT_EQ(config["rope_scaling"]["original_max_position_embeddings"], 32);
+  EXPECT_EQ(config["rope_scaling"]["type"], "yarn");
+}
+
 TEST(ConvertedConfigTest, UnscaledRotaryPositionsHaveNoScaling) {
   MemoryCheckpoint source;
   source.tensors.change_config(

@@ -66,7 +66,7 @@ class TextStream {
 int room_for(const Decoder& decoder, std::size_t prompt_length,
              const GenerateOptions& options) {
   const auto context =
-      static_cast<std::size_t>(decoder.config().max_position_embeddings);
+      static_cast<std::size_t>(decoder.config().context_length());
   if (context == 0) return options.max_tokens;
   if (prompt_length > context) {
     fail(ErrorCode::context_overflow, "the prompt",
@@ -107,6 +107,7 @@ void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
 
 mx::array prefill(const Decoder& decoder, KVCache& cache,
                   std::span<const std::int32_t> ids) {
+  cache.expect(cache.offset() + static_cast<int>(ids.size()));
   while (ids.size() > kPrefillRows) {
     decoder.forward(to_array(ids.first(kPrefillRows)),
                     {{&cache, kPrefillRows}});

@@ -97,6 +97,24 @@ TEST_F(GenerateTest, LongPromptsGoThroughInChunks) {
   EXPECT_TRUE(mx::allclose(chunked, last, 1e-4, 1e-4).item<bool>());
 }
 
+TEST_F(GenerateTest, ChunksTurnDynamicPositionsAsTheWholePromptDoes) {
+  checkpoint_.change_config(
+      {{"max_position_embeddings", 300},
+       {"rope_scaling", {{"type", "dynamic"}, {"factor", 4}}}});
+  decoder_ = Decoder::load(checkpoint_, mx::float32);
+  std::vector<std::int32_t> ids(600);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = (i * i + 3 * i) % 32;
+  const auto cache = decoder_.make_cache(600);
+  const auto chunked = prefill(decoder_, *cache, ids);
+  const auto whole_cache = decoder_.make_cache(600);
+  const auto whole = decoder_.forward(mx::array(ids.begin(), {600}, mx::int32),
+                                      {{whole_cache.get(), 600}});
+  const auto last = mx::slice(whole, {599, 0}, {600, whole.shape(1)});
+  EXPECT_TRUE(mx::allclose(chunked, last, 1e-4, 1e-4).item<bool>());
+  // Longer than what the config says, as far as the factor reaches.
+  EXPECT_EQ(run(ids, {.max_tokens = 2}).tokens.size(), 2);
+}
+
 TEST_F(GenerateTest, ScoreIsTheMeanOfTheNegativeLogLikelihoods) {
   const std::vector<std::int32_t> ids = {7, 3, 3, 19, 28};
   double sum = 0;

@@ -42,7 +42,7 @@ ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
   info.kernels = decoder.backend().name;
   info.parameters = count_parameters(config);
   info.weight_bytes = static_cast<std::int64_t>(decoder.weights().nbytes);
-  info.context_length = config.max_position_embeddings;
+  info.context_length = config.context_length();
   info.vocab_size = config.vocab_size;
   return info;
 }

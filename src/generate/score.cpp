@@ -43,6 +43,7 @@ double sum_nll(mx::array logits, std::span<const std::int32_t> targets) {
 double score_window(const Decoder& decoder, std::span<const std::int32_t> ids) {
   const auto inputs = ids.first(ids.size() - 1);
   const auto cache = decoder.make_cache(static_cast<int>(inputs.size()));
+  cache->expect(static_cast<int>(inputs.size()));
   double sum = 0;
   for (std::size_t begin = 0; begin < inputs.size(); begin += kRowsAtOnce) {
     const auto rows = std::min(kRowsAtOnce, inputs.size() - begin);
@@ -62,7 +63,7 @@ Score score(const Decoder& decoder, std::span<const std::int32_t> ids) {
     throw std::invalid_argument("at least two tokens are needed for a score");
   }
   check_ids(decoder, ids);
-  const int declared = decoder.config().max_position_embeddings;
+  const int declared = decoder.config().context_length();
   const auto context =
       declared > 0 ? static_cast<std::size_t>(declared) : kDefaultContext;
   double sum = 0;

@@ -32,11 +32,19 @@ class KVCache {
   /// Number of rows of the past: the position of the next token.
   int offset() const { return offset_; }
 
+  /// Says that the sequence will have `length` rows when those now to come are
+  /// in, though they come in several forward passes: what depends on the length
+  /// of a sequence (dynamic rotary positions) is then the same as in one.
+  void expect(int length) { expected_length_ = length; }
+
+  int expected_length() const { return expected_length_; }
+
   /// The arrays to evaluate when nothing else depends on what was appended.
   virtual std::vector<mx::array> state() const = 0;
 
  private:
   int offset_ = 0;
+  int expected_length_ = 0;
 };
 
 /// A cache in one buffer a layer, allocated ahead: [1, Hkv, capacity, Dh] for

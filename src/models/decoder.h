@@ -34,7 +34,8 @@ class Decoder {
 
   /// Runs token ids [N] of the sequences in `rows` through all layers, and
   /// advances their caches. Returns the hidden states [N, D], before the final
-  /// norm.
+  /// norm. Where positions are scaled dynamically, the rows of a sequence are
+  /// turned as its length then asks, or the cache's expected_length().
   mx::array forward(const mx::array& ids, const Rows& rows) const;
 
   /// The logits [M, V], float32, of hidden states [M, D].
@@ -44,6 +45,9 @@ class Decoder {
   std::unique_ptr<KVCache> make_cache(int capacity) const;
 
  private:
+  /// What the QKV step takes for these rows.
+  QkvParams qkv_params(const Rows& rows) const;
+
   ModelConfig config_;
   DecoderWeights weights_;
   const Backend* backend_;

@@ -83,19 +83,78 @@ TEST_P(DecoderTest, SequencesAtDifferentPositionsShareAStep) {
 
 INSTANTIATE_TEST_SUITE_P(
     Variants, DecoderTest,
-    ::testing::Values(Variant{"Grouped", Json::object()},
-                      Variant{"MultiHead", {{"num_key_value_heads", 4}}},
-                      Variant{"MultiQuery", {{"num_key_value_heads", 1}}},
-                      Variant{"SevenHeads",
-                              {{"hidden_size", 112},
-                               {"num_attention_heads", 7},
-                               {"num_key_value_heads", 1}}},
-                      Variant{"ExplicitHeadDim", {{"head_dim", 24}}},
-                      Variant{"Biases",
-                              {{"attention_bias", true}, {"mlp_bias", true}}},
-                      Variant{"Tied", {{"tie_word_embeddings", true}}},
-                      Variant{"Traditional", {{"rope_traditional", true}}}),
+    ::testing::Values(
+        Variant{"Grouped", Json::object()},
+        Variant{"MultiHead", {{"num_key_value_heads", 4}}},
+        Variant{"MultiQuery", {{"num_key_value_heads", 1}}},
+        Variant{"SevenHeads",
+                {{"hidden_size", 112},
+                 {"num_attention_heads", 7},
+                 {"num_key_value_heads", 1}}},
+        Variant{"ExplicitHeadDim", {{"head_dim", 24}}},
+        Variant{"Biases", {{"attention_bias", true}, {"mlp_bias", true}}},
+        Variant{"Tied", {{"tie_word_embeddings", true}}},
+        Variant{"Traditional", {{"rope_traditional", true}}},
+        Variant{"Mistral", {{"model_type", "mistral"}, {"sliding_window", 3}}},
+        Variant{"Qwen2",
+                {{"model_type", "qwen2"},
+                 {"use_sliding_window", true},
+                 {"sliding_window", 2},
+                 {"max_window_layers", 1}}},
+        Variant{"Qwen3", {{"model_type", "qwen3"}, {"head_dim", 16}}},
+        Variant{"Yarn",
+                {{"rope_scaling",
+                  {{"type", "yarn"},
+                   {"factor", 4},
+                   {"original_max_position_embeddings", 16}}}}},
+        Variant{"DynamicWithinTheContext",
+                {{"max_position_embeddings", 8},
+                 {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}}}),
     [](const auto& test) { return test.param.name; });
+
+class DynamicPositionsTest : public ::testing::Test {
+ protected:
+  static Json config() {
+    auto config = RandomCheckpoint::tiny_config();
+    config.update({{"max_position_embeddings", 4},
+                   {"rope_scaling", {{"type", "dynamic"}, {"factor", 4}}}});
+    return config;
+  }
+
+  const Decoder decoder_ =
+      Decoder::load(RandomCheckpoint(config()), mx::float32);
+};
+
+TEST_F(DynamicPositionsTest, ExpectedRowsTurnAlikeInPartsAndAtOnce) {
+  const std::span<const std::int32_t> ids = kIds;
+  const auto in_parts = [&](int expected) {
+    const auto cache = decoder_.make_cache(8);
+    cache->expect(expected);
+    const auto first =
+        decoder_.forward(to_array(ids.first(5)), {{cache.get(), 5}});
+    const auto second =
+        decoder_.forward(to_array(ids.subspan(5)), {{cache.get(), 3}});
+    return decoder_.logits(mx::concatenate({first, second}, 0));
+  };
+  const auto at_once = logits_at_once(decoder_, kIds);
+  expect_close(in_parts(8), at_once, kTolerance);
+  auto off = mx::max(mx::abs(mx::subtract(in_parts(0), at_once)));
+  EXPECT_GT(off.item<float>(), 10 * kTolerance);
+}
+
+TEST_F(DynamicPositionsTest, SequencesOfAnyLengthShareAStep) {
+  const std::span<const std::int32_t> ids = kIds;
+  const auto a = decoder_.make_cache(8);
+  const auto b = decoder_.make_cache(8);
+  const std::vector<std::int32_t> mixed = {3, 17, 9, 30, 1, 1, 22, 5, 3, 17};
+  const auto logits = decoder_.logits(
+      decoder_.forward(to_array(mixed), {{a.get(), 8}, {b.get(), 2}}));
+  const int vocab = logits.shape(1);
+  expect_close(mx::slice(logits, {0, 0}, {8, vocab}),
+               logits_at_once(decoder_, ids), kTolerance);
+  expect_close(mx::slice(logits, {8, 0}, {10, vocab}),
+               logits_at_once(decoder_, ids.first(2)), kTolerance);
+}
 
 TEST(DecoderOfQuantizedWeightsTest, EqualsDecoderOfTheirValues) {
   RandomCheckpoint packed(RandomCheckpoint::tiny_config());

@@ -44,16 +44,26 @@ class WeightLoader {
   std::size_t nbytes_ = 0;
 };
 
+QkvWeights load_qkv(WeightLoader& loader, const ModelConfig& c,
+                    const std::string& layer) {
+  const auto attention = layer + "self_attn.";
+  QkvWeights qkv{loader.vector(layer + "input_layernorm.weight"),
+                 loader.linear(attention + "q_proj", c.qkv_bias),
+                 loader.linear(attention + "k_proj", c.qkv_bias),
+                 loader.linear(attention + "v_proj", c.qkv_bias)};
+  if (c.qk_norm) {
+    qkv.q_norm = loader.vector(attention + "q_norm.weight");
+    qkv.k_norm = loader.vector(attention + "k_norm.weight");
+  }
+  return qkv;
+}
+
 DecoderLayer load_layer(WeightLoader& loader, const ModelConfig& c, int index) {
   const auto prefix = concat("model.layers.", index, ".");
-  const auto attention = prefix + "self_attn.";
   const auto mlp = prefix + "mlp.";
   return {
-      {loader.vector(prefix + "input_layernorm.weight"),
-       loader.linear(attention + "q_proj", c.qkv_bias),
-       loader.linear(attention + "k_proj", c.qkv_bias),
-       loader.linear(attention + "v_proj", c.qkv_bias)},
-      loader.linear(attention + "o_proj", c.o_bias),
+      load_qkv(loader, c, prefix),
+      loader.linear(prefix + "self_attn.o_proj", c.o_bias),
       {loader.vector(prefix + "post_attention_layernorm.weight"),
        loader.linear(mlp + "gate_proj", c.mlp_bias),
        loader.linear(mlp + "up_proj", c.mlp_bias),

@@ -1,21 +1,29 @@
-#include "base/concat.h"
-#include "base/error.h"
+#include "models/config_values.h"
+#include "models/layer_windows.h"
 #include "models/registry.h"
 
 namespace llamlx {
 
-ModelConfig read_llama_config(const Json& config, std::string_view subject) {
-  auto result = read_common_config(config, subject);
-  const auto act = json_get<std::string>(config, "hidden_act", subject);
-  if (act && *act != "silu" && *act != "swish") {
-    fail(ErrorCode::unsupported, subject, concat("hidden_act is \"", *act, '"'),
-         "llama models with SiLU can be run");
+ModelConfig read_llama_config(const Checkpoint& checkpoint) {
+  auto result = read_common_config(checkpoint);
+  read_attention_bias(checkpoint, result);
+  result.mlp_bias =
+      read_bias(checkpoint, "mlp_bias", "model.layers.0.mlp.gate_proj.bias");
+
+  const auto& config = checkpoint.config();
+  const auto subject = checkpoint.path().string();
+  const auto window = read_sliding_window(config, subject);
+  const auto windows =
+      read_layer_types(config, result.num_hidden_layers, window, subject);
+  if (window && !windows) {
+    // Programs differ in what this means: some ignore it, some let the cache
+    // forget.
+    fail_unsupported(subject,
+                     "a llama with a \"sliding_window\" does not say which "
+                     "layers slide",
+                     "add \"layer_types\", or remove the window");
   }
-  // Hugging Face's attention_bias speaks of all four projections.
-  result.qkv_bias =
-      json_get<bool>(config, "attention_bias", subject).value_or(false);
-  result.o_bias = result.qkv_bias;
-  result.mlp_bias = json_get<bool>(config, "mlp_bias", subject).value_or(false);
+  if (windows) result.layer_windows = *windows;
   return result;
 }
 

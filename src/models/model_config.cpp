@@ -1,51 +1,20 @@
 #include "models/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "base/concat.h"
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "models/config_values.h"
 #include "models/registry.h"
 
 namespace llamlx {
 namespace {
 
-// Far above every model there is; anything larger is damage, and would overflow
-// the products of shapes below.
-constexpr int kLargestSize = 1 << 24;
 constexpr int kMostLayers = 1 << 12;
-
-[[noreturn]] void fail_value(std::string_view subject, std::string_view cause) {
-  fail(ErrorCode::corrupt_file, subject, cause,
-       "correct the file or download it again");
-}
-
-int check_size(int value, const char* key, std::string_view subject,
-               int largest = kLargestSize) {
-  if (value >= 1 && value <= largest) return value;
-  fail_value(subject, concat('"', key, "\" is ", value));
-}
-
-int required_size(const Json& config, const char* key, std::string_view subject,
-                  int largest = kLargestSize) {
-  const auto value = json_get<int>(config, key, subject);
-  if (!value) fail_value(subject, concat('"', key, "\" is missing"));
-  return check_size(*value, key, subject, largest);
-}
-
-int optional_size(const Json& config, const char* key, std::string_view subject,
-                  int otherwise) {
-  const auto value = json_get<int>(config, key, subject);
-  return value ? check_size(*value, key, subject) : otherwise;
-}
-
-float positive_number(const Json& config, const char* key,
-                      std::string_view subject, double otherwise) {
-  const auto value = json_get<double>(config, key, subject).value_or(otherwise);
-  if (value > 0 && std::isfinite(value)) return static_cast<float>(value);
-  fail_value(subject, concat('"', key, "\" is ", value));
-}
+constexpr double kLongestContext = 1 << 30;
 
 void check_heads(const ModelConfig& c, std::string_view subject) {
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
@@ -57,18 +26,23 @@ void check_heads(const ModelConfig& c, std::string_view subject) {
     fail_value(subject, concat("head_dim is ", c.head_dim,
                                ", but rotary positions need it even"));
   }
+  // The exponent of the dynamic base is head_dim / (head_dim - 2).
+  if (c.rope.scaling == RopeConfig::Scaling::dynamic && c.head_dim == 2) {
+    fail_value(subject, "head_dim is 2, but dynamic positions need more");
+  }
   const auto rows =
       static_cast<std::int64_t>(c.num_attention_heads) * c.head_dim;
-  if (rows > kLargestSize) {
+  if (rows > kLargestConfigSize) {
     fail_value(subject, concat("the attention heads hold ", rows, " values"));
   }
 }
 
 int head_dim_of(const Json& config, const ModelConfig& c,
-                std::string_view subject) {
-  if (const auto value = json_get<int>(config, "head_dim", subject)) {
-    return check_size(*value, "head_dim", subject);
+                std::optional<int> otherwise, std::string_view subject) {
+  if (const int size = optional_size(config, "head_dim", subject, 0)) {
+    return size;
   }
+  if (otherwise) return *otherwise;
   if (c.hidden_size % c.num_attention_heads != 0) {
     fail_value(subject,
                concat("hidden_size ", c.hidden_size, " is not a multiple of ",
@@ -77,82 +51,39 @@ int head_dim_of(const Json& config, const ModelConfig& c,
   return c.hidden_size / c.num_attention_heads;
 }
 
-/// The object that describes scaling, or null: transformers 5 writes
-/// "rope_parameters" (with the theta inside), older ones "rope_scaling".
-const Json* rope_object(const Json& config, std::string_view subject) {
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
-    const auto found = config.find(key);
-    if (found == config.end() || found->is_null()) continue;
-    if (!found->is_object()) {
-      fail_value(subject, concat('"', key, "\" is not an object"));
-    }
-    return &*found;
-  }
-  return nullptr;
-}
-
-void read_llama3_scaling(const Json& config, const Json& object,
-                         std::string_view subject, RopeConfig& rope) {
-  rope.scaling = RopeConfig::Scaling::llama3;
-  rope.low_freq_factor = positive_number(object, "low_freq_factor", subject, 1);
-  rope.high_freq_factor =
-      positive_number(object, "high_freq_factor", subject, 4);
-  const int context =
-      optional_size(config, "max_position_embeddings", subject, 8192);
-  rope.original_max_position_embeddings = optional_size(
-      object, "original_max_position_embeddings", subject, context);
-  if (rope.high_freq_factor <= rope.low_freq_factor) {
-    fail_value(subject, "high_freq_factor does not exceed low_freq_factor");
-  }
-}
-
-void resolve_open_questions(const Checkpoint& checkpoint, const Json& config,
-                            ModelConfig& result) {
-  const auto open = [&](const char* key) {
-    return !config.contains(key) || config[key].is_null();
-  };
-  const auto present = [&](const char* name) {
-    return checkpoint.find(name) != nullptr;
-  };
-  if (open("tie_word_embeddings")) {
-    result.tie_word_embeddings = !present("lm_head.weight");
-  }
-  if (open("attention_bias")) {
-    result.qkv_bias = present("model.layers.0.self_attn.q_proj.bias");
-    result.o_bias = present("model.layers.0.self_attn.o_proj.bias");
-  }
-  if (open("mlp_bias")) {
-    result.mlp_bias = present("model.layers.0.mlp.gate_proj.bias");
+void check_activation(const Json& config, std::string_view subject) {
+  const auto act = json_get<std::string>(config, "hidden_act", subject);
+  if (act && *act != "silu" && *act != "swish") {
+    fail_unsupported(subject, concat("hidden_act is \"", *act, '"'),
+                     "models with SiLU can be run");
   }
 }
 
 }  // namespace
 
-RopeConfig read_rope_config(const Json& config, std::string_view subject) {
-  RopeConfig rope;
-  rope.theta = positive_number(config, "rope_theta", subject, 10000);
-  rope.traditional =
-      json_get<bool>(config, "rope_traditional", subject).value_or(false);
-  const Json* object = rope_object(config, subject);
-  if (object == nullptr) return rope;
-  rope.theta = positive_number(*object, "rope_theta", subject, rope.theta);
-  auto kind = json_get<std::string>(*object, "rope_type", subject);
-  if (!kind) kind = json_get<std::string>(*object, "type", subject);
-  if (!kind || *kind == "default") return rope;
-  rope.factor = positive_number(*object, "factor", subject, 1);
-  if (*kind == "linear") {
-    rope.scaling = RopeConfig::Scaling::linear;
-  } else if (*kind == "llama3") {
-    read_llama3_scaling(config, *object, subject, rope);
-  } else {
-    fail(ErrorCode::unsupported, subject,
-         concat("rotary positions are scaled by \"", *kind, '"'),
-         "the kinds \"default\", \"linear\" and \"llama3\" can be run");
+int ModelConfig::context_length() const {
+  if (max_position_embeddings == 0) return 0;
+  double stretched = max_position_embeddings;
+  switch (rope.scaling) {
+    case RopeConfig::Scaling::none:
+    case RopeConfig::Scaling::llama3:
+      break;
+    case RopeConfig::Scaling::linear:
+    case RopeConfig::Scaling::dynamic:
+      stretched *= rope.factor;
+      break;
+    case RopeConfig::Scaling::yarn:
+      stretched = double{rope.factor} * rope.original_context;
+      break;
   }
-  return rope;
+  return std::max(max_position_embeddings,
+                  static_cast<int>(std::min(stretched, kLongestContext)));
 }
 
-ModelConfig read_common_config(const Json& config, std::string_view subject) {
+ModelConfig read_common_config(const Checkpoint& checkpoint,
+                               std::optional<int> default_head_dim) {
+  const auto& config = checkpoint.config();
+  const auto subject = checkpoint.path().string();
   ModelConfig c;
   c.hidden_size = required_size(config, "hidden_size", subject);
   c.intermediate_size = required_size(config, "intermediate_size", subject);
@@ -161,16 +92,45 @@ ModelConfig read_common_config(const Json& config, std::string_view subject) {
   c.num_attention_heads = required_size(config, "num_attention_heads", subject);
   c.num_key_value_heads = optional_size(config, "num_key_value_heads", subject,
                                         c.num_attention_heads);
-  c.head_dim = head_dim_of(config, c, subject);
+  c.head_dim = head_dim_of(config, c, default_head_dim, subject);
   c.vocab_size = required_size(config, "vocab_size", subject);
   c.max_position_embeddings =
       optional_size(config, "max_position_embeddings", subject, 0);
   c.rms_norm_eps = positive_number(config, "rms_norm_eps", subject, 1e-6);
   c.tie_word_embeddings =
-      json_get<bool>(config, "tie_word_embeddings", subject).value_or(false);
+      json_get<bool>(config, "tie_word_embeddings", subject)
+          .value_or(checkpoint.find("lm_head.weight") == nullptr);
   c.rope = read_rope_config(config, subject);
+  c.layer_windows.assign(c.num_hidden_layers, 0);
+  check_activation(config, subject);
   check_heads(c, subject);
   return c;
+}
+
+bool read_bias(const Checkpoint& checkpoint, const char* key,
+               const char* tensor) {
+  return json_get<bool>(checkpoint.config(), key, checkpoint.path().string())
+      .value_or(checkpoint.find(tensor) != nullptr);
+}
+
+void read_attention_bias(const Checkpoint& checkpoint, ModelConfig& result) {
+  result.qkv_bias = read_bias(checkpoint, "attention_bias",
+                              "model.layers.0.self_attn.q_proj.bias");
+  result.o_bias = read_bias(checkpoint, "attention_bias",
+                            "model.layers.0.self_attn.o_proj.bias");
+}
+
+void refuse_biases(const Checkpoint& checkpoint,
+                   std::initializer_list<const char*> keys) {
+  const auto subject = checkpoint.path().string();
+  for (const char* key : keys) {
+    if (!json_get<bool>(checkpoint.config(), key, subject).value_or(false)) {
+      continue;
+    }
+    fail_unsupported(subject, concat('"', key, "\" is true"),
+                     "models of this type have no such biases; correct "
+                     "config.json");
+  }
 }
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
@@ -184,13 +144,11 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
     for (const auto& row : model_families()) {
       known += concat(known.empty() ? "" : ", ", row.model_type);
     }
-    fail(ErrorCode::unsupported, subject,
-         concat("the model is a \"", *model_type, '"'),
-         concat("these can be run: ", known));
+    fail_unsupported(subject, concat("the model is a \"", *model_type, '"'),
+                     concat("these can be run: ", known));
   }
-  auto result = family->read_config(config, subject);
+  auto result = family->read_config(checkpoint);
   result.model_type = *model_type;
-  resolve_open_questions(checkpoint, config, result);
   return result;
 }
 

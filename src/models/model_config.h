@@ -1,8 +1,10 @@
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 
@@ -11,10 +13,11 @@ namespace llamlx {
 class Checkpoint;
 
 /// How positions turn queries and keys.
-/// Source: Su et al. 2021, arXiv:2104.09864; the kinds of scaling are those of
-/// transformers' modeling_rope_utils.
+/// Source: Su et al. 2021, arXiv:2104.09864; Peng et al. 2023, "YaRN",
+/// arXiv:2309.00071; the kinds of scaling are those of transformers'
+/// modeling_rope_utils.
 struct RopeConfig {
-  enum class Scaling { none, linear, llama3 };
+  enum class Scaling { none, linear, dynamic, llama3, yarn };
 
   float theta = 10000;
   /// False: element i pairs with i + head_dim / 2 (Hugging Face's layout);
@@ -22,10 +25,20 @@ struct RopeConfig {
   bool traditional = false;
   Scaling scaling = Scaling::none;
   float factor = 1;
-  float low_freq_factor = 1;                    // llama3
-  float high_freq_factor = 4;                   // llama3
-  int original_max_position_embeddings = 8192;  // llama3
+  /// The context before scaling: "original_max_position_embeddings" for llama3
+  /// and yarn, "max_position_embeddings" for dynamic.
+  int original_context = 8192;
+  float low_freq_factor = 1;   // llama3
+  float high_freq_factor = 4;  // llama3
+  float beta_fast = 32;        // yarn
+  float beta_slow = 1;         // yarn
+  bool truncate = true;        // yarn
+  /// Multiplies turned queries and keys (yarn); inferred where not given.
+  float attention_factor = 1;
 };
+
+/// Its name in config.json: "default", "linear", ...
+std::string_view to_string(RopeConfig::Scaling scaling);
 
 /// What a decoder-only transformer of the Llama kind is made of. The names are
 /// those of Hugging Face's config.json.
@@ -44,7 +57,15 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;
+  bool qk_norm = false;  ///< queries and keys are normed, head by head
   RopeConfig rope = {};
+  /// How many positions a row of each layer sees, its own included; 0: all.
+  std::vector<int> layer_windows = {};
+
+  /// The number of tokens the model is made for; 0: not said. Scaling by
+  /// "linear", "dynamic" and "yarn" stretches what the config says of the
+  /// context, unless it speaks of the stretched one already (yarn's may).
+  int context_length() const;
 };
 
 /// Reads the config of `checkpoint` by the rules of its model_type, and settles
@@ -54,9 +75,24 @@ struct ModelConfig {
 /// (nothing is ignored silently), corrupt_file for values that make no sense.
 ModelConfig read_model_config(const Checkpoint& checkpoint);
 
-/// Reads what all Llama-like families share. For use by the families' own
-/// readers (models/registry.h). `subject` names the file in errors.
-ModelConfig read_common_config(const Json& config, std::string_view subject);
+/// Reads what all Llama-like families share; all layers see all positions. For
+/// use by the families' own readers (models/registry.h), as are the next three.
+/// `default_head_dim` is what an absent "head_dim" means; else the hidden size
+/// is split among the heads.
+ModelConfig read_common_config(const Checkpoint& checkpoint,
+                               std::optional<int> default_head_dim = {});
+
+/// What the config says as `key`, or else whether `tensor` is there.
+bool read_bias(const Checkpoint& checkpoint, const char* key,
+               const char* tensor);
+
+/// Reads "attention_bias", which speaks of all four projections; where it is
+/// left open, the queries' and the output's biases may differ.
+void read_attention_bias(const Checkpoint& checkpoint, ModelConfig& result);
+
+/// Errors: Error (unsupported) when one of `keys` is true.
+void refuse_biases(const Checkpoint& checkpoint,
+                   std::initializer_list<const char*> keys);
 
 /// Reads "rope_parameters" (transformers 5), "rope_theta" and "rope_scaling".
 RopeConfig read_rope_config(const Json& config, std::string_view subject);

@@ -7,6 +7,9 @@ namespace {
 
 constexpr ModelFamily kFamilies[] = {
     {"llama", read_llama_config},
+    {"mistral", read_mistral_config},
+    {"qwen2", read_qwen2_config},
+    {"qwen3", read_qwen3_config},
 };
 
 }  // namespace

@@ -31,6 +31,10 @@ void add_layer(SpecTable& table, const ModelConfig& c, int layer) {
   table.linear(prefix + "self_attn.q_proj", q_size, hidden, c.qkv_bias);
   table.linear(prefix + "self_attn.k_proj", kv_size, hidden, c.qkv_bias);
   table.linear(prefix + "self_attn.v_proj", kv_size, hidden, c.qkv_bias);
+  if (c.qk_norm) {
+    table.norm(prefix + "self_attn.q_norm", c.head_dim);
+    table.norm(prefix + "self_attn.k_norm", c.head_dim);
+  }
   table.linear(prefix + "self_attn.o_proj", hidden, q_size, c.o_bias);
   table.norm(prefix + "post_attention_layernorm", hidden);
   const int inner = c.intermediate_size;

@@ -18,7 +18,7 @@ import mlx.core as mx
 import numpy as np
 from check_tiny import tolerance
 from gguf import GGMLQuantizationType as Type
-from gguf_source import Gguf, write_llama
+from gguf_source import Gguf, write_model
 from mlx_folders import compare_logits, read_tensors, same_bits
 from program import Program, Report, read_json
 
@@ -35,6 +35,10 @@ NAMES = (
     "tied",
     "rope_theta",
     "rope_linear",
+    "rope_yarn",
+    "qwen2",
+    "qwen3",
+    "qwen3_yarn",
 )
 # GGUF holds divisors where a config says llama3; those of Llama 3.1.
 LLAMA31 = {
@@ -90,7 +94,7 @@ def check_tiny(report, program, source, tensor_type, rope, scratch):
         n: np.array(t.astype(mx.float32))
         for n, t in read_tensors(source).items()
     }
-    write_llama(file, config, tensors, tensor_type)
+    write_model(file, config, tensors, tensor_type)
     shutil.rmtree(folder, ignore_errors=True)
     program.convert(file, folder)
     wanted = dict(Gguf(file).tensors())

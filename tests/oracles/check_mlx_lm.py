@@ -22,6 +22,38 @@ BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
 
 
+def ignored_window(config):
+    """The window of layers that mlx_lm lets see everything; None: there are no
+    such layers."""
+    kind = config["model_type"]
+    if kind == "llama":
+        return None
+    if kind.startswith("qwen") and not config.get("use_sliding_window"):
+        return None
+    return config.get("sliding_window", 4096)
+
+
+def difference(config):
+    """Where mlx_lm departs from transformers, as llamlx does not; None where
+    they agree."""
+    kind = config["model_type"]
+    if kind == "llama" and "full_attention" not in config.get(
+        "layer_types", ["full_attention"]
+    ):
+        return "needs a layer of full attention"
+    if kind == "qwen2" and config.get("head_dim"):
+        return "splits a qwen2's width among its heads"
+    if kind == "qwen3" and config.get("attention_bias"):
+        return "gives a qwen3 no biases"
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if "yarn" in (rope.get("rope_type"), rope.get("type")):
+        if rope.get("attention_factor") or rope.get("truncate") is False:
+            return "ignores yarn's attention_factor and truncate"
+        if bool(rope.get("mscale")) != bool(rope.get("mscale_all_dim")):
+            return "lets one of yarn's mscales count alone"
+    return None
+
+
 class Check:
     """The programs, the findings, and room for folders."""
 
@@ -44,6 +76,16 @@ class Check:
         """One checkpoint as it is, and in 4 bits where its widths allow."""
         ids = read_json(source / "answers.json")["nll"][-1]["ids"]
         name = source.name
+        config = read_json(source / "config.json")
+        if reason := difference(config):
+            self.report.exclude(name, f"mlx_lm {reason}")
+            return
+        window = ignored_window(config)
+        if window and window < len(ids):
+            self.report.exclude(
+                f"{name} from token {window} on", "mlx_lm ignores its window"
+            )
+            ids = ids[:window]
         self.report.attempt(
             name, lambda: self.convert_and_compare(name, source, ids)
         )

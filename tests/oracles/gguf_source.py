@@ -1,4 +1,4 @@
-"""Reads and writes GGUF files of Llama models with the gguf package, in the
+"""Reads and writes GGUF files of dense models with the gguf package, in the
 terms of Hugging Face. An oracle: nothing here comes from llamlx."""
 
 import re
@@ -9,7 +9,9 @@ import numpy as np
 LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
+    "attn_q_norm": "self_attn.q_norm",
     "attn_k": "self_attn.k_proj",
+    "attn_k_norm": "self_attn.k_norm",
     "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj",
     "ffn_norm": "post_attention_layernorm",
@@ -96,10 +98,12 @@ class Gguf:
 
     def tensors(self):
         """Yields (Hugging Face's name, float32 values in its row order)."""
-        heads = {
-            "attn_q": self["llama.attention.head_count"],
-            "attn_k": self["llama.attention.head_count_kv"],
-        }
+        heads = {}
+        if self["general.architecture"] == "llama":
+            heads = {
+                "attn_q": self["llama.attention.head_count"],
+                "attn_k": self["llama.attention.head_count_kv"],
+            }
         for tensor in self._reader.tensors:
             if tensor.name == "rope_freqs.weight":
                 continue
@@ -155,13 +159,29 @@ def llama3_divisors(scaling, theta, head_dim):
     return np.array(divisors, dtype=np.float32)
 
 
-def write_llama(path, config, tensors, tensor_type):
+def write_scaling(writer, rope, head_dim):
+    """Writes how rotary positions are scaled, each kind in its own way."""
+    kind = rope["rope_type"]
+    if kind == "llama3":
+        divisors = llama3_divisors(rope, rope["rope_theta"], head_dim)
+        writer.add_tensor("rope_freqs.weight", divisors)
+    elif kind in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
+        writer.add_rope_scaling_factor(rope["factor"])
+    if kind == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(
+            rope["original_max_position_embeddings"]
+        )
+
+
+def write_model(path, config, tensors, tensor_type):
     """Writes a GGUF as llama.cpp's converter would: norms and biases in
-    float32, the other weights in `tensor_type`, and no tokenizer.
+    float32, the other weights in `tensor_type`, and no tokenizer. Rows of
+    queries and keys are reordered in a Llama alone.
 
     `config` is a config.json of transformers 5; `tensors` are float32.
     """
-    writer = gguf.GGUFWriter(str(path), "llama")
+    writer = gguf.GGUFWriter(str(path), config["model_type"])
     heads = config["num_attention_heads"]
     kv_heads = config["num_key_value_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
@@ -178,16 +198,14 @@ def write_llama(path, config, tensors, tensor_type):
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_rope_freq_base(rope["rope_theta"])
-    if rope["rope_type"] == "linear":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(rope["factor"])
-    if rope["rope_type"] == "llama3":
-        divisors = llama3_divisors(rope, rope["rope_theta"], head_dim)
-        writer.add_tensor("rope_freqs.weight", divisors)
+    write_scaling(writer, rope, head_dim)
+    permuted = {}
+    if config["model_type"] == "llama":
+        permuted = {"attn_q": heads, "attn_k": kv_heads}
     for name, values in tensors.items():
         target, kind = gguf_name(name)
-        if kind in ("attn_q", "attn_k"):
-            values = permute(values, heads if kind == "attn_q" else kv_heads)
+        if kind in permuted:
+            values = permute(values, permuted[kind])
         wanted = tensor_type
         if values.ndim == 1:
             wanted = gguf.GGMLQuantizationType.F32

@@ -1,12 +1,12 @@
-"""The tiny Llama checkpoints that tests/data/tiny holds, as data.
+"""The tiny checkpoints that tests/data/tiny holds, as data: what a case is, and
+the Llamas (tiny_families.py has the others).
 
-Every case varies one thing that a Llama config.json or its files can say.
-`config` holds arguments of transformers' LlamaConfig; `edits` are made to the
-config.json that transformers wrote (None removes the key), so that older and
-sparser spellings are tried too.
+Every case varies one thing that a config.json or its files can say. `config`
+holds arguments of transformers' config of that model type; `edits` are made to
+the config.json that transformers wrote (None removes the key), so that older
+and sparser spellings are tried too.
 """
 
-import random
 from dataclasses import dataclass, field
 
 # The older spelling of positions, as transformers 4 wrote it.
@@ -46,6 +46,19 @@ class Case:
     # Takes the first weights that are drawn, however close their answers are;
     # the checks name the steps they leave out.
     any_draw: bool = False
+    model_type: str = "llama"
+    prompt_lengths: tuple = (1, 5, 12)
+    nll_lengths: tuple = (2, 40)
+
+    @property
+    def dynamic(self):
+        """Whether positions turn as the length of the sequence asks."""
+        for keys in (self.config, self.edits):
+            for name in ("rope_parameters", "rope_scaling"):
+                rope = keys.get(name) or {}
+                if "dynamic" in (rope.get("rope_type"), rope.get("type")):
+                    return True
+        return False
 
 
 def shape(hidden, inner, heads, kv_heads, vocab=128, layers=2, **more):
@@ -65,7 +78,7 @@ def shape(hidden, inner, heads, kv_heads, vocab=128, layers=2, **more):
 
 SMALL = shape(32, 64, 2, 1)
 
-CASES = [
+LLAMAS = [
     # A config as the first Llama's was: whatever can be absent is absent.
     Case(
         "mha_llama1",
@@ -167,63 +180,3 @@ CASES = [
     Case("groups_do_not_divide", 27, shape(40, 72, 5, 5, vocab=130, layers=1)),
     Case("three_layers", 28, shape(32, 48, 4, 1, vocab=300, layers=3)),
 ]
-
-
-def _random_rope(rng):
-    """Returns (config keys, config.json edits) of some kind of positions."""
-    theta = rng.choice([1000.0, 10000.0, 500000.0])
-    scaling = rng.choice(
-        [
-            None,
-            None,
-            {"rope_type": "linear", "factor": rng.choice([1.5, 2.0, 8.0])},
-            LLAMA3_SCALING
-            | {
-                "factor": rng.choice([2.0, 8.0, 32.0]),
-                "low_freq_factor": rng.choice([1.0, 2.0]),
-                "original_max_position_embeddings": rng.choice([16, 32, 128]),
-            },
-        ]
-    )
-    if rng.random() < 0.5:
-        rope = {"rope_type": "default", "rope_theta": theta} | (scaling or {})
-        return {"rope_parameters": rope}, {}
-    if scaling and rng.random() < 0.5:
-        scaling = dict(scaling)
-        scaling["type"] = scaling.pop("rope_type")
-    return {}, OLD_ROPE | {"rope_theta": theta, "rope_scaling": scaling}
-
-
-def random_case(index, seed):
-    """A configuration in which everything is drawn at random."""
-    rng = random.Random(f"{seed}/{index}")
-    kv_heads = rng.choice([1, 1, 2, 3, 4])
-    heads = kv_heads * rng.choice([1, 2, 3, 4, 7])
-    # Transformers wants a width that the number of heads divides.
-    hidden = heads * rng.choice([4, 8, 12, 16, 20, 32])
-    rope, edits = _random_rope(rng)
-    config = shape(
-        hidden,
-        rng.choice([24, 40, 64, 100, 128, 192, 257]),
-        heads,
-        kv_heads,
-        vocab=rng.randint(90, 320),
-        layers=rng.randint(1, 4),
-        attention_bias=rng.random() < 0.3,
-        mlp_bias=rng.random() < 0.3,
-        tie_word_embeddings=rng.random() < 0.4,
-        rms_norm_eps=rng.choice([1e-6, 1e-5, 1e-4]),
-        **rope,
-    )
-    if rng.random() < 0.5 or hidden // heads < 8:
-        config["head_dim"] = rng.choice([8, 16, 20, 24, 32, 64, 80])
-    return Case(
-        f"random_{seed}_{index}",
-        1000 * seed + index,
-        config,
-        dtype=rng.choice(["float32", "float16", "bfloat16"]),
-        edits=edits,
-        shards=rng.choice([1, 1, 2, 7]),
-        eos=rng.choice([None, None, "config", "generation_config"]),
-        any_draw=True,
-    )

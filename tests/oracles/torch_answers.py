@@ -102,14 +102,21 @@ def logits_of(model, ids):
     return model(torch.tensor([ids]), use_cache=False).logits[0]
 
 
+def closeness(logits):
+    """The likeliest token, and by how much it beats the next."""
+    top = torch.topk(logits, 2)
+    margin = round((top.values[0] - top.values[1]).item(), 6)
+    return top.indices[0].item(), margin
+
+
 def greedy(model, prompt_ids, steps=STEPS):
     """Likeliest tokens, each from the whole sequence so far, and by how much
     each beat the next."""
     ids, margins = list(prompt_ids), []
     for _ in range(steps):
-        top = torch.topk(logits_of(model, ids)[-1], 2)
-        margins.append(round((top.values[0] - top.values[1]).item(), 6))
-        ids.append(top.indices[0].item())
+        token, margin = closeness(logits_of(model, ids)[-1])
+        ids.append(token)
+        margins.append(margin)
     tokens = ids[len(prompt_ids) :]
     return {"prompt_ids": prompt_ids, "tokens": tokens, "margins": margins}
 
@@ -117,7 +124,7 @@ def greedy(model, prompt_ids, steps=STEPS):
 def mean_nll(logits, ids):
     targets = torch.tensor(ids[1:])
     return torch.nn.functional.cross_entropy(
-        logits[:-1].double(), targets
+        logits[: len(targets)].double(), targets
     ).item()
 
 
@@ -150,6 +157,14 @@ def ask(
         logits, exact = logits_of(single, ids), logits_of(double, ids)
         error = max(error, (logits - exact).abs().max().item())
         sequences.append({"ids": ids, "mean_nll": mean_nll(logits, ids)})
+    return conclude(generations, sequences, logits, error, max_error)
+
+
+def conclude(
+    generations, sequences, logits, error, max_error=MAX_FLOAT32_ERROR
+):
+    """What answers.json holds; `logits` are of the last sequence, `error` is
+    float32's largest. Returns (answers, are they clear)."""
     last = [round(value, 6) for value in logits[-1].tolist()]
     answers = {
         "made_by": {

@@ -13,9 +13,26 @@ mx::array split_heads(const mx::array& x, int heads) {
   return mx::transpose(mx::reshape(x, {1, length, heads, -1}), {0, 2, 1, 3});
 }
 
-mx::array rotate(const mx::array& x, const Rope& rope, int offset) {
-  return mx::fast::rope(x, x.shape(-1), rope.traditional, std::nullopt,
-                        /*scale=*/1, offset, rope.periods);
+mx::array norm_heads(const mx::array& x, const std::optional<mx::array>& norm,
+                     float eps) {
+  return norm ? mx::fast::rms_norm(x, *norm, eps) : x;
+}
+
+/// The periods [Dh / 2] of one segment.
+mx::array periods_of(const Rope& rope, int segment) {
+  if (rope.periods.ndim() == 1) return rope.periods;
+  const int count = rope.periods.shape(1);
+  return mx::reshape(
+      mx::slice(rope.periods, {segment, 0}, {segment + 1, count}), {count});
+}
+
+mx::array rotate(const mx::array& x, const Rope& rope, const mx::array& periods,
+                 int offset) {
+  const auto turned = mx::fast::rope(x, x.shape(-1), rope.traditional,
+                                     /*base=*/std::nullopt,
+                                     /*scale=*/1, offset, periods);
+  if (rope.scale == 1) return turned;
+  return mx::multiply(turned, mx::array(rope.scale, turned.dtype()));
 }
 
 }  // namespace
@@ -31,19 +48,23 @@ mx::array qkv_mlx(const mx::array& x, const QkvWeights& weights,
 
   std::vector<mx::array> turned;  // [L, H, Dh] a segment
   int begin = 0;
+  int segment = 0;
   for (const auto& [cache, length] : rows) {
     const int end = begin + length;
     const auto of_segment = [&](const mx::array& all, int count) {
       const auto part = mx::slice(all, {begin, 0}, {end, all.shape(1)});
       return split_heads(part, count);
     };
-    const int offset = cache->offset();
-    cache->append(
-        layer,
-        rotate(of_segment(k, heads.num_key_value_heads), params.rope, offset),
-        of_segment(v, heads.num_key_value_heads));
-    const auto turned_q =
-        rotate(of_segment(q, heads.num_attention_heads), params.rope, offset);
+    const auto periods = periods_of(params.rope, segment++);
+    const auto turn = [&](const mx::array& all, int count,
+                          const std::optional<mx::array>& norm) {
+      const auto normed_heads =
+          norm_heads(of_segment(all, count), norm, params.rms_norm_eps);
+      return rotate(normed_heads, params.rope, periods, cache->offset());
+    };
+    cache->append(layer, turn(k, heads.num_key_value_heads, weights.k_norm),
+                  of_segment(v, heads.num_key_value_heads));
+    const auto turned_q = turn(q, heads.num_attention_heads, weights.q_norm);
     turned.push_back(mx::squeeze(mx::transpose(turned_q, {0, 2, 1, 3}), 0));
     begin = end;
   }

@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""Makes tiny random Llama checkpoints and PyTorch's answers about them.
+"""Makes tiny random checkpoints and PyTorch's answers about them.
 
-For every case of tiny_cases.py this writes a Hugging Face folder and, beside
-the weights, answers.json: greedy tokens, logits and likelihoods that
-transformers' LlamaForCausalLM computes in float32 from the files as they were
+For every case of tiny_cases.py and tiny_families.py this writes a Hugging Face
+folder and, beside the weights, answers.json: greedy tokens, logits and
+likelihoods that transformers computes in float32 from the files as they were
 stored. Needs torch and transformers.
 
-    make_tiny_llamas.py                              # refills tests/data/tiny
-    make_tiny_llamas.py --more 30 7 --out some/dir   # 30 random ones, seed 7
+Each greedy token comes from a whole forward pass without a cache. Where
+positions turn as the length asks ("dynamic") that is not what a cached run
+gives, since cached keys keep the turn they had: there the tokens are those of
+transformers' generate(), each time with a model that has seen nothing else (it
+remembers the longest sequence).
+
+    make_tiny.py                              # refills tests/data/tiny
+    make_tiny.py --more 30 7 --out some/dir   # 30 random ones, seed 7
 """
 
 import argparse
@@ -18,20 +24,26 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from tiny_cases import CASES, random_case
+from tiny_cases import LLAMAS
+from tiny_families import FAMILIES
+from tiny_random import random_case
 from torch_answers import (
     STEPS,
-    ask,
+    closeness,
+    conclude,
     deal,
     draw_until_clear,
     draw_weights,
+    greedy,
+    logits_of,
+    mean_nll,
     quiet,
-    read_folder,
+    random_ids,
     tell,
     write_config,
     write_json,
 )
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 
 def write_folder(folder, model, case):
@@ -59,6 +71,71 @@ def write_folder(folder, model, case):
     if index:
         write_json(folder / "model.safetensors.index.json", index)
     write_config(folder, model, case.dtype, case.edits)
+
+
+def read_folder(folder, case, dtype):
+    """The model of a folder, whatever its config calls itself."""
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type != case.model_type:
+        keys = config.to_dict()
+        keys.pop("model_type")
+        config = AutoConfig.for_model(case.model_type, **keys)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, config=config, dtype=dtype, attn_implementation="eager"
+    )
+    return model.eval()
+
+
+def cached_greedy(model, prompt_ids):
+    """As greedy(), by generate(), with its cache."""
+    model.generation_config.eos_token_id = None
+    prompt = torch.tensor([prompt_ids])
+    output = model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=STEPS,
+        do_sample=False,
+        pad_token_id=0,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    steps = [closeness(logits[0]) for logits in output.logits]
+    tokens = [token for token, _ in steps]
+    if output.sequences[0, len(prompt_ids) :].tolist() != tokens:
+        raise SystemExit("generate() did not take the likeliest tokens")
+    margins = [margin for _, margin in steps]
+    return {"prompt_ids": prompt_ids, "tokens": tokens, "margins": margins}
+
+
+def answer(folder, case, generator):
+    """Asks both precisions. Returns (answers, are they usable)."""
+    models = {}
+
+    def ask(dtype, question, ids):
+        if dtype not in models or case.dynamic:
+            models[dtype] = read_folder(folder, case, dtype)
+        return question(models[dtype], ids)
+
+    config = AutoConfig.from_pretrained(folder)
+    generations = [
+        ask(
+            torch.float32,
+            cached_greedy if case.dynamic else greedy,
+            random_ids(config, length, generator),
+        )
+        for length in case.prompt_lengths
+    ]
+    sequences, error = [], 0.0
+    for length in case.nll_lengths:
+        ids = random_ids(config, length, generator)
+        logits = ask(torch.float32, logits_of, ids)
+        exact = ask(torch.float64, logits_of, ids)
+        error = max(error, (logits - exact).abs().max().item())
+        scored = logits
+        if case.dynamic:  # the last id is predicted, not read
+            scored = ask(torch.float32, logits_of, ids[:-1])
+        sequences.append({"ids": ids, "mean_nll": mean_nll(scored, ids)})
+    return conclude(generations, sequences, logits, error)
 
 
 def fresh_position(tokens, start):
@@ -93,7 +170,7 @@ def add_eos(folder, case, answers):
         )
     write_json(config_path, config)
     prompt = torch.tensor([generation["prompt_ids"]])
-    output = read_folder(folder, torch.float32).generate(
+    output = read_folder(folder, case, torch.float32).generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
         max_new_tokens=STEPS,
@@ -119,14 +196,11 @@ def make(case, out):
     def attempt(generator):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        model = LlamaForCausalLM(LlamaConfig(**case.config))
+        config = AutoConfig.for_model(case.model_type, **case.config)
+        model = AutoModelForCausalLM.from_config(config)
         draw_weights(model, generator, case.embed_std)
         write_folder(folder, model, case)
-        answers, clear = ask(
-            read_folder(folder, torch.float32),
-            read_folder(folder, torch.float64),
-            generator,
-        )
+        answers, clear = answer(folder, case, generator)
         if not (clear or case.any_draw):
             return None
         if case.eos is None or add_eos(folder, case, answers):
@@ -164,7 +238,7 @@ def main():
         parser.error(
             "--more needs --out: random cases do not belong in the tree"
         )
-    cases = CASES
+    cases = LLAMAS + FAMILIES
     if args.more:
         cases = [random_case(i, args.more[1]) for i in range(args.more[0])]
     quiet()
