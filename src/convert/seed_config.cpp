@@ -6,7 +6,6 @@
 
 #include "checkpoint/meta_names.h"
 #include "convert/converted_config.h"
-#include "models/tensor_spec.h"
 
 namespace llamlx {
 namespace {
@@ -30,14 +29,11 @@ constexpr std::array<std::string_view, 21> kToldOtherwise = {
 /// Whether llama.py has all the model's parameters, and computes the same with
 /// them.
 bool is_known_to_llama_py(const ModelConfig& model) {
-  const auto specs = tensor_specs(model);
-  const bool has_plain_parameters =
-      std::ranges::all_of(specs, [](const TensorSpec& spec) {
-        return !spec.name.ends_with(".bias") &&
-               spec.name.find("_norm.") == std::string::npos;
-      });
-  return has_plain_parameters && model.model_type == "llama" &&
-         model.rope.scaling == RopeConfig::Scaling::none;
+  const bool has_more =
+      model.qkv_bias || model.o_bias || model.mlp_bias || model.qk_norm;
+  return !has_more && model.rope.scaling == RopeConfig::Scaling::none &&
+         std::ranges::all_of(model.layer_windows,
+                             [](int window) { return window == 0; });
 }
 
 OrderedJson translated(const Json& source, const ModelConfig& model) {

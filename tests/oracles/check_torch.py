@@ -62,6 +62,8 @@ def check_folder(report, program, source, scratch):
 
     def converted(label, *options):
         folder = scratch / "-".join(["mlx_model", *options])
+        if not answers["speaks"]:
+            options += ("--no-tokenizer",)
         program.convert(source, folder, *options)
         check_generations(report, label, program, folder, longest)
         check_nll(report, label, program, folder, answers)
