@@ -40,7 +40,8 @@ std::string first_bytes(const ZipFile& zip, const ZipEntry& entry,
 
 void check_size(const NpySubject& subject, const NpyHeader& header,
                 std::uint64_t size) {
-  const auto needed = bits_needed(header.shape, header.dtype.size() * 8);
+  const auto needed =
+      bits_needed(header.shape, std::uint64_t{header.dtype.size()} * 8);
   if (!needed) refuse(subject, "has a shape too large to address");
   if (*needed / 8 == size) return;
   refuse(subject, concat("has ", size, " bytes of data where its type and ",
