@@ -225,35 +225,13 @@ TEST(PickleReaderTest, RefusesBytesThatAreNoPickle) {
 }
 
 TEST(PickleReaderTest, RefusesToTakeWhatIsNotThere) {
-  const std::vector<std::string> empty = {"0",
-                                          "2",
-                                          "\x85",
-                                          "K\1\x86",
-                                          "K\1K\2\x87",
-                                          "K\1R",
-                                          "K\1b",
-                                          "K\1\x93",
-                                          "\x81",
-                                          "\x92",
-                                          "Q",
-                                          "q\0"s,
-                                          "\x94",
-                                          "a",
-                                          "K\1s",
-                                          "t",
-                                          "l",
-                                          "d",
-                                          "u",
-                                          "e",
-                                          "\x90",
-                                          "\x91",
-                                          "1",
-                                          "o",
-                                          "(0"
-                                          "0",
-                                          "](K\1a",
-                                          "K\1(\x85",
-                                          "K\1K\2(R"};
+  const std::vector<std::string> empty = {
+      "0",      "2",        "\x85",    "K\1\x86", "K\1K\2\x87",
+      "K\1R",   "K\1b",     "K\1\x93", "\x81",    "\x92",
+      "Q",      "q\0"s,     "\x94",    "a",       "K\1s",
+      "t",      "l",        "d",       "u",       "e",
+      "\x90",   "\x91",     "1",       "o",       std::string("(00"),
+      "](K\1a", "K\1(\x85", "K\1K\2(R"};
   for (const auto& code : empty) {
     SCOPED_TRACE(code);
     EXPECT_THAT(corrupt(code), HasSubstr("its pickle "));
