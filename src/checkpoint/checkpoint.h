@@ -47,6 +47,9 @@ class Checkpoint {
 
   virtual const std::filesystem::path& path() const = 0;
 
+  /// The files the weights are read from, sorted.
+  virtual std::vector<std::filesystem::path> weight_files() const = 0;
+
   /// "safetensors" or "gguf".
   virtual std::string_view format() const = 0;
 

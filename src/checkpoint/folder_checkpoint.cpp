@@ -49,6 +49,9 @@ class FolderCheckpoint final : public Checkpoint {
   }
 
   const fs::path& path() const override { return folder_; }
+  std::vector<fs::path> weight_files() const override {
+    return shards_.files();
+  }
   std::string_view format() const override { return "safetensors"; }
   const Json& config() const override { return config_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }

@@ -263,4 +263,10 @@ void ShardSet::note_strays(std::string_view chosen_by) {
   }
 }
 
+std::vector<fs::path> ShardSet::files() const {
+  std::vector<fs::path> files;
+  for (const auto& [name, file] : shards_) files.push_back(file->path());
+  return files;
+}
+
 }  // namespace llamlx

@@ -36,6 +36,9 @@ class ShardSet {
   const TensorSet& tensors() const { return tensors_; }
   const std::vector<std::string>& notices() const { return notices_; }
 
+  /// The files that belong, sorted.
+  std::vector<std::filesystem::path> files() const;
+
  private:
   void open_indexed(const std::filesystem::path& index);
   void open_unindexed();

@@ -31,7 +31,8 @@ std::int64_t count_parameters(const ModelConfig& config) {
 }
 
 ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
-                   mx::Dtype dtype, mx::Device device) {
+                   const Tokenizer* tokenizer, mx::Dtype dtype,
+                   mx::Device device) {
   const auto& config = decoder.config();
   ModelInfo info;
   info.model_type = config.model_type;
@@ -44,6 +45,9 @@ ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
   info.weight_bytes = static_cast<std::int64_t>(decoder.weights().nbytes);
   info.context_length = config.max_position_embeddings;
   info.vocab_size = config.vocab_size;
+  if (tokenizer != nullptr) info.bos_id = tokenizer->bos_id();
+  info.eos_ids = eos_token_ids(checkpoint, tokenizer);
+  info.weight_files = checkpoint.weight_files();
   return info;
 }
 
@@ -74,12 +78,11 @@ LoadedModel load_model(const std::filesystem::path& path,
   const auto dtype =
       resolve_dtype(options.dtype, stored_dtype(*checkpoint), device);
   auto tokenizer = load_tokenizer(*checkpoint);
-  auto eos_ids = eos_token_ids(*checkpoint, tokenizer.get());
   auto decoder = Decoder::load(*checkpoint, dtype);
-  auto info = describe(*checkpoint, decoder, dtype, device);
+  auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, device);
   auto notices = collect_notices(*checkpoint, decoder.config());
-  return {std::move(decoder), std::move(tokenizer), std::move(eos_ids), device,
-          std::move(info),    std::move(notices)};
+  return {std::move(decoder), std::move(tokenizer), device, std::move(info),
+          std::move(notices)};
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
