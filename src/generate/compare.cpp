@@ -69,10 +69,7 @@ Comparison compare(const Decoder& a, const Decoder& b,
                    std::span<const std::int32_t> ids) {
   // Two models' logits are in memory at once.
   constexpr std::size_t kRowsAtOnce = 64;
-  if (a.config().vocab_size != b.config().vocab_size) {
-    fail_vocabulary(concat("have vocabularies of ", a.config().vocab_size,
-                           " and ", b.config().vocab_size, " tokens"));
-  }
+  check_same_vocabulary_size(a.config().vocab_size, b.config().vocab_size);
   const auto vocab_size = static_cast<std::size_t>(a.config().vocab_size);
   const auto context = std::min(window_size(a), window_size(b));
   TextLogits text_a(a, ids), text_b(b, ids);
@@ -89,6 +86,11 @@ Comparison compare(const Decoder& a, const Decoder& b,
     if (!std::isfinite(differences.nll_b())) fail_not_finite(b);
   }
   return differences.result();
+}
+
+void check_same_vocabulary_size(int a, int b) {
+  if (a == b) return;
+  fail_vocabulary(concat("have vocabularies of ", a, " and ", b, " tokens"));
 }
 
 void check_same_vocabulary(const Tokenizer& a, const Tokenizer& b) {

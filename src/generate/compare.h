@@ -17,6 +17,9 @@ namespace llamlx {
 Comparison compare(const Decoder& a, const Decoder& b,
                    std::span<const std::int32_t> ids);
 
+/// Errors: Error (mismatch) unless the two sizes are equal.
+void check_same_vocabulary_size(int a, int b);
+
 /// Errors: Error (mismatch) unless every id means the same to both, so that
 /// distributions over ids can be compared.
 void check_same_vocabulary(const Tokenizer& a, const Tokenizer& b);
