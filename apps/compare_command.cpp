@@ -151,6 +151,11 @@ void compare_predictions(const CompareArguments& arguments,
 }
 
 void run_compare(CompareArguments arguments) {
+  if (arguments.b.empty()) {
+    throw std::invalid_argument(
+        "two models are wanted: llamlx compare A B; see \"llamlx compare "
+        "--help\"");
+  }
   const bool has_text = !arguments.text_file.empty();
   if (arguments.prompt == "-" && arguments.text_file == "-") {
     throw std::invalid_argument(
@@ -181,11 +186,9 @@ void add_compare(CLI::App& app) {
       "Measure two models side by side, and how far apart they are", kExamples);
   const auto arguments = std::make_shared<CompareArguments>();
   command->add_option("A", arguments->a, "Folder of a model, or a GGUF file")
-      ->type_name("PATH")
-      ->required();
+      ->type_name("PATH");
   command->add_option("B", arguments->b, "The model to compare with it")
-      ->type_name("PATH")
-      ->required();
+      ->type_name("PATH");
   auto* prompt = command->add_option("--prompt,-p", arguments->prompt,
                                      "The text both continue; \"-\" reads it "
                                      "from standard input");

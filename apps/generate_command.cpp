@@ -176,6 +176,11 @@ void add_sampling_options(CLI::App& command, GenerateArguments& arguments) {
       .add_option("--stop", options.stop,
                   "End the text before this; may be given again")
       ->type_name("TEXT")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return std::string(text.empty() ? "must not be empty" : "");
+          },
+          ""))
       ->allow_extra_args(false)
       ->default_str("");
   command.add_flag("--ignore-eos", options.ignore_eos,
