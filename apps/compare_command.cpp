@@ -164,6 +164,7 @@ void run_compare(CompareArguments arguments) {
   if (arguments.prompt == "-") arguments.prompt = read_text("-");
   const auto text = has_text ? read_text(arguments.text_file) : std::string();
   CompareReport report;
+  if (arguments.prompt_ids.empty()) report.prompt = arguments.prompt;
   report.compared_text =
       has_text ? arguments.text_file : "the prompt and A's answer";
   report.a.facts = read_model_facts(arguments.a);
@@ -181,9 +182,8 @@ void run_compare(CompareArguments arguments) {
 }  // namespace
 
 void add_compare(CLI::App& app) {
-  auto* command = add_command(
-      app, "compare",
-      "Measure two models side by side, and how far apart they are", kExamples);
+  auto* command =
+      add_command(app, "compare", "Measure two models side by side", kExamples);
   const auto arguments = std::make_shared<CompareArguments>();
   command->add_option("A", arguments->a, "Folder of a model, or a GGUF file")
       ->type_name("PATH");

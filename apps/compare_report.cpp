@@ -136,6 +136,13 @@ std::string spread_line(const CompareReport& report) {
                 percent(report.b, "generation_tps"), ".");
 }
 
+/// The prompt in quotes, if it is short enough for a title.
+std::string title_of_answer(const std::string& prompt) {
+  constexpr std::size_t kLongest = 60;
+  if (prompt.empty() || prompt.size() > kLongest) return "A continues:";
+  return concat("A continues \"", printable(prompt), "\":");
+}
+
 std::string texts(const CompareReport& report) {
   const auto text = [](const ModelRuns& runs) {
     const auto& value = runs.first().at("text").get_ref<const std::string&>();
@@ -145,12 +152,15 @@ std::string texts(const CompareReport& report) {
   const auto same = common_tokens(report);
   const bool equal =
       report.a.first().at("tokens") == report.b.first().at("tokens");
-  const auto second = equal ? std::string("B says the same.")
-                            : concat("B, which parts from it after ", same,
-                                     " of ", size, " tokens:");
+  std::string second = "B, from the first token on:";
+  if (same > 0) {
+    second =
+        concat("B, which parts from it after ", same, " of ", size, " tokens:");
+  }
+  if (equal) second = "B says the same.";
   auto all =
-      concat(coloured(Colour::bold, "A continues:"), '\n', text(report.a),
-             "\n\n", coloured(Colour::bold, second), '\n');
+      concat(coloured(Colour::bold, title_of_answer(report.prompt)), '\n',
+             text(report.a), "\n\n", coloured(Colour::bold, second), '\n');
   return equal ? all : concat(all, text(report.b), '\n');
 }
 

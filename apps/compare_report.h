@@ -25,6 +25,7 @@ struct ModelRuns {
 /// All that `llamlx compare` has to tell.
 struct CompareReport {
   ModelRuns a, b;
+  std::string prompt;         ///< "": token ids were given
   std::string compared_text;  ///< what it is, in words
   Comparison comparison;
 };

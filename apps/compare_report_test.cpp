@@ -88,6 +88,9 @@ TEST_F(CompareReportTest, TheTableHasBothAndTheirRatio) {
   EXPECT_THAT(text, HasSubstr("generation 30% and 30%"));
   EXPECT_THAT(text, HasSubstr("40 tokens of corpus.txt"));
   EXPECT_THAT(text, HasSubstr("90.0 %"));
+  EXPECT_THAT(text, HasSubstr("A continues:\n3 tokens"));
+  report_.prompt = "Once";
+  EXPECT_THAT(format_report(report_), HasSubstr("A continues \"Once\":\n"));
 }
 
 TEST_F(CompareReportTest, SaysWhereTheAnswersPart) {

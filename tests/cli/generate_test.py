@@ -86,6 +86,20 @@ class PromptTest(GenerateTest):
         self.assertEqual(document["text"], "Yes.")
         self.assertEqual(len(document["tokens"]), 3)
 
+    def test_a_model_that_computes_nan_says_so_and_nothing_else(self):
+        broken = write_scripted_folder(
+            self.folder / "broken", ANSWERS, norm=float("nan")
+        )
+        for command in [
+            ["generate", "--prompt", "e", "--json"],
+            ["generate", "--prompt-ids", "1", "--json", "--temp", "1"],
+            ["perplexity", "--ids", "1,2,3", "--json"],
+        ]:
+            done = llamlx(*command, "--model-path", broken)
+            name = "model.layers.0.input_layernorm.weight"
+            self.assert_fails_in_one_line(done, name, "NaN")
+            self.assertEqual(done.stdout, "")
+
     def test_wrong_usage_is_told_in_a_line(self):
         for arguments in [
             ["--stop", ""],

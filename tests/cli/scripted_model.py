@@ -33,13 +33,14 @@ def token_of(piece, vocabulary):
     return vocabulary[name]
 
 
-def write_scripted_folder(folder, answers, dtype="F32"):
+def write_scripted_folder(folder, answers, norm=1.0):
     """A model whose next token depends on the last one alone.
 
     `answers`: from the last byte of a prompt, or BOS, to the pieces of text that follow,
     one a token; the last may be EOS. After its last piece a model repeats it.
     The tokenizer has a token for each byte, and one for each longer piece,
-    which no text is encoded to; a text's ids begin with BOS.
+    which no text is encoded to; a text's ids begin with BOS. `norm` is the value
+    of all norms' weights.
     """
     vocabulary = {ALPHABET[byte]: byte for byte in range(256)}
     special = {BOS: 256, EOS: 257}
@@ -52,12 +53,12 @@ def write_scripted_folder(folder, answers, dtype="F32"):
             followers[token] = token
             at = token
     folder.mkdir()
-    write_weights(folder, [followers[t] for t in sorted(followers)], dtype)
+    write_weights(folder, [followers[t] for t in sorted(followers)], norm)
     write_tokenizer(folder, vocabulary, special)
     return folder
 
 
-def write_weights(folder, followers, dtype):
+def write_weights(folder, followers, norm):
     """No layer adds anything: the output is looked up for the embedding."""
     c = config(vocab_size=len(followers), eos_token_id=257)
     (folder / "config.json").write_text(json.dumps(c))
@@ -68,13 +69,13 @@ def write_weights(folder, followers, dtype):
         head[follower] = [a + 4 * b for a, b in zip(head[follower], embeddings[token])]
     tensors = {}
     for name, shape in shapes(c).items():
-        values = [1.0 if "norm" in name else 0.0] * count(shape)
+        values = [norm if "norm" in name else 0.0] * count(shape)
         if name == "model.embed_tokens.weight":
             values = [x for row in embeddings for x in row]
         if name == "lm_head.weight":
             values = [x for row in head for x in row]
         tensors[name] = (shape, struct.pack(f"<{len(values)}f", *values))
-    write_safetensors(folder / "model.safetensors", tensors, dtype)
+    write_safetensors(folder / "model.safetensors", tensors)
 
 
 def unit_vector(draw):
