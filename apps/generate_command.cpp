@@ -82,10 +82,11 @@ Result generate_text(const GenerateArguments& arguments, const Model& model,
   return result;
 }
 
-/// As llama.py does, but only for someone who is there to press Enter.
+/// As llama.py does, but only for someone who is there to press Enter, and
+/// reads notes.
 void wait_for_enter(const GenerateArguments& arguments) {
   if (arguments.no_wait || arguments.json || arguments.prompt == "-") return;
-  if (can_ask()) ask(seed::kPause);
+  if (can_ask() && is_terminal(STDERR_FILENO)) ask(seed::kPause);
 }
 
 void continue_prompt(const GenerateArguments& arguments) {

@@ -8,8 +8,21 @@
 
 namespace llamlx {
 
+namespace {
+
+void put(std::string_view text) {
+  if (is_terminal(STDERR_FILENO)) {
+    print_screen(text);
+  } else {
+    print(text);
+  }
+}
+
+}  // namespace
+
 bool can_ask() {
-  return is_terminal(STDIN_FILENO) && is_terminal(STDERR_FILENO);
+  return is_terminal(STDIN_FILENO) &&
+         (is_terminal(STDERR_FILENO) || is_terminal(STDOUT_FILENO));
 }
 
 std::optional<std::string> read_line() {
@@ -21,9 +34,9 @@ std::optional<std::string> read_line() {
 
 std::optional<std::string> ask(std::string_view prompt) {
   if (!can_ask()) return read_line();
-  print_screen(prompt);
+  put(prompt);
   auto line = read_line();
-  if (!line) print_screen("\n");
+  if (!line) put("\n");
   return line;
 }
 

@@ -7,7 +7,7 @@
 namespace llamlx {
 
 /// True when a person can be asked: standard input is a terminal, and so is
-/// standard error, where questions are put.
+/// standard error, where questions are put, or else standard output.
 bool can_ask();
 
 /// The next line of standard input without its line break (LF or CRLF); empty

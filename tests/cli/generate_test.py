@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -222,6 +223,17 @@ class TerminalTest(GenerateTest):
         screen.type("\x04")
         screen.wait_for("One two")
         self.assertEqual(screen.end(), 0)
+
+    def test_asks_on_the_terminal_that_is_left(self):
+        screen = self.screen("--few-shot", self.examples, stderr=subprocess.DEVNULL)
+        at = screen.wait_for("Ask a question: ")
+        screen.type("e\n")
+        at = screen.wait_for("One two\nAsk a question: ", at)
+        screen.type("\x04")
+        self.assertEqual(screen.end(), 0)
+        screen = self.screen("--prompt", "e", stderr=subprocess.DEVNULL)
+        self.assertEqual(screen.end(), 0)
+        self.assertNotIn("Press enter", screen.shown)
 
     def test_does_not_wait_where_nobody_should(self):
         for arguments in [["--no-wait"], ["--json"]]:

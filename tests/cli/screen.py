@@ -1,10 +1,11 @@
 """Runs llamlx as someone at a terminal does."""
 
+import fcntl
 import os
 import pty
 import select
-import signal
 import subprocess
+import termios
 import time
 
 from command_line import PROGRAM
@@ -35,9 +36,6 @@ class Screen:
     def _take_terminal(follower):
         def take():
             # Where Ctrl-C goes.
-            import fcntl
-            import termios
-
             fcntl.ioctl(follower, termios.TIOCSCTTY, 0)
 
         return take
@@ -53,9 +51,6 @@ class Screen:
 
     def type(self, text):
         os.write(self._leader, text.encode())
-
-    def interrupt(self):
-        self._process.send_signal(signal.SIGINT)
 
     def end(self):
         """Waits for the end; returns the exit status."""
