@@ -17,6 +17,7 @@
 #include "interrupt.h"
 #include "json_output.h"
 #include "progress.h"
+#include "seed_screens.h"
 #include "terminal.h"
 
 namespace llamlx {
@@ -104,10 +105,10 @@ void announce(const std::string& source, const std::string& destination,
   print_note(concat("[INFO] Saving ", printable(destination)));
 }
 
-/// The screen of MLX's convert.py, which begins with "[INFO] Loading".
+/// The screen of MLX's convert.py, which begins with kLoading.
 void announce_as_seed(const ConvertOptions& options) {
-  if (options.quantize) print("[INFO] Quantizing\n");
-  print("[INFO] Saving\n");
+  if (options.quantize) print(seed::kQuantizing);
+  print(seed::kSaving);
 }
 
 /// Announces itself when all checks are passed: a refusal is a line of its own.
@@ -162,7 +163,7 @@ void run_convert(const ConvertArguments& arguments) {
   const auto destination =
       either(arguments.destination, arguments.mlx_path, "DEST", "mlx_model");
   check_options(complete(arguments));
-  if (arguments.as_seed()) print("[INFO] Loading\n");
+  if (arguments.as_seed()) print(seed::kLoading);
   const auto checkpoint =
       Checkpoint::open(source, layout_of(arguments.model_name));
   const auto result =

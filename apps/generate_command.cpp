@@ -1,16 +1,21 @@
-#include <cstdio>
+#include <chrono>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include <unistd.h>
 
+#include "answer_output.h"
 #include "base/concat.h"
 #include "base/files.h"
-#include "base/human_size.h"
 #include "commands.h"
+#include "few_shot_session.h"
+#include "generate_arguments.h"
 #include "interrupt.h"
 #include "json_output.h"
-#include "model_options.h"
+#include "line_input.h"
+#include "seed_generate.h"
+#include "seed_screens.h"
 #include "terminal.h"
 
 namespace llamlx {
@@ -23,84 +28,30 @@ constexpr const char* kExamples =
       draw from the distribution; another seed gives another text
   cat story.txt | llamlx generate --model-path smollm2 --prompt - > more.txt
       from a pipe to a file
+  llamlx generate --prompt "1, 2, 3," --stop " 7" --stop $'\n'
+      end before whichever comes first
   llamlx generate --model-path smollm2 --prompt-ids 1,5,9 -m 8 --json
       token ids in, one JSON document out
 
-The text goes to standard output, everything else to standard error.)";
+Questions, answered by the examples of a file such as this one:
+  [Instruction] What is the capital of France?
+  [Answer] Paris.
+  [Instruction] {}
+  [Answer]
+Every {} becomes the question; an answer ends before "[Instruction]".
 
-struct GenerateArguments {
-  ModelArguments model;
-  std::string prompt = "In the beginning the Universe was created.";
-  std::string prompt_ids;
-  GenerateOptions options;
-  int write_every = 1;
-  bool json = false;
-  std::string stats;
-};
+  llamlx generate --few-shot examples.txt
+      ask and answer; Ctrl-C ends an answer, Ctrl-D the program
+  llamlx generate --few-shot examples.txt < questions.txt > answers.txt
+      a question a line
+  llamlx generate --few-shot examples.txt --question "Who are you?" --json
+      one JSON document a question, a line each
 
-/// Prints text as it comes, every `write_every` tokens.
-class TextPrinter {
- public:
-  explicit TextPrinter(int write_every) : write_every_(write_every) {}
+  llamlx generate --compat seed --prompt "A great hobby to have is" -m 30
+      the screen of MLX's llama.py, byte for byte
 
-  void add(const Delta& delta) {
-    held_ += delta.text;
-    if (delta.token && ++tokens_ % write_every_ != 0) return;
-    flush();
-  }
-
-  void finish() {
-    flush();
-    print("\n");
-  }
-
- private:
-  void flush() {
-    if (!held_.empty()) print(held_);
-    held_.clear();
-  }
-
-  int write_every_;
-  int tokens_ = 0;
-  std::string held_;
-};
-
-Json to_json(const Result& result, const ModelInfo& info) {
-  return {{"prompt_ids", result.prompt_ids},
-          {"tokens", result.tokens},
-          {"text", result.text},
-          {"finish_reason", to_string(result.finish_reason)},
-          {"prompt_tps", result.prompt_tps},
-          {"generation_tps", result.generation_tps},
-          {"time_to_first_token_s", result.time_to_first_token_s},
-          {"peak_memory_bytes", result.peak_memory_bytes},
-          {"dtype", info.dtype},
-          {"device", info.device},
-          {"kernels", info.kernels}};
-}
-
-const char* explain(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::stop:
-      return "the model ended the text";
-    case FinishReason::length:
-      return "stopped by the length limit";
-    case FinishReason::cancelled:
-      return "interrupted";
-  }
-  return "";
-}
-
-void print_summary(const Result& result) {
-  char line[256];
-  std::snprintf(line, sizeof(line),
-                "[INFO] Prompt: %zu tokens, %.1f tok/s, first token after "
-                "%.3f s. Generation: %zu tokens, %.1f tok/s; %s. Peak memory: ",
-                result.prompt_ids.size(), result.prompt_tps,
-                result.time_to_first_token_s, result.tokens.size(),
-                result.generation_tps, explain(result.finish_reason));
-  print_note(concat(line, human_size(result.peak_memory_bytes)));
-}
+The text goes to standard output, everything else to standard error. Where both
+input and screen are a terminal's, Enter starts the text, unless --no-wait.)";
 
 /// The ids to continue, read before the model where that can be.
 std::vector<std::int32_t> given_ids(const GenerateArguments& arguments) {
@@ -131,13 +82,25 @@ Result generate_text(const GenerateArguments& arguments, const Model& model,
   return result;
 }
 
-void run_generate(const GenerateArguments& arguments) {
+/// As llama.py does, but only for someone who is there to press Enter, and
+/// reads notes.
+void wait_for_enter(const GenerateArguments& arguments) {
+  if (arguments.no_wait || arguments.json || arguments.prompt == "-") return;
+  if (can_ask() && is_terminal(STDERR_FILENO)) ask(seed::kPause);
+}
+
+void continue_prompt(const GenerateArguments& arguments) {
   auto ids = given_ids(arguments);
+  const auto start = std::chrono::steady_clock::now();
   const auto model = load_model(arguments.model, arguments.json);
+  const std::chrono::duration<double> load_time =
+      std::chrono::steady_clock::now() - start;
   if (ids.empty()) ids = encode_prompt(arguments, model);
+  wait_for_enter(arguments);
   const InterruptGuard guard;
   const auto result = generate_text(arguments, model, ids, guard);
-  const auto document = to_json(result, model.info());
+  auto document = to_json(result, model.info());
+  document["load_s"] = load_time.count();
   if (arguments.json) {
     print_json(document);
   } else {
@@ -149,43 +112,111 @@ void run_generate(const GenerateArguments& arguments) {
   guard.check();
 }
 
+/// llama.py knows none of these.
+void refuse_news(const CLI::App& command) {
+  for (const char* name : {"--prompt-ids", "--question", "--stop",
+                           "--ignore-eos", "--no-wait", "--json", "--stats"}) {
+    if (command.count(name) == 0) continue;
+    throw std::invalid_argument(concat("--compat seed cannot go with ", name,
+                                       "; see \"llamlx generate --help\""));
+  }
+}
+
+void run_generate(const CLI::App& command, const GenerateArguments& arguments) {
+  if (!arguments.compat.empty()) {
+    refuse_news(command);
+    run_seed_generate(arguments);
+  } else if (!arguments.few_shot.empty()) {
+    run_few_shot(arguments);
+  } else {
+    continue_prompt(arguments);
+  }
+}
+
+void add_prompt_options(CLI::App& command, GenerateArguments& arguments) {
+  auto* prompt = command.add_option("--prompt,-p", arguments.prompt,
+                                    "The text to continue; \"-\" reads it from "
+                                    "standard input");
+  auto* ids = command
+                  .add_option("--prompt-ids", arguments.prompt_ids,
+                              "The text to continue, as token ids: 1,5,9")
+                  ->excludes(prompt);
+  auto* few_shot =
+      command
+          .add_option("--few-shot", arguments.few_shot,
+                      "Answer questions by the examples of this file; --prompt "
+                      "does not count then")
+          ->type_name("FILE")
+          ->excludes(ids);
+  command
+      .add_option("--question", arguments.questions,
+                  "Answer this and end; may be given again (default: ask on "
+                  "the terminal, or read a question a line)")
+      ->allow_extra_args(false)
+      ->default_str("")
+      ->needs(few_shot);
+}
+
+void add_sampling_options(CLI::App& command, GenerateArguments& arguments) {
+  auto& options = arguments.options;
+  command
+      .add_option("--max-tokens,-m,-n", options.max_tokens,
+                  "How many tokens to generate at most")
+      ->check(at_least(0));
+  command
+      .add_option("--write-every", arguments.write_every,
+                  "After how many tokens to write the text")
+      ->check(at_least(1));
+  command
+      .add_option("--temp,--temperature", options.sampling.temperature,
+                  "Sampling temperature; 0 takes the likeliest token")
+      ->check(at_least(0));
+  command.add_option("--seed", options.sampling.seed,
+                     "Seed of the random draws");
+  command
+      .add_option("--stop", options.stop,
+                  "End the text before this; may be given again")
+      ->type_name("TEXT")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return std::string(text.empty() ? "must not be empty" : "");
+          },
+          ""))
+      ->allow_extra_args(false)
+      ->default_str("");
+  command.add_flag("--ignore-eos", options.ignore_eos,
+                   "Go on after an end-of-sequence token");
+}
+
+void add_output_options(CLI::App& command, GenerateArguments& arguments) {
+  command.add_flag("--no-wait", arguments.no_wait,
+                   "Start at once on a terminal, too");
+  command.add_flag("--json", arguments.json,
+                   "Report on standard output as JSON, text included");
+  command
+      .add_option("--stats", arguments.stats,
+                  "Write the JSON report to this file, while the text streams")
+      ->type_name("FILE")
+      ->excludes("--few-shot");
+  command
+      .add_option("--compat", arguments.compat,
+                  "Print what MLX's llama.py prints, and never end the text of "
+                  "a prompt at an end-of-sequence token")
+      ->check(CLI::IsMember({"seed"}));
+}
+
 }  // namespace
 
 void add_generate(CLI::App& app) {
   auto* command = add_command(app, "generate",
                               "Continue a text, token by token", kExamples);
   const auto arguments = std::make_shared<GenerateArguments>();
-  auto& options = arguments->options;
   add_model_options(*command, arguments->model);
-  auto* prompt = command->add_option("--prompt,-p", arguments->prompt,
-                                     "The text to continue; \"-\" reads it "
-                                     "from standard input");
-  command
-      ->add_option("--prompt-ids", arguments->prompt_ids,
-                   "The text to continue, as token ids: 1,5,9")
-      ->excludes(prompt);
-  command
-      ->add_option("--max-tokens,-m,-n", options.max_tokens,
-                   "How many tokens to generate at most")
-      ->check(at_least(0));
-  command
-      ->add_option("--write-every", arguments->write_every,
-                   "After how many tokens to write the text")
-      ->check(at_least(1));
-  command
-      ->add_option("--temp,--temperature", options.sampling.temperature,
-                   "Sampling temperature; 0 takes the likeliest token")
-      ->check(at_least(0));
-  command->add_option("--seed", options.sampling.seed,
-                      "Seed of the random draws");
-  command->add_flag("--ignore-eos", options.ignore_eos,
-                    "Go on after an end-of-sequence token");
-  command->add_flag("--json", arguments->json,
-                    "Report on standard output as JSON, text included");
-  command->add_option("--stats", arguments->stats,
-                      "Write the JSON report to this file, while the text "
-                      "streams");
-  command->callback([arguments] { run_generate(*arguments); });
+  add_prompt_options(*command, *arguments);
+  add_sampling_options(*command, *arguments);
+  add_output_options(*command, *arguments);
+  command->callback(
+      [command, arguments] { run_generate(*command, *arguments); });
 }
 
 }  // namespace llamlx

@@ -25,11 +25,6 @@ struct InfoArguments {
   bool json = false;
 };
 
-double bits_per_weight(const ModelFacts& facts) {
-  return 8 * static_cast<double>(facts.weight_bytes) /
-         static_cast<double>(facts.parameters);
-}
-
 Json to_json(const StorageKind& kind) {
   Json json = {{"dtype", to_string(kind.dtype)},
                {"modules", kind.modules},

@@ -9,4 +9,8 @@ void print_json(const Json& value) {
   print(value.dump(kIndent, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
+void print_json_line(const Json& value) {
+  print(value.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
 }  // namespace llamlx

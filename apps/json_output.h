@@ -9,4 +9,7 @@ namespace llamlx {
 /// Bytes that are not UTF-8 become U+FFFD. Errors: those of print().
 void print_json(const Json& value);
 
+/// The same in one line, for documents that follow one another.
+void print_json_line(const Json& value);
+
 }  // namespace llamlx

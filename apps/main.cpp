@@ -29,6 +29,7 @@ constexpr const char* kExamples =
   llamlx convert Llama-3.2-1B-Instruct my-model -q     make a 4-bit MLX model
   llamlx generate --model-path my-model -m 200 \
       --prompt "A great hobby to have is"              write a text
+  llamlx compare my-model-bf16 my-model-4bit           measure both
   llamlx perplexity --model-path my-model --text-file corpus.txt
                                                        measure how well it fits
   llamlx info my-model                                 say what is in there
@@ -61,6 +62,7 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   add_convert(app);
   add_generate(app);
+  add_compare(app);
   add_perplexity(app);
   add_info(app);
   add_doctor(app);

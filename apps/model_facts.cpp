@@ -155,6 +155,11 @@ ModelFacts read_model_facts(const fs::path& path) {
   return facts;
 }
 
+double bits_per_weight(const ModelFacts& facts) {
+  return 8 * static_cast<double>(facts.weight_bytes) /
+         static_cast<double>(facts.parameters);
+}
+
 std::string to_string(const StorageKind& kind) {
   return kind.quantization ? to_string(*kind.quantization)
                            : to_string(kind.dtype);

@@ -48,6 +48,9 @@ struct ModelFacts {
 /// Errors: Error, naming file and tensor.
 ModelFacts read_model_facts(const std::filesystem::path& path);
 
+/// Of the weights as stored, scales and biases included.
+double bits_per_weight(const ModelFacts& facts);
+
 /// "affine 4-bit, group 64" or "bfloat16".
 std::string to_string(const StorageKind& kind);
 

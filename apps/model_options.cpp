@@ -43,6 +43,10 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
       .add_option("--model-path,--model", arguments.model_path,
                   "Folder of a model, or a GGUF file")
       ->type_name("PATH");
+  add_compute_options(command, arguments);
+}
+
+void add_compute_options(CLI::App& command, ModelArguments& arguments) {
   command
       .add_option("--dtype", arguments.dtype,
                   "Compute type (default: float32 on a CPU, the model's own on "

@@ -18,6 +18,9 @@ struct ModelArguments {
 
 void add_model_options(CLI::App& command, ModelArguments& arguments);
 
+/// Those of them that say how to compute: all but the path.
+void add_compute_options(CLI::App& command, ModelArguments& arguments);
+
 /// Loads the model, telling on standard error what is loaded, how it computes
 /// and why; silent (but for notices) when `quiet`.
 Model load_model(const ModelArguments& arguments, bool quiet);

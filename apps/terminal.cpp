@@ -67,9 +67,9 @@ void print(std::string_view text) {
   if (error != 0) fail_errno(error, "standard output", "write");
 }
 
-void print_note(std::string_view text) {
-  write_all(STDERR_FILENO, concat(text, '\n'));
-}
+void print_note(std::string_view text) { print_screen(concat(text, '\n')); }
+
+void print_screen(std::string_view text) { write_all(STDERR_FILENO, text); }
 
 bool is_terminal(int fd) {
   const char* kind = std::getenv("TERM");

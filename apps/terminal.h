@@ -19,6 +19,9 @@ void print(std::string_view text);
 /// lost.
 void print_note(std::string_view text);
 
+/// Writes `text` as it is to standard error, as print_note() does.
+void print_screen(std::string_view text);
+
 /// True when the file descriptor is a screen with someone in front of it.
 bool is_terminal(int fd);
 

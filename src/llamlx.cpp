@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "convert/convert.h"
+#include "generate/compare.h"
 #include "generate/loaded_model.h"
 #include "generate/score.h"
 
@@ -66,10 +67,9 @@ Result Model::generate(std::span<const std::int32_t> prompt_ids,
                        const GenerateOptions& options,
                        const StreamFn& on_delta) const {
   const std::lock_guard lock(impl_->one_at_a_time);
-  const auto& [decoder, tokenizer, eos_ids, device, info, notices] =
-      impl_->model;
+  const auto& [decoder, tokenizer, device, info, notices] = impl_->model;
   const DeviceScope scope(device);
-  return llamlx::generate({decoder, tokenizer.get(), eos_ids}, prompt_ids,
+  return llamlx::generate({decoder, tokenizer.get(), info.eos_ids}, prompt_ids,
                           options, on_delta);
 }
 
@@ -79,11 +79,32 @@ Score Model::score(std::span<const std::int32_t> ids) const {
   return llamlx::score(impl_->model.decoder, ids);
 }
 
+Comparison Model::compare(const Model& b,
+                          std::span<const std::int32_t> ids) const {
+  const auto& model_a = impl_->model;
+  const auto& model_b = b.impl_->model;
+  if (model_a.device != model_b.device) {
+    throw std::invalid_argument("compare models that are on one device");
+  }
+  std::unique_lock lock_a(impl_->one_at_a_time, std::defer_lock);
+  std::unique_lock lock_b(b.impl_->one_at_a_time, std::defer_lock);
+  if (&model_a == &model_b) {
+    lock_a.lock();
+  } else {
+    std::lock(lock_a, lock_b);
+  }
+  if (model_a.tokenizer && model_b.tokenizer) {
+    check_same_vocabulary(*model_a.tokenizer, *model_b.tokenizer);
+  }
+  const DeviceScope scope(model_a.device);
+  return llamlx::compare(model_a.decoder, model_b.decoder, ids);
+}
+
 bool Model::has_tokenizer() const { return impl_->model.tokenizer != nullptr; }
 
-std::vector<std::int32_t> Model::encode(std::string_view text) const {
-  return require_tokenizer(impl_->model)
-      .encode(text, /*add_special_tokens=*/true);
+std::vector<std::int32_t> Model::encode(std::string_view text,
+                                        bool add_special_tokens) const {
+  return require_tokenizer(impl_->model).encode(text, add_special_tokens);
 }
 
 std::string Model::decode(std::span<const std::int32_t> ids) const {

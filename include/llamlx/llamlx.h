@@ -44,6 +44,7 @@ enum class ErrorCode {
   no_space,          ///< the disk has too little room
   io_error,          ///< the operating system refused to read or write
   no_device,         ///< the device that was asked for is not here
+  not_finite,        ///< the model computes NaN or infinity
 };
 
 /// Something outside the program went wrong. what() is one line:
@@ -80,6 +81,9 @@ struct GenerateOptions {
   int max_tokens = 100;
   SamplingOptions sampling = {};
   bool ignore_eos = false;  ///< go on after an end-of-sequence token
+  /// The text ends before the first of these, wherever tokens begin and end;
+  /// what could still become one is held back meanwhile. UTF-8, none empty.
+  std::vector<std::string> stop = {};
 };
 
 /// What one step of generation adds.
@@ -98,13 +102,15 @@ LLAMLX_API const char* to_string(FinishReason reason) noexcept;
 
 /// What a generation did. An end-of-sequence token is not part of the result.
 struct Result {
-  std::string text;
+  std::string text;  ///< without a stop string, and what came with it
   std::vector<std::int32_t> prompt_ids;
-  std::vector<std::int32_t> tokens;
+  std::vector<std::int32_t> tokens;  ///< all, those of a stop string too
   FinishReason finish_reason = FinishReason::length;
+  std::string stop_text;                ///< the stop string that was found
   double time_to_first_token_s = 0;     ///< from the call to the first token
   double prompt_tps = 0;                ///< prompt tokens per second
   double generation_tps = 0;            ///< tokens after the first, per second
+  double total_s = 0;                   ///< from the call to the last token
   std::uint64_t peak_memory_bytes = 0;  ///< of the process, so far
 };
 
@@ -113,6 +119,17 @@ struct Score {
   double mean_nll = 0;      ///< mean negative log likelihood, in nats
   double perplexity = 0;    ///< exp(mean_nll)
   std::int64_t tokens = 0;  ///< number of tokens predicted
+};
+
+/// How far the predictions of two models, A and B, on one text are apart. Each
+/// is asked for the token after every beginning of the text.
+struct Comparison {
+  Score a;
+  Score b;
+  /// Of KL(A || B), over all next-token distributions, in nats.
+  double mean_kl = 0;
+  double max_kl = 0;
+  double top1_agreement = 0;  ///< share of tokens both hold likeliest, 0 to 1
 };
 
 /// What a loaded model is, for people and programs to read.
@@ -127,6 +144,9 @@ struct ModelInfo {
   std::int64_t weight_bytes = 0;  ///< as held in memory
   int context_length = 0;         ///< 0: the model does not say
   int vocab_size = 0;
+  std::optional<std::int32_t> bos_id;               ///< the tokenizer's
+  std::vector<std::int32_t> eos_ids;                ///< tokens that end a text
+  std::vector<std::filesystem::path> weight_files;  ///< read for the weights
 };
 
 /// A model and its tokenizer, ready to run.
@@ -150,7 +170,8 @@ class LLAMLX_API Model {
   const std::vector<std::string>& notices() const;
 
   /// Continues `prompt`, adding the special tokens its tokenizer adds.
-  /// Errors: Error when there is no tokenizer or the context would overflow;
+  /// Errors: Error when there is no tokenizer, the context would overflow, or
+  /// the model computes NaN or infinity (not_finite);
   /// std::invalid_argument for an empty prompt or options out of range.
   Result generate(std::string_view prompt, const GenerateOptions& options = {},
                   const StreamFn& on_delta = {}) const;
@@ -164,8 +185,15 @@ class LLAMLX_API Model {
   /// Longer texts than the model's context are scored in consecutive windows.
   Score score(std::span<const std::int32_t> ids) const;
 
+  /// Compares this model, A, with another, B, on `ids`, as score() reads them.
+  /// Errors: Error (mismatch) when their vocabularies differ; (not_finite);
+  /// std::invalid_argument for fewer than two ids, or models on two devices.
+  Comparison compare(const Model& b, std::span<const std::int32_t> ids) const;
+
   bool has_tokenizer() const;
-  std::vector<std::int32_t> encode(std::string_view text) const;
+  /// Without `add_special_tokens`, the tokens of the text alone.
+  std::vector<std::int32_t> encode(std::string_view text,
+                                   bool add_special_tokens = true) const;
   std::string decode(std::span<const std::int32_t> ids) const;
 
  private:

@@ -56,6 +56,9 @@ class Checkpoint {
 
   virtual const std::filesystem::path& path() const = 0;
 
+  /// The files the weights are read from, sorted.
+  virtual std::vector<std::filesystem::path> weight_files() const = 0;
+
   /// How the weights are stored: "safetensors", "torch", "npz" or "gguf".
   virtual std::string_view format() const = 0;
 

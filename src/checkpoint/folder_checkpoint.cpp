@@ -32,6 +32,10 @@ class FolderCheckpoint final : public TensorSetCheckpoint {
     describe("config.json", shards_.tensors(), shards_.format());
   }
 
+  std::vector<fs::path> weight_files() const override {
+    return shards_.files();
+  }
+
   std::vector<SideFile> side_files() const override {
     return find_side_files(path());
   }

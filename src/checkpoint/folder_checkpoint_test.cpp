@@ -252,6 +252,14 @@ TEST_F(FolderCheckpointTest, FindsTheFilesBesideTheWeights) {
                           "tokenizer.model.v3", "tokenizer_config.json"));
 }
 
+TEST_F(FolderCheckpointTest, TellsWhichFilesItsWeightsAreReadFrom) {
+  write({{"a", mx::zeros({2})}});
+  // Not one of them: the single file counts.
+  folder_.write("other.safetensors", "");
+  EXPECT_THAT(open()->weight_files(),
+              ElementsAre(folder_.path() / "model.safetensors"));
+}
+
 TEST_F(FolderCheckpointTest, OnlyWeightsOfTheListAreLoaded) {
   write({{"a", mx::zeros({2})}});
   EXPECT_THROW(open()->load({"b", {2}, mx::float32}), std::invalid_argument);

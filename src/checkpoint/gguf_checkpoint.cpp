@@ -74,6 +74,9 @@ class GgufCheckpoint final : public Checkpoint {
   }
 
   const std::filesystem::path& path() const override { return file_.path(); }
+  std::vector<std::filesystem::path> weight_files() const override {
+    return {file_.path()};
+  }
   std::string_view format() const override { return "gguf"; }
   const Json& config() const override { return config_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }

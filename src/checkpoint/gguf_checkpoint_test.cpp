@@ -52,6 +52,8 @@ class GgufCheckpointTest : public ::testing::Test {
 TEST_F(GgufCheckpointTest, GivesHuggingFacesNamesAndShapes) {
   const auto checkpoint = open(tiny_llama());
   EXPECT_EQ(checkpoint->format(), "gguf");
+  EXPECT_THAT(checkpoint->weight_files(),
+              ElementsAre(folder_.path() / "model.gguf"));
   std::vector<std::string> names;
   for (const auto& info : checkpoint->weights()) names.push_back(info.name);
   EXPECT_TRUE(std::ranges::is_sorted(names));

@@ -109,6 +109,10 @@ class MetaCheckpoint final : public TensorSetCheckpoint {
     describe(kParams, std::move(tensors), "torch");
   }
 
+  std::vector<fs::path> weight_files() const override {
+    return shards_.files();
+  }
+
   std::vector<SideFile> side_files() const override {
     auto files = find_side_files(path());
     constexpr const char* kTokenizer = "tokenizer.model";

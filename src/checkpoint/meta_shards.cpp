@@ -119,6 +119,12 @@ TensorEntry MetaShards::join(const Parts& parts) const {
   return whole;
 }
 
+std::vector<std::filesystem::path> MetaShards::files() const {
+  std::vector<std::filesystem::path> files;
+  for (const auto& shard : shards_) files.push_back(shard->path());
+  return files;
+}
+
 mx::array MetaShards::read(const TensorEntry& entry) const {
   const auto& [parts, axis] =
       parts_[static_cast<std::size_t>(&entry - tensors_.data())];

@@ -32,6 +32,9 @@ class MetaShards final : public TensorFile {
   const std::filesystem::path& path() const override { return folder_; }
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
 
+  /// The shards' own files, in order.
+  std::vector<std::filesystem::path> files() const;
+
   /// A tensor that was not cut is read as from its own file; one that was, is
   /// put together a part at a time.
   mx::array read(const TensorEntry& entry) const override;

@@ -41,7 +41,7 @@ constexpr ShardKind kKinds[] = {
      "model.safetensors.index.json", true, open_as<SafetensorsFile>},
     {"torch", ".bin", "pytorch_model", "pytorch_model.bin",
      "pytorch_model.bin.index.json", false, open_as<TorchFile>},
-    {"npz", ".npz", "weights", "weights.npz", "", false, open_as<NpzFile>},
+    {"npz", ".npz", "weights.", "weights.npz", "", false, open_as<NpzFile>},
 };
 
 constexpr const char* kRemedy = "download the missing files again";
@@ -179,6 +179,18 @@ void check_complete(const fs::path& folder,
   }
 }
 
+/// Checks that of shards that are numbered from 0 on, "weights.00.npz", none is
+/// missing before the last.
+void check_numbers(const fs::path& folder,
+                   const std::vector<std::string>& names) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto expected = concat("weights.", i < 10 ? "0" : "", i, ".npz");
+    if (std::ranges::count(names, expected) > 0) continue;
+    fail(ErrorCode::not_found, (folder / expected).string(),
+         concat("is missing beside ", names.back()), kRemedy);
+  }
+}
+
 }  // namespace
 
 ShardSet::ShardSet(const fs::path& folder) : folder_(folder) {
@@ -191,6 +203,14 @@ ShardSet::ShardSet(const fs::path& folder) : folder_(folder) {
     open_indexed(folder / kind_->index);
   } else {
     open_unindexed();
+  }
+  for (const auto& name : names) {
+    const bool is_other = std::ranges::any_of(kKinds, [&](const auto& kind) {
+      return &kind != kind_ && is_of(kind, name) && !is_of(*kind_, name);
+    });
+    if (!is_other) continue;
+    notices_.push_back(concat(name, ": the model is read from its ",
+                              kind_->format, " files; ignored"));
   }
 }
 
@@ -233,7 +253,11 @@ void ShardSet::open_unindexed() {
         present_, std::back_inserter(chosen),
         [&](const std::string& name) { return name.starts_with(kind_->stem); });
     if (chosen.empty()) chosen = present_;
-    check_complete(folder_, chosen, kind_->extension);
+    if (kind_->index.empty()) {
+      check_numbers(folder_, chosen);
+    } else {
+      check_complete(folder_, chosen, kind_->extension);
+    }
   }
   for (const auto& name : chosen) {
     const auto& file = open_shard(name);
@@ -242,10 +266,9 @@ void ShardSet::open_unindexed() {
           tensors_.emplace(tensor.name, StoredTensor{&file, &tensor});
       if (is_new) continue;
       const auto first = other->second.file->path().filename().string();
-      fail(
-          ErrorCode::mismatch, file.path().string(),
-          concat("holds ", tensor.name, ", which is in ", first, " too"),
-          concat("remove the file that does not belong or add ", kind_->index));
+      fail(ErrorCode::mismatch, file.path().string(),
+           concat("holds ", tensor.name, ", which is in ", first, " too"),
+           "remove the file that does not belong");
     }
   }
   note_strays("the model");
@@ -260,6 +283,9 @@ const TensorFile& ShardSet::open_shard(const std::string& name) {
          kRemedy);
   }
   shard = kind_->open(folder_ / name);
+  for (const auto& notice : shard->notices()) {
+    notices_.push_back(concat(name, ": ", notice));
+  }
   return *shard;
 }
 
@@ -269,6 +295,12 @@ void ShardSet::note_strays(std::string_view chosen_by) {
     notices_.push_back(
         concat(name, ": does not belong to ", chosen_by, "; ignored"));
   }
+}
+
+std::vector<fs::path> ShardSet::files() const {
+  std::vector<fs::path> files;
+  for (const auto& [name, file] : shards_) files.push_back(file->path());
+  return files;
 }
 
 }  // namespace llamlx

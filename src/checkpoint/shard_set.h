@@ -15,16 +15,18 @@ struct ShardKind;
 
 /// The tensors of a folder's weight files, as one set.
 ///
-/// A folder holds files of one kind: safetensors (`model*.safetensors`) or,
-/// when there are none, torch's (`pytorch_model*.bin`). Which of them belong:
+/// Files of one kind count: safetensors (`model*.safetensors`), or else torch's
+/// (`pytorch_model*.bin`), or else npz (`weights*.npz`). Which of them belong:
 /// those the index names (`model.safetensors.index.json`,
 /// `pytorch_model.bin.index.json`); without an index the single file
-/// (`model.safetensors`, `pytorch_model.bin`); without that all that begin as
-/// it does, or else, of safetensors, all. With an index, a tensor is taken from
-/// the shard the index names. Everything left aside is told in notices().
+/// (`model.safetensors`, `pytorch_model.bin`, `weights.npz`); without that all
+/// that begin as it does, or else, of safetensors, all. With an index, a tensor
+/// is taken from the shard the index names. Everything left aside is told in
+/// notices().
 ///
 /// Errors: Error naming file and tensor: not_found for a shard that is missing
-/// (named by the index, or by the "-of-N" of its siblings); mismatch for a
+/// (named by the index, by the "-of-N" of its siblings, or by their numbers);
+/// mismatch for a
 /// tensor that is not in its shard, or is in two files; corrupt_file for an
 /// index that leads out of the folder; unsupported for a folder of weights in
 /// another format; and those of the files' readers.
@@ -38,6 +40,9 @@ class ShardSet {
 
   const TensorSet& tensors() const { return tensors_; }
   const std::vector<std::string>& notices() const { return notices_; }
+
+  /// The files that belong, sorted.
+  std::vector<std::filesystem::path> files() const;
 
  private:
   void open_indexed(const std::filesystem::path& index);

@@ -64,6 +64,9 @@ TEST_F(ShardSetTest, ReadsTheShardsTheIndexNames) {
   EXPECT_EQ(find(shards.tensors(), "b")->read().item<float>(), 1);
   EXPECT_EQ(find(shards.tensors(), "e"), nullptr);
   EXPECT_THAT(shards.notices(), IsEmpty());
+  EXPECT_THAT(shards.files(),
+              ::testing::ElementsAre(folder_.path() / "x-1.safetensors",
+                                     folder_.path() / "x-2.safetensors"));
 }
 
 TEST_F(ShardSetTest, TheIndexDecidesWhichOfTwoTensorsCounts) {

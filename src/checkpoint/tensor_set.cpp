@@ -5,14 +5,21 @@
 #include <stdexcept>
 #include <utility>
 
+#include <mlx/ops.h>
+
 #include "base/concat.h"
 #include "base/error.h"
 
 namespace llamlx {
 namespace {
 
-bool is_weight_type(const std::optional<mx::Dtype>& dtype) {
-  return dtype == mx::float16 || dtype == mx::bfloat16 || dtype == mx::float32;
+/// The type a weight stored as `dtype` is read in: MLX computes with float64 on
+/// the CPU alone, and no model needs it.
+std::optional<mx::Dtype> weight_dtype(const std::optional<mx::Dtype>& dtype) {
+  if (dtype == mx::float64) return mx::float32;
+  const bool is_weight =
+      dtype == mx::float16 || dtype == mx::bfloat16 || dtype == mx::float32;
+  return is_weight ? dtype : std::nullopt;
 }
 
 /// Finds the weights among a folder's tensors and checks them.
@@ -53,14 +60,15 @@ class WeightLister {
 
   static WeightInfo dense(const std::string& name, const StoredTensor& found) {
     const auto& tensor = *found.tensor;
-    if (!is_weight_type(tensor.dtype)) {
+    const auto dtype = weight_dtype(tensor.dtype);
+    if (!dtype) {
       const bool packed = tensor.dtype == mx::uint32;
       fail(ErrorCode::unsupported, found.file->path().string(),
            concat("tensor ", tensor.name, " has the type ", tensor.dtype_name,
                   packed ? " of packed weights, but no scales" : ""),
            "give weights in F16, BF16 or F32, or quantised by MLX");
     }
-    return {name, tensor.shape, *tensor.dtype};
+    return {name, tensor.shape, *dtype};
   }
 
   WeightInfo quantised(const std::string& name, const std::string& module,
@@ -83,7 +91,7 @@ class WeightLister {
       refuse(weight, concat("has scales, but the type ",
                             weight.tensor->dtype_name, " and not U32"));
     }
-    if (!is_weight_type(scales.tensor->dtype) ||
+    if (weight_dtype(scales.tensor->dtype) != scales.tensor->dtype ||
         scales.tensor->dtype != biases.tensor->dtype) {
       refuse(weight, concat("has scales of type ", scales.tensor->dtype_name,
                             " and biases of type ", biases.tensor->dtype_name));
@@ -151,7 +159,13 @@ Weight load_weight(const TensorSet& tensors, const WeightInfo& info) {
     throw std::invalid_argument(
         concat("[load_weight] expected one of the weights, got ", info.name));
   }
-  if (!info.quantization) return {data->read()};
+  if (!info.quantization) {
+    const auto values = data->read();
+    if (values.dtype() == info.dtype) return {values};
+    auto narrowed = mx::astype(values, info.dtype, mx::Device(mx::Device::cpu));
+    narrowed.eval();
+    return {std::move(narrowed)};
+  }
   constexpr std::string_view kPart = ".weight";
   const auto module = info.name.substr(0, info.name.size() - kPart.size());
   return {data->read(), find(tensors, module + ".scales")->read(),

@@ -35,9 +35,11 @@ const StoredTensor* find(const TensorSet& tensors, std::string_view name);
 /// Rotary frequencies (`*.rotary_emb.inv_freq`), which old checkpoints carry
 /// and config.json tells, are left out.
 ///
-/// Errors: Error: unsupported for dense weights other than float16, bfloat16
-/// and float32; mismatch when the parts of a quantised weight do not fit each
-/// other or the config; and those of QuantizationConfig.
+/// Weights in float64 are read as float32.
+///
+/// Errors: Error: unsupported for dense weights of other types than float16,
+/// bfloat16, float32 and float64; mismatch when the parts of a quantised weight
+/// do not fit each other or the config; and those of QuantizationConfig.
 std::vector<WeightInfo> list_weights(const TensorSet& tensors,
                                      const QuantizationConfig& quantization);
 

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/human_size.h"
+#include "checkpoint/hugging_face_files.h"
 #include "convert/conversion_plan.h"
 #include "convert/weight_converter.h"
 #include "formats/npz_writer.h"
@@ -83,6 +84,19 @@ void check_tokenizer(const Checkpoint& checkpoint,
        "get it where the weights come from (Meta's download.sh leaves it above "
        "the models' folders, Hugging Face lists it among the model's files) "
        "and put it into this folder");
+}
+
+/// What is written beside the weights.
+std::vector<SideFile> files_beside(const Checkpoint& checkpoint,
+                                   const ConversionPlan& plan,
+                                   const ConvertOptions& options) {
+  auto files = checkpoint.side_files();
+  check_tokenizer(checkpoint, files, options);
+  if (plan.layout == ModelLayout::mlx && checkpoint.params()) {
+    std::ranges::move(make_hugging_face_files(files, checkpoint.config()),
+                      std::back_inserter(files));
+  }
+  return files;
 }
 
 void check_space(const fs::path& destination, std::uint64_t needed) {
@@ -177,8 +191,7 @@ ConvertResult convert_checkpoint(const Checkpoint& checkpoint,
   check_options(options);
   const auto plan =
       plan_conversion(checkpoint, read_model_config(checkpoint), options);
-  const auto side_files = checkpoint.side_files();
-  check_tokenizer(checkpoint, side_files, options);
+  const auto side_files = files_beside(checkpoint, plan, options);
   check_destination(checkpoint.path(), destination);
   check_space(destination, plan.weight_bytes + side_bytes(side_files) + kSlack);
   StagedFolder staged(destination);

@@ -28,6 +28,9 @@ struct MemoryCheckpoint final : public Checkpoint {
   }
 
   const std::filesystem::path& path() const override { return place; }
+  std::vector<std::filesystem::path> weight_files() const override {
+    return {place};
+  }
   std::string_view format() const override { return kind; }
   const Json& config() const override { return tensors.config(); }
   const std::vector<WeightInfo>& weights() const override {

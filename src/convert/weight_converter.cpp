@@ -78,11 +78,6 @@ void evaluate(const std::vector<Weight>& weights) {
   mx::eval(std::move(parts));
 }
 
-bool is_finite(const Weight& weight) {
-  if (!weight.quantization) return all_finite(weight.data);
-  return all_finite(*weight.scales) && all_finite(*weight.biases);
-}
-
 }  // namespace
 
 WeightConverter::WeightConverter(const Checkpoint& checkpoint,
@@ -148,7 +143,7 @@ Weight WeightConverter::compute(const Weight& block,
 
 void WeightConverter::check_source(const Weight& block,
                                    const PlannedWeight& planned) const {
-  if (is_finite(block)) return;
+  if (all_finite(block)) return;
   fail(ErrorCode::corrupt_file, checkpoint_.path().string(),
        concat("tensor ", planned.source.name,
               " has values that are infinite or not a number"),
@@ -157,7 +152,7 @@ void WeightConverter::check_source(const Weight& block,
 
 void WeightConverter::check_result(const Weight& block,
                                    const PlannedWeight& planned) const {
-  if (is_finite(block)) return;
+  if (all_finite(block)) return;
   fail(ErrorCode::unsupported, checkpoint_.path().string(),
        concat("tensor ", planned.source.name, " has values too large for ",
               to_string(planned.dtype)),

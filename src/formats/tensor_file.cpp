@@ -4,6 +4,11 @@
 
 namespace llamlx {
 
+const std::vector<std::string>& TensorFile::notices() const {
+  static const std::vector<std::string> kNone;
+  return kNone;
+}
+
 const TensorEntry* TensorFile::find(std::string_view name) const {
   const auto& all = tensors();
   const auto found =

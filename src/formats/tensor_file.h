@@ -42,6 +42,9 @@ class TensorFile {
   /// corrupt_file; out_of_memory.
   virtual mx::array read(const TensorEntry& entry) const = 0;
 
+  /// Oddities of the file that do not stop anything, a line each.
+  virtual const std::vector<std::string>& notices() const;
+
   /// The element of tensors() called `name`, or nullptr.
   const TensorEntry* find(std::string_view name) const;
 };

@@ -41,7 +41,7 @@ class TorchFile final : public TensorFile {
   mx::array read(const TensorEntry& entry) const override;
 
   /// What the file holds beside its tensors and is not read, a line each.
-  const std::vector<std::string>& notices() const {
+  const std::vector<std::string>& notices() const override {
     return contents_.state.notices;
   }
 

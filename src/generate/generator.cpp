@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <stdexcept>
 
 #include <mlx/ops.h>
@@ -10,7 +11,9 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/system_memory.h"
+#include "generate/finite.h"
 #include "generate/sampler.h"
+#include "generate/stop_matcher.h"
 
 namespace llamlx {
 namespace {
@@ -36,19 +39,26 @@ mx::array to_array(std::span<const std::int32_t> ids) {
 /// Hands out the text of the tokens of one generation.
 class TextStream {
  public:
-  TextStream(const Tokenizer* tokenizer, const StreamFn& on_delta)
-      : on_delta_(on_delta) {
+  TextStream(const Tokenizer* tokenizer, const std::vector<std::string>& stop,
+             const StreamFn& on_delta)
+      : stop_(stop), on_delta_(on_delta) {
     if (tokenizer != nullptr) stream_ = tokenizer->decode_stream();
   }
 
   /// False: the caller wants no more.
   bool add(std::int32_t token, Result& result) {
-    return emit(stream_ ? stream_->add(token) : "", token, result);
+    return emit(stop_.add(stream_ ? stream_->add(token) : ""), token, result);
   }
 
+  /// A stop string was found: the text has ended.
+  bool stopped() const { return stop_.stopped(); }
+
   void finish(Result& result) {
-    const auto rest = stream_ ? stream_->finish() : "";
+    auto rest = stop_.add(stream_ ? stream_->finish() : "");
+    rest += stop_.finish();
     if (!rest.empty()) emit(rest, {}, result);
+    if (stopped()) result.finish_reason = FinishReason::stop;
+    result.stop_text = stop_.found();
   }
 
  private:
@@ -58,6 +68,7 @@ class TextStream {
     return !on_delta_ || on_delta_({text, token});
   }
 
+  StopMatcher stop_;
   const StreamFn& on_delta_;
   std::unique_ptr<DecodeStream> stream_;
 };
@@ -91,6 +102,23 @@ void check_arguments(const GeneratorModel& model,
         concat("max_tokens must be 0 or more, got ", options.max_tokens));
   }
   check_ids(model.decoder, prompt_ids);
+  if (!options.stop.empty() && model.tokenizer == nullptr) {
+    fail(ErrorCode::not_found, "the model",
+         "has no tokenizer, so there is no text for a stop string to end",
+         "put tokenizer.json or tokenizer.model beside its weights");
+  }
+}
+
+/// The token that follows hidden states [1, D].
+std::int32_t next_token(const Decoder& decoder, Sampler& sample,
+                        const mx::array& x) {
+  const auto logits = decoder.logits(x);
+  const auto token = sample(logits);
+  // One number tells nearly always; a sum of finite values may overflow.
+  const auto sum = mx::sum(logits);
+  mx::eval(token, sum);
+  if (!std::isfinite(sum.item<float>())) check_finite(decoder, logits);
+  return static_cast<std::int32_t>(token.item<std::uint32_t>());
 }
 
 }  // namespace
@@ -128,7 +156,7 @@ Result generate(const GeneratorModel& model,
   const auto& decoder = model.decoder;
   const int room = room_for(decoder, prompt_ids.size(), options);
   Sampler sample(options.sampling);
-  TextStream stream(model.tokenizer, on_delta);
+  TextStream stream(model.tokenizer, options.stop, on_delta);
   Result result;
   result.prompt_ids.assign(prompt_ids.begin(), prompt_ids.end());
   if (room == 0) return result;
@@ -140,8 +168,7 @@ Result generate(const GeneratorModel& model,
   auto first_token_time = start;
   int sampled = 0;
   while (true) {
-    const auto token = sample(decoder.logits(x)).item<std::uint32_t>();
-    const auto id = static_cast<std::int32_t>(token);
+    const auto id = next_token(decoder, sample, x);
     if (++sampled == 1) first_token_time = Clock::now();
     const bool ends = std::ranges::count(model.eos_ids, id) > 0;
     if (ends && !options.ignore_eos) {
@@ -153,10 +180,11 @@ Result generate(const GeneratorModel& model,
       result.finish_reason = FinishReason::cancelled;
       break;
     }
-    if (sampled == room) break;
+    if (stream.stopped() || sampled == room) break;
     x = decoder.forward(mx::array({id}), {{cache.get(), 1}});
   }
   const double decode_s = seconds_since(first_token_time);
+  result.total_s = seconds_since(start);
   stream.finish(result);
 
   result.time_to_first_token_s =

@@ -19,11 +19,12 @@ struct GeneratorModel {
 
 /// Continues `prompt_ids` by one token after another.
 ///
-/// Stops at an end-of-sequence token, after max_tokens, at the end of the
-/// model's context, or when `on_delta` returns false.
+/// Stops at an end-of-sequence token, before a stop string, after max_tokens,
+/// at the end of the model's context, or when `on_delta` returns false.
 /// Errors: std::invalid_argument for an empty prompt, ids outside the
 /// vocabulary, or negative max_tokens; Error (context_overflow) when the prompt
-/// alone is longer than the model's context.
+/// alone is longer than the model's context, (not_found) for stop strings
+/// without a tokenizer, (not_finite) when logits are not finite.
 Result generate(const GeneratorModel& model,
                 std::span<const std::int32_t> prompt_ids,
                 const GenerateOptions& options, const StreamFn& on_delta);

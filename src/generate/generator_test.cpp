@@ -1,17 +1,55 @@
 #include "generate/generator.h"
 
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <optional>
+#include <set>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <mlx/ops.h>
 
 #include "base/testing.h"
+#include "generate/compare.h"
 #include "generate/score.h"
 #include "models/random_checkpoint.h"
 
 namespace llamlx {
 namespace {
+
+using ::testing::HasSubstr;
+
+/// A vocabulary of pieces of text, one an id.
+class PieceTokenizer final : public Tokenizer {
+ public:
+  explicit PieceTokenizer(std::vector<std::string> pieces)
+      : pieces_(std::move(pieces)) {}
+
+  std::vector<std::int32_t> encode(std::string_view, bool) const override {
+    return {};
+  }
+  std::unique_ptr<DecodeStream> decode_stream() const override {
+    return std::make_unique<Stream>(pieces_);
+  }
+  int vocab_size() const override { return static_cast<int>(pieces_.size()); }
+  std::optional<std::int32_t> bos_id() const override { return {}; }
+  std::optional<std::int32_t> eos_id() const override { return {}; }
+  bool is_special(std::int32_t) const override { return false; }
+
+ private:
+  class Stream final : public DecodeStream {
+   public:
+    explicit Stream(const std::vector<std::string>& pieces) : pieces_(pieces) {}
+    std::string add(std::int32_t id) override { return pieces_.at(id); }
+    std::string finish() override { return {}; }
+
+   private:
+    const std::vector<std::string>& pieces_;
+  };
+
+  std::vector<std::string> pieces_;
+};
 
 class GenerateTest : public ::testing::Test {
  protected:
@@ -73,6 +111,103 @@ TEST_F(GenerateTest, StopsWhereTheContextEnds) {
   testing::error_of(ErrorCode::context_overflow, [&] {
     run({1, 2, 3, 4, 5, 6}, {.max_tokens = 1});
   });
+}
+
+TEST_F(GenerateTest, EndsTheTextBeforeAStopString) {
+  const auto free = run({1, 2, 3}, {.max_tokens = 6});
+  std::vector<std::string> pieces(32, "?");
+  // The third token ends what the second began, and goes on.
+  pieces[free.tokens[0]] = "yes [";
+  pieces[free.tokens[1]] = "EN";
+  pieces[free.tokens[2]] = "D] no";
+  ASSERT_EQ(std::set(free.tokens.begin(), free.tokens.begin() + 3).size(), 3);
+  const PieceTokenizer tokenizer(pieces);
+  std::string streamed;
+  std::size_t deltas = 0;
+  const auto result = generate({decoder_, &tokenizer, {}}, std::vector{1, 2, 3},
+                               {.max_tokens = 6, .stop = {"never", "[END]"}},
+                               [&](const Delta& delta) {
+                                 streamed += delta.text;
+                                 if (delta.token) ++deltas;
+                                 return true;
+                               });
+  EXPECT_EQ(result.text, "yes ");
+  EXPECT_EQ(streamed, "yes ");
+  EXPECT_EQ(result.stop_text, "[END]");
+  EXPECT_EQ(result.finish_reason, FinishReason::stop);
+  EXPECT_EQ(result.tokens,
+            std::vector(free.tokens.begin(), free.tokens.begin() + 3));
+  EXPECT_EQ(deltas, 3);
+}
+
+TEST_F(GenerateTest, HandsOutWhatDidNotBecomeAStopString) {
+  const auto free = run({1, 2, 3}, {.max_tokens = 1});
+  std::vector<std::string> pieces(32, "?");
+  pieces[free.tokens[0]] = "yes [EN";
+  const PieceTokenizer tokenizer(pieces);
+  const auto result = generate({decoder_, &tokenizer, {}}, std::vector{1, 2, 3},
+                               {.max_tokens = 1, .stop = {"[END]"}}, {});
+  EXPECT_EQ(result.text, "yes [EN");
+  EXPECT_EQ(result.stop_text, "");
+  EXPECT_EQ(result.finish_reason, FinishReason::length);
+}
+
+TEST_F(GenerateTest, StopStringsNeedATokenizer) {
+  testing::error_of(ErrorCode::not_found, [&] { run({1}, {.stop = {"x"}}); });
+}
+
+TEST_F(GenerateTest, NamesTheParameterThatIsNotFinite) {
+  const auto values = [](const mx::Shape& shape, float value) {
+    return mx::full(shape, value, mx::float32);
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  checkpoint_.put("model.norm.weight", values({32}, infinity));
+  checkpoint_.put("model.layers.1.mlp.up_proj.weight", values({64, 32}, nan));
+  decoder_ = Decoder::load(checkpoint_, mx::float32);
+  const std::vector<std::int32_t> ids = {1, 2, 3};
+  for (const auto& action : std::vector<std::function<void()>>{
+           [&] { run(ids, {.max_tokens = 3}); },
+           [&] { run(ids, {.max_tokens = 3, .sampling = {.temperature = 1}}); },
+           [&] { score(decoder_, ids); },
+           [&] { compare(decoder_, decoder_, ids); }}) {
+    const auto message = testing::error_of(ErrorCode::not_finite, action);
+    EXPECT_THAT(message, HasSubstr("model.layers.1.mlp.up_proj.weight"));
+  }
+}
+
+TEST_F(GenerateTest, NamesAQuantisedParameterByItsScales) {
+  checkpoint_.quantize_all({4, 32});
+  const auto name = "model.layers.0.self_attn.k_proj.weight";
+  auto weight = checkpoint_.load(*checkpoint_.find(name));
+  weight.scales = mx::divide(*weight.scales, mx::array(0.f));
+  checkpoint_.put(name, weight);
+  decoder_ = Decoder::load(checkpoint_, mx::float32);
+  const auto message =
+      testing::error_of(ErrorCode::not_finite, [&] { run({1}, {}); });
+  EXPECT_THAT(message, HasSubstr(name));
+}
+
+TEST_F(GenerateTest, TellsOfLogitsThatOverflowFromFiniteWeights) {
+  checkpoint_.put("lm_head.weight", mx::full({32, 32}, 1e38f, mx::float32));
+  checkpoint_.put("model.norm.weight", mx::full({32}, 1e38f, mx::float32));
+  decoder_ = Decoder::load(checkpoint_, mx::float32);
+  const auto message =
+      testing::error_of(ErrorCode::not_finite, [&] { run({1}, {}); });
+  EXPECT_THAT(message, HasSubstr("weights that are finite"));
+}
+
+TEST_F(GenerateTest, LogitsWhoseSumOverflowsAreFine) {
+  // 32 logits of the order of 1e38: each is finite.
+  const auto scale = mx::array(1e38f);
+  const auto head = checkpoint_.find("lm_head.weight");
+  const auto norms = mx::multiply(checkpoint_.load(*head).data, scale);
+  checkpoint_.put("lm_head.weight", mx::divide(mx::abs(norms), mx::array(8.f)));
+  const auto result = [&] {
+    decoder_ = Decoder::load(checkpoint_, mx::float32);
+    return run({1}, {.max_tokens = 1});
+  };
+  EXPECT_EQ(result().tokens.size(), 1);
 }
 
 TEST_F(GenerateTest, RefusesArgumentsThatMakeNoSense) {

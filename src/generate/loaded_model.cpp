@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 
 namespace llamlx {
 namespace {
@@ -31,7 +32,8 @@ std::int64_t count_parameters(const ModelConfig& config) {
 }
 
 ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
-                   mx::Dtype dtype, mx::Device device) {
+                   const Tokenizer* tokenizer, mx::Dtype dtype,
+                   mx::Device device) {
   const auto& config = decoder.config();
   ModelInfo info;
   info.model_type = config.model_type;
@@ -44,6 +46,9 @@ ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
   info.weight_bytes = static_cast<std::int64_t>(decoder.weights().nbytes);
   info.context_length = config.context_length();
   info.vocab_size = config.vocab_size;
+  if (tokenizer != nullptr) info.bos_id = tokenizer->bos_id();
+  info.eos_ids = eos_token_ids(checkpoint, tokenizer);
+  info.weight_files = checkpoint.weight_files();
   return info;
 }
 
@@ -74,21 +79,26 @@ LoadedModel load_model(const std::filesystem::path& path,
   const auto dtype =
       resolve_dtype(options.dtype, stored_dtype(*checkpoint), device);
   auto tokenizer = load_tokenizer(*checkpoint);
-  auto eos_ids = eos_token_ids(*checkpoint, tokenizer.get());
   auto decoder = Decoder::load(*checkpoint, dtype);
-  auto info = describe(*checkpoint, decoder, dtype, device);
+  auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, device);
   auto notices = collect_notices(*checkpoint, decoder.config());
-  return {std::move(decoder), std::move(tokenizer), std::move(eos_ids), device,
-          std::move(info),    std::move(notices)};
+  return {std::move(decoder), std::move(tokenizer), device, std::move(info),
+          std::move(notices)};
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
-  if (std::filesystem::is_directory(checkpoint.path())) {
-    return Tokenizer::load(checkpoint.path());
-  }
+  const auto files = checkpoint.side_files();
+  const auto& place = checkpoint.path();
+  const bool are_beside = std::ranges::all_of(files, [&](const auto& file) {
+    return file.source == place / file.name;
+  });
+  if (are_beside) return Tokenizer::load(place);
   std::map<std::string, std::string> contents;
-  for (const auto& file : checkpoint.side_files()) {
-    contents.emplace(file.name, file.content);
+  for (const auto& file : files) {
+    contents.emplace(file.name,
+                     file.source.empty()
+                         ? file.content
+                         : std::string(MappedFile(file.source).text()));
   }
   return Tokenizer::load({checkpoint.path(), std::move(contents)});
 }

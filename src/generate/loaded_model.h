@@ -17,7 +17,6 @@ namespace llamlx {
 struct LoadedModel {
   Decoder decoder;
   std::unique_ptr<Tokenizer> tokenizer;  ///< null: the checkpoint has none
-  std::vector<std::int32_t> eos_ids;
   mx::Device device;
   ModelInfo info;
   std::vector<std::string> notices;

@@ -14,7 +14,11 @@ namespace llamlx {
 ///
 /// Memory is bounded by the cache and the logits of 256 rows. Sums in float64.
 /// Errors: std::invalid_argument for fewer than two ids, or ids outside the
-/// vocabulary.
+/// vocabulary; Error (not_finite) when logits are not finite.
 Score score(const Decoder& decoder, std::span<const std::int32_t> ids);
+
+/// The score of `tokens` tokens whose negative log likelihoods sum to
+/// `sum_nll`.
+Score make_score(double sum_nll, std::int64_t tokens);
 
 }  // namespace llamlx

@@ -1,9 +1,11 @@
 #include "models/decoder_weights.h"
 
+#include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "tensor/finite.h"
 
 namespace llamlx {
 namespace {
@@ -71,6 +73,47 @@ DecoderLayer load_layer(WeightLoader& loader, const ModelConfig& c, int index) {
   };
 }
 
+/// Remembers the first of the parameters shown to it that is not finite.
+class FiniteCheck {
+ public:
+  void weight(const std::string& name, const Weight& weight) {
+    if (found_) return;
+    if (!all_finite(weight)) found_ = name;
+  }
+
+  void linear(const std::string& module, const Linear& layer) {
+    weight(module + ".weight", layer.weight);
+    if (layer.bias) weight(module + ".bias", {*layer.bias});
+  }
+
+  void norm(const std::string& module, const std::optional<mx::array>& norm) {
+    if (norm) weight(module + ".weight", {*norm});
+  }
+
+  void layer(const DecoderLayer& layer, std::size_t index) {
+    const auto prefix = concat("model.layers.", index, ".");
+    const auto attention = prefix + "self_attn.";
+    const auto mlp = prefix + "mlp.";
+    weight(prefix + "input_layernorm.weight", {layer.qkv.input_layernorm});
+    linear(attention + "q_proj", layer.qkv.q_proj);
+    linear(attention + "k_proj", layer.qkv.k_proj);
+    linear(attention + "v_proj", layer.qkv.v_proj);
+    norm(attention + "q_norm", layer.qkv.q_norm);
+    norm(attention + "k_norm", layer.qkv.k_norm);
+    linear(attention + "o_proj", layer.o_proj);
+    weight(prefix + "post_attention_layernorm.weight",
+           {layer.mlp.post_attention_layernorm});
+    linear(mlp + "gate_proj", layer.mlp.gate_proj);
+    linear(mlp + "up_proj", layer.mlp.up_proj);
+    linear(mlp + "down_proj", layer.mlp.down_proj);
+  }
+
+  const std::optional<std::string>& found() const { return found_; }
+
+ private:
+  std::optional<std::string> found_;
+};
+
 }  // namespace
 
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
@@ -87,6 +130,17 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
                                             : loader.linear("lm_head", false);
   return {std::move(embed_tokens), std::move(layers), std::move(norm),
           std::move(lm_head), loader.nbytes()};
+}
+
+std::optional<std::string> first_not_finite(const DecoderWeights& weights) {
+  FiniteCheck check;
+  check.weight("model.embed_tokens.weight", weights.embed_tokens);
+  for (std::size_t i = 0; i < weights.layers.size(); ++i) {
+    check.layer(weights.layers[i], i);
+  }
+  check.weight("model.norm.weight", {weights.norm});
+  check.linear("lm_head", weights.lm_head);
+  return check.found();
 }
 
 }  // namespace llamlx

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
@@ -31,5 +33,9 @@ struct DecoderWeights {
 /// Errors: Error, when a tensor cannot be read.
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
                                     const ModelConfig& config, mx::Dtype dtype);
+
+/// The name of the first parameter that holds NaN or infinite values, if one
+/// does; of a quantised one the scales and biases count. Reads all of them.
+std::optional<std::string> first_not_finite(const DecoderWeights& weights);
 
 }  // namespace llamlx

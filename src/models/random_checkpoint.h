@@ -65,6 +65,9 @@ class RandomCheckpoint final : public Checkpoint {
   }
 
   const std::filesystem::path& path() const override { return path_; }
+  std::vector<std::filesystem::path> weight_files() const override {
+    return {path_};
+  }
   std::string_view format() const override { return "memory"; }
   const Json& config() const override { return config_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }

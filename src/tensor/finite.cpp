@@ -8,8 +8,6 @@
 namespace llamlx {
 namespace {
 
-namespace mx = mlx::core;
-
 /// Infinities and NaNs are the values whose exponent bits are all set. The sum
 /// has no early end, so that compilers make vectors of it.
 template <typename Bits>
@@ -39,6 +37,11 @@ bool all_finite(const mx::array& values) {
     default:
       return true;
   }
+}
+
+bool all_finite(const Weight& weight) {
+  if (!weight.quantization) return all_finite(weight.data);
+  return all_finite(*weight.scales) && all_finite(*weight.biases);
 }
 
 }  // namespace llamlx

@@ -2,10 +2,15 @@
 
 #include <mlx/array.h>
 
+#include "tensor/weight.h"
+
 namespace llamlx {
 
 /// Whether no value of `values` is infinite or NaN. Integers always are finite.
 /// Evaluates and reads once, at the speed of memory.
-bool all_finite(const mlx::core::array& values);
+bool all_finite(const mx::array& values);
+
+/// The same of a weight's values: of its scales and biases when quantised.
+bool all_finite(const Weight& weight);
 
 }  // namespace llamlx

@@ -8,8 +8,6 @@
 namespace llamlx {
 namespace {
 
-namespace mx = mlx::core;
-
 TEST(AllFiniteTest, FindsTheOneValueThatIsNot) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();

@@ -17,6 +17,9 @@ class BareCheckpoint final : public llamlx::Checkpoint {
   explicit BareCheckpoint(llamlx::Json config) : config_(std::move(config)) {}
 
   const std::filesystem::path& path() const override { return path_; }
+  std::vector<std::filesystem::path> weight_files() const override {
+    return {};
+  }
   std::string_view format() const override { return "fuzz"; }
   const llamlx::Json& config() const override { return config_; }
   const std::vector<llamlx::WeightInfo>& weights() const override {

@@ -15,7 +15,14 @@ import tempfile
 from pathlib import Path
 
 import mlx_lm
-from mlx_folders import bits_of, compare_logits, read_tensors
+import numpy as np
+from mlx_folders import (
+    bits_of,
+    compare_logits,
+    float32_tolerance,
+    mlx_lm_logits,
+    read_tensors,
+)
 from program import Program, Report, read_json
 
 BITS = (2, 3, 4, 5, 6, 8)
@@ -52,6 +59,13 @@ def difference(config):
         if bool(rope.get("mscale")) != bool(rope.get("mscale_all_dim")):
             return "lets one of yarn's mscales count alone"
     return None
+
+
+def log_softmax(logits):
+    """Of each row, in float64."""
+    rows = logits.astype(np.float64)
+    rows -= rows.max(-1, keepdims=True)
+    return rows - np.log(np.exp(rows).sum(-1, keepdims=True))
 
 
 class Check:
@@ -95,6 +109,38 @@ class Check:
             name, lambda: self.convert_and_compare(name, source, ids, *options)
         )
 
+    def distance(self, name, a, b, ids):
+        """What `compare` says of two folders, by mlx_lm's logits in float64."""
+
+        def compare():
+            logits, config = mlx_lm_logits(a, ids)
+            tolerance = float32_tolerance(config, logits)
+            p = log_softmax(logits[:-1])
+            q = log_softmax(mlx_lm_logits(b, ids)[0][:-1])
+            kl = (np.exp(p) * (p - q)).sum(-1)
+            told = self._program.compare(a, b, ids)
+            found = told["comparison"]
+            report = self.report
+            # Each log-probability is off by two logits' errors at most.
+            report.near(f"{name}: KL", found["mean_kl"], kl.mean(), 4 * tolerance)
+            report.near(f"{name}: largest", found["max_kl"], kl.max(), 4 * tolerance)
+            agreement = (p.argmax(-1) == q.argmax(-1)).mean()
+            one = 1 / len(kl)
+            # A choice that is too close may fall either way.
+            report.near(
+                f"{name}: agreement", found["top1_agreement"], agreement, one
+            )
+            for model, rows in [("a", p), ("b", q)]:
+                nll = -rows[np.arange(len(kl)), ids[1:]].mean()
+                report.near(
+                    f"{name}: NLL of {model}",
+                    told[model]["mean_nll"],
+                    nll,
+                    2 * tolerance,
+                )
+
+        self.report.attempt(name, compare)
+
     def packing(self, source, bits, group_size):
         ids = read_json(source / "answers.json")["nll"][-1]["ids"][:16]
         name = f"{source.name}, {bits}-bit, group {group_size}"
@@ -130,6 +176,11 @@ class Check:
                 report.equal(f"{name}: bits", bits_of(config), bits)
 
             self.report.attempt(name, compare)
+        whole, packed = self._scratch / "whole", self._scratch / "packed"
+        self._program.convert(gguf, whole, "--dtype", "bfloat16")
+        self._program.convert(gguf, packed, "-q")
+        answer = read_json(data / "answers.json")["prompts"]["seed"]["tokens"]
+        self.distance("SmolLM2, 4-bit beside bfloat16", whole, packed, ids + answer)
 
 
 def main():

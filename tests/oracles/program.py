@@ -42,6 +42,11 @@ class Program:
         arguments = ["perplexity", "--model-path", model, "--dtype", "float32"]
         return self._json(arguments + what)
 
+    def compare(self, a, b, ids):
+        arguments = ["compare", a, b, "--prompt-ids", join(ids)]
+        once = ["--max-tokens", "0", "--runs", "1", "--dtype", "float32"]
+        return self._json(arguments + once)
+
     def logits(self, model, ids, scratch):
         """The logits of every position, as (shape, flat list of floats)."""
         out = Path(scratch) / "logits.npy"

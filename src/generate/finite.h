@@ -1,0 +1,15 @@
+#pragma once
+
+#include "models/decoder.h"
+
+namespace llamlx {
+
+/// Throws the Error (not_finite) that says a model's logits are NaN or
+/// infinite, and names the first parameter that holds such values, if one does.
+/// Reads every parameter: call it only when there is something to explain.
+[[noreturn]] void fail_not_finite(const Decoder& decoder);
+
+/// fail_not_finite() unless all values of `logits` are finite. Evaluates.
+void check_finite(const Decoder& decoder, const mx::array& logits);
+
+}  // namespace llamlx
