@@ -77,7 +77,10 @@ bool is_tokenizer(const SideFile& file) {
 void check_tokenizer(const Checkpoint& checkpoint,
                      const std::vector<SideFile>& files,
                      const ConvertOptions& options) {
-  if (!checkpoint.params() || options.without_tokenizer) return;
+  if (!checkpoint.params() || checkpoint.format() == "npz" ||
+      options.without_tokenizer) {
+    return;
+  }
   if (std::ranges::any_of(files, is_tokenizer)) return;
   fail(ErrorCode::not_found, checkpoint.path().string(),
        "holds no tokenizer.model, and neither does the folder above it",

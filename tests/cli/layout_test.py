@@ -214,7 +214,8 @@ class LayoutTest(CommandLineTest):
             )
             for options in [[], ["-q"], ["--dtype", "float16"]]:
                 done = llamlx("convert", source, self.target, *options)
-                self.assert_fails_in_one_line(done, source, name)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assert_error_line(done.stderr.splitlines()[-1], source, name)
                 self.assertFalse(self.target.exists())
 
     def test_links_as_the_hubs_cache_has_them(self):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from check_tiny import tolerance
+from stored_answers import tolerance
 from gguf import GGMLQuantizationType as Type
 from gguf_source import Gguf, write_model
 from mlx_folders import compare_logits, read_tensors, same_bits
