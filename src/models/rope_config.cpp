@@ -83,9 +83,8 @@ double yarn_mscale(double factor, double mscale) {
 
 /// What transformers infers where "attention_factor" is not given.
 double yarn_attention_factor(const RopeSource& source, double factor) {
-  const auto& [config, object, subject] = source;
   const auto number = [&](const char* key) {
-    return json_get<double>(object, key, subject).value_or(0);
+    return json_get<double>(source.object, key, source.subject).value_or(0);
   };
   const double mscale = number("mscale");
   const double all_dim = number("mscale_all_dim");

@@ -56,11 +56,12 @@ mx::array qkv_mlx(const mx::array& x, const QkvWeights& weights,
       return split_heads(part, count);
     };
     const auto periods = periods_of(params.rope, segment++);
+    const int offset = cache->offset();
     const auto turn = [&](const mx::array& all, int count,
                           const std::optional<mx::array>& norm) {
       const auto normed_heads =
           norm_heads(of_segment(all, count), norm, params.rms_norm_eps);
-      return rotate(normed_heads, params.rope, periods, cache->offset());
+      return rotate(normed_heads, params.rope, periods, offset);
     };
     cache->append(layer, turn(k, heads.num_key_value_heads, weights.k_norm),
                   of_segment(v, heads.num_key_value_heads));
