@@ -1,6 +1,5 @@
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -49,7 +48,7 @@ struct ConvertArguments {
   std::string format;
   std::string compat;
   ConvertOptions options;
-  ProgressKind progress = ProgressKind::automatic;
+  std::string progress = "auto";
   bool json = false;
 
   bool as_seed() const { return !compat.empty(); }
@@ -67,6 +66,11 @@ ConvertOptions complete(const ConvertArguments& arguments) {
   if (arguments.compat == "head") options.quantize_embeddings = true;
   if (as_seed && options.dtype.empty()) options.dtype = "float16";
   return options;
+}
+
+ProgressKind progress_kind(const std::string& name) {
+  if (name == "json") return ProgressKind::json;
+  return name == "none" ? ProgressKind::none : ProgressKind::automatic;
 }
 
 /// What the article's --model-name says of the folder.
@@ -118,7 +122,7 @@ ConvertResult convert_with_progress(const Checkpoint& checkpoint,
                                     const ConvertArguments& arguments) {
   const auto options = complete(arguments);
   const InterruptGuard guard;
-  Progress teller("Saving", arguments.progress);
+  Progress teller("Saving", progress_kind(arguments.progress));
   bool announced = false;
   const auto on_progress = [&](const ConvertProgress& progress) {
     if (!std::exchange(announced, true)) {
@@ -235,17 +239,11 @@ void add_convert(CLI::App& app) {
       ->check(CLI::IsMember({"float16", "bfloat16", "float32"}));
   command->add_flag("--no-tokenizer", options.without_tokenizer,
                     "Convert one of Meta's checkpoints without its tokenizer");
-  static const std::map<std::string, ProgressKind> kKinds = {
-      {"auto", ProgressKind::automatic},
-      {"json", ProgressKind::json},
-      {"none", ProgressKind::none}};
   command
       ->add_option("--progress", arguments->progress,
                    "Tell progress as a bar on a terminal (auto), as lines of "
                    "JSON on standard error, or not (none)")
-      ->transform(CLI::Transformer(kKinds))
-      ->type_name("KIND")
-      ->default_str("auto");
+      ->check(CLI::IsMember({"auto", "json", "none"}));
   command->callback([arguments] { run_convert(*arguments); });
 }
 

@@ -12,7 +12,9 @@
 #include "base/files.h"
 #include "base/system_memory.h"
 #include "base/testing.h"
+#include "checkpoint/meta_names.h"
 #include "convert/memory_checkpoint.h"
+#include "formats/npz_reader.h"
 #include "formats/sharded_writer.h"
 
 namespace llamlx {
@@ -210,6 +212,60 @@ TEST_F(ConvertTest, RefusesWeightsThatAreNotFinite) {
     }
   }
   EXPECT_THAT(names_in(folder_.path()), IsEmpty());
+}
+
+TEST_F(ConvertTest, WritesNpzInMetasNames) {
+  convert({.layout = ModelLayout::seed});
+  EXPECT_THAT(names_in(target_), ElementsAre("config.json", "weights.npz"));
+  const NpzFile written(target_ / "weights.npz");
+  EXPECT_EQ(written.tensors().size(), source_.weights().size());
+  for (const auto& info : source_.weights()) {
+    const auto* entry = written.find(*meta_name(info.name));
+    ASSERT_NE(entry, nullptr) << info.name;
+    EXPECT_TRUE(same_bits(written.read(*entry), source_.value(info.name)));
+  }
+}
+
+TEST_F(ConvertTest, BringsMetasRowsIntoHuggingFacesOrder) {
+  constexpr const char* kQuery = "model.layers.0.self_attn.q_proj.weight";
+  source_.meta_params = OrderedJson{{"dim", 32}};
+  source_.tensors.change_config({{"rope_traditional", true}});
+  // Four heads of eight rows, each row holding its number.
+  const auto rows =
+      mx::broadcast_to(mx::reshape(mx::arange(32.0f), {32, 1}), {32, 32});
+  source_.tensors.put(kQuery, mx::contiguous(rows));
+  convert({.without_tokenizer = true});
+  const auto first = mx::slice(load_folder(target_).at(kQuery), {0, 0}, {8, 1});
+  EXPECT_TRUE(
+      mx::array_equal(mx::flatten(first),
+                      mx::array({0.f, 2.f, 4.f, 6.f, 1.f, 3.f, 5.f, 7.f}))
+          .item<bool>());
+  EXPECT_FALSE(written_config().contains("rope_traditional"));
+  // llama.py turns neighbours.
+  convert({.layout = ModelLayout::seed, .without_tokenizer = true});
+  const NpzFile npz(target_ / "weights.npz");
+  const auto kept = npz.read(*npz.find("layers.0.attention.wq.weight"));
+  EXPECT_TRUE(mx::array_equal(kept, rows).item<bool>());
+}
+
+TEST_F(ConvertTest, MetasCheckpointsNeedTheirTokenizer) {
+  source_.meta_params = OrderedJson{{"dim", 32}};
+  const auto message = error_of(ErrorCode::not_found, [&] { convert(); });
+  EXPECT_THAT(message, HasSubstr("tokenizer.model"));
+  EXPECT_THAT(names_in(folder_.path()), IsEmpty());
+}
+
+TEST_F(ConvertTest, LargeWeightsAreWrittenInBlocksOfRows) {
+  auto config = RandomCheckpoint::tiny_config();
+  config["vocab_size"] = 150000;
+  source_ = MemoryCheckpoint(config);
+  for (const bool quantize : {false, true}) {
+    convert({.quantize = quantize, .group_size = 32, .dtype = "bfloat16"});
+    const auto written = load_folder(target_);
+    const auto values = mx::astype(source_.value(kEmbed), mx::bfloat16);
+    const auto expected = quantize ? mx::quantize(values, 32, 4)[0] : values;
+    EXPECT_TRUE(same_bits(written.at(kEmbed), expected));
+  }
 }
 
 TEST_F(ConvertTest, BringsTheSideFiles) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,9 @@ struct MemoryCheckpoint final : public Checkpoint {
   }
   std::string_view format() const override { return kind; }
   const Json& config() const override { return tensors.config(); }
+  const std::optional<OrderedJson>& params() const override {
+    return meta_params;
+  }
   const std::vector<WeightInfo>& weights() const override {
     return tensors.weights();
   }
@@ -45,6 +49,7 @@ struct MemoryCheckpoint final : public Checkpoint {
   RandomCheckpoint tensors;
   std::filesystem::path place = "source";
   std::string kind = "safetensors";
+  std::optional<OrderedJson> meta_params;
   std::vector<SideFile> files;
   std::vector<std::string> told;
 };
