@@ -156,7 +156,22 @@ void OutputFile::write(std::span<const std::byte> bytes) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail_errno(errno, path_, "write");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
+    written_ += static_cast<std::uint64_t>(written);
   }
+  start_writeback();
+}
+
+/// Lets the disk work while the next bytes are made, instead of all at the end.
+void OutputFile::start_writeback() {
+#ifdef SYNC_FILE_RANGE_WRITE
+  constexpr std::uint64_t kStep = std::uint64_t{32} << 20;
+  if (written_ - handed_on_ < kStep) return;
+  // Only a hint: finish() waits for everything, and tells what went wrong.
+  ::sync_file_range(fd_, static_cast<off_t>(handed_on_),
+                    static_cast<off_t>(written_ - handed_on_),
+                    SYNC_FILE_RANGE_WRITE);
+  handed_on_ = written_;
+#endif
 }
 
 void OutputFile::write(std::string_view text) {

@@ -31,8 +31,12 @@ class OutputFile {
   void finish();
 
  private:
+  void start_writeback();
+
   std::filesystem::path path_;
   int fd_;
+  std::uint64_t written_ = 0;
+  std::uint64_t handed_on_ = 0;  // bytes the disk has been asked to take
 };
 
 /// Creates or replaces the file `path` with `content`, brought to the disk.

@@ -1,5 +1,6 @@
 #include "base/mapped_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <utility>
@@ -68,13 +69,29 @@ void MappedFile::prefetch(std::span<const std::byte> range) const {
             MADV_WILLNEED);
 }
 
-void MappedFile::release(std::span<const std::byte> range) const {
+void MappedFile::populate(std::span<const std::byte> range) const {
+#ifdef MADV_POPULATE_READ
   const auto page = page_size();
   const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
-  const auto end = begin + range.size();
-  const auto first = (begin + page - 1) / page * page;
-  const auto last = end / page * page;
-  if (first >= last) return;
+  const auto first = begin / page * page;
+  ::madvise(reinterpret_cast<void*>(first), begin + range.size() - first,
+            MADV_POPULATE_READ);
+#else
+  static_cast<void>(range);
+#endif
+}
+
+void MappedFile::release(std::span<const std::byte> range) const {
+  // Linux maps a large page of its cache whole where one byte of it is touched:
+  // without the neighbours, much would stay at the edges of tensors.
+  constexpr std::uintptr_t kLargePage = std::uintptr_t{2} << 20;
+  if (range.empty()) return;
+  const auto all = reinterpret_cast<std::uintptr_t>(bytes_.data());
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
+  const auto end = begin + range.size() + kLargePage - 1;
+  const auto first = std::max(begin / kLargePage * kLargePage, all);
+  const auto last =
+      std::min(end / kLargePage * kLargePage, all + bytes_.size());
   ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 

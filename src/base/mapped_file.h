@@ -30,8 +30,13 @@ class MappedFile {
   /// Only a hint.
   void prefetch(std::span<const std::byte> range) const;
 
+  /// Brings these bytes into memory at once, which is cheaper than page by
+  /// page as they are touched. Only a hint.
+  void populate(std::span<const std::byte> range) const;
+
   /// Tells the kernel that these bytes will not be read again soon, so that
-  /// reading a checkpoint does not count as memory used. Only a hint.
+  /// reading a checkpoint does not count as memory used. What lies within 2 MiB
+  /// of them goes as well, and comes back when it is touched. Only a hint.
   void release(std::span<const std::byte> range) const;
 
  private:

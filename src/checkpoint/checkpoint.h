@@ -77,6 +77,10 @@ class Checkpoint {
   /// Reads one parameter; `info` is an element of weights(). Evaluated.
   virtual Weight load(const WeightInfo& info) const = 0;
 
+  /// Tells the disk that `info`, an element of weights(), is read next. Only a
+  /// hint.
+  virtual void prefetch(const WeightInfo& /*info*/) const {}
+
   /// Tokenizer, template and generation settings, for an MLX folder.
   virtual std::vector<SideFile> side_files() const = 0;
 

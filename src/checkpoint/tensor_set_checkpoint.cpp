@@ -99,7 +99,7 @@ void TensorSetCheckpoint::describe(const char* name, TensorSet tensors,
     params_ = OrderedJson::parse(contents.text());
     tensors_ = in_hugging_face_names(tensors_);
     config_ = hugging_face_config(config_, tensors_, subject);
-    find_tie(config_, tensors_);
+    if (format == "npz") find_tie(config_, tensors_);
     if (config_.contains("quantization")) {
       config_["quantization"] = in_hugging_face_names(config_["quantization"]);
     }

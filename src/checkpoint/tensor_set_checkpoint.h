@@ -26,13 +26,18 @@ class TensorSetCheckpoint : public Checkpoint {
     return load_weight(tensors_, info);
   }
 
+  void prefetch(const WeightInfo& info) const override {
+    const auto* data = llamlx::find(tensors_, info.name);
+    if (data != nullptr) data->file->prefetch(*data->tensor);
+  }
+
  protected:
   explicit TensorSetCheckpoint(std::filesystem::path folder)
       : folder_(std::move(folder)) {}
 
   /// Reads the config file `name` of the folder, in whose words the names of
-  /// `tensors` are, and lists the weights. In Meta's words tied embeddings are
-  /// stored twice: where both are equal to the last bit, one is taken.
+  /// `tensors` are, and lists the weights. In npz tied embeddings are stored
+  /// twice: where both are equal to the last bit, one is taken.
   /// Errors: Error: not_found without the file; those of list_weights() and
   /// hugging_face_config().
   void describe(const char* name, TensorSet tensors, std::string_view format);

@@ -141,7 +141,11 @@ void write_weights(const Checkpoint& checkpoint, const ConversionPlan& plan,
     if (on_progress) on_progress(progress);
   };
   tell(plan.weights.front(), 0);
-  for (const auto& planned : plan.weights) {
+  for (std::size_t i = 0; i < plan.weights.size(); ++i) {
+    const auto& planned = plan.weights[i];
+    if (i + 1 < plan.weights.size()) {
+      checkpoint.prefetch(plan.weights[i + 1].source);
+    }
     converter.write(planned, [&](std::uint64_t more) { tell(planned, more); });
   }
   writer->finish();

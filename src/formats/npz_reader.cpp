@@ -109,7 +109,7 @@ mx::array NpzFile::read_stored(const ZipEntry& entry, std::size_t header_size,
   auto& is_checked =
       is_checked_[static_cast<std::size_t>(&entry - zip_.entries().data())];
   if (!is_checked) {
-    zip_.check_crc(entry);
+    zip_.check_crc(entry, PagesRead::kept);
     is_checked = true;
   }
   return mapped_array(
@@ -126,6 +126,12 @@ mx::array NpzFile::read_deflated(const ZipEntry& entry, std::size_t header_size,
   stream.read(buffer.values());
   stream.finish();
   return std::move(buffer).finish();
+}
+
+void NpzFile::prefetch(const TensorEntry& entry) const {
+  const auto index = static_cast<std::size_t>(&entry - tensors_.data());
+  const auto& packed = zip_.entries()[located_[index].entry];
+  if (packed.is_stored) zip_.file()->prefetch(zip_.stored_bytes(packed));
 }
 
 }  // namespace llamlx

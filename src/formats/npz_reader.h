@@ -34,6 +34,7 @@ class NpzFile final : public TensorFile {
   }
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
   mx::array read(const TensorEntry& entry) const override;
+  void prefetch(const TensorEntry& entry) const override;
 
  private:
   struct Located {

@@ -6,9 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include <zlib.h>
-
 #include "base/concat.h"
+#include "formats/crc32.h"
 #include "formats/npy_header.h"
 #include "formats/zip_layout.h"
 
@@ -119,8 +118,7 @@ void NpzWriter::begin_tensor(const PlannedTensor& tensor) {
 
 void NpzWriter::write(std::span<const std::byte> bytes) {
   auto& crc = entries_.back().crc;
-  crc = static_cast<std::uint32_t>(
-      crc32_z(crc, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+  crc = crc32(crc, bytes);
   put(bytes);
 }
 

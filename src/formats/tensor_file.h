@@ -42,6 +42,9 @@ class TensorFile {
   /// corrupt_file; out_of_memory.
   virtual mx::array read(const TensorEntry& entry) const = 0;
 
+  /// Tells the disk that `entry` will be read next. Only a hint.
+  virtual void prefetch(const TensorEntry& /*entry*/) const {}
+
   /// Oddities of the file that do not stop anything, a line each.
   virtual const std::vector<std::string>& notices() const;
 

@@ -8,6 +8,7 @@
 
 #include "base/mapped_file.h"
 #include "formats/torch_state.h"
+#include "formats/zip_reader.h"
 
 namespace llamlx {
 
@@ -19,7 +20,7 @@ struct TorchContents {
   std::vector<std::span<const std::byte>> storages;
   /// Checks the bytes of a storage against their checksum, where the format
   /// has one; else empty. Errors: Error (corrupt_file).
-  std::function<void(std::size_t storage)> verify;
+  std::function<void(std::size_t storage, PagesRead pages)> verify;
 };
 
 }  // namespace llamlx

@@ -5,6 +5,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "formats/lfs_pointer.h"
 #include "formats/strided_array.h"
 #include "formats/torch_stream.h"
 #include "formats/torch_zip.h"
@@ -17,11 +18,7 @@ constexpr std::size_t kTarMagicOffset = 257;
 TorchContents read_contents(const std::filesystem::path& path) {
   auto file = std::make_shared<const MappedFile>(path);
   const auto text = file->text();
-  if (text.starts_with("version https://git-lfs")) {
-    fail(ErrorCode::corrupt_file, path.string(),
-         "is a Git LFS pointer, not the weights themselves",
-         "run git lfs pull in that folder");
-  }
+  refuse_lfs_pointer(*file);
   if (text.size() > kTarMagicOffset &&
       text.substr(kTarMagicOffset).starts_with("ustar")) {
     fail(ErrorCode::unsupported, path.string(),
@@ -53,13 +50,24 @@ mx::array TorchFile::read(const TensorEntry& entry) const {
   const auto& tensor = contents_.state.tensors[index];
   if (contents_.verify) {
     // A check that throws leaves the flag as it is, for the next reader.
-    std::call_once(verified_[tensor.storage],
-                   [&] { contents_.verify(tensor.storage); });
+    const bool is_all =
+        tensor.size == contents_.storages[tensor.storage].size();
+    std::call_once(verified_[tensor.storage], [&] {
+      contents_.verify(tensor.storage,
+                       is_all ? PagesRead::kept : PagesRead::released);
+    });
   }
   const auto bytes =
       contents_.storages[tensor.storage].subspan(tensor.offset, tensor.size);
   return strided_array(contents_.file, bytes, entry.shape, tensor.strides,
                        *entry.dtype);
+}
+
+void TorchFile::prefetch(const TensorEntry& entry) const {
+  const auto index = static_cast<std::size_t>(&entry - tensors_.data());
+  const auto& tensor = contents_.state.tensors[index];
+  contents_.file->prefetch(
+      contents_.storages[tensor.storage].subspan(tensor.offset, tensor.size));
 }
 
 }  // namespace llamlx

@@ -33,8 +33,9 @@ class ZipReader {
       entries.push_back(&find_storage(storage));
       contents.storages.push_back(zip_->stored_bytes(*entries.back()));
     }
-    contents.verify = [zip = zip_, entries](std::size_t storage) {
-      zip->check_crc(*entries[storage]);
+    contents.verify = [zip = zip_, entries](std::size_t storage,
+                                            PagesRead pages) {
+      zip->check_crc(*entries[storage], pages);
     };
     return contents;
   }

@@ -4,10 +4,9 @@
 #include <new>
 #include <stdexcept>
 
-#include <zlib.h>
-
 #include "base/concat.h"
 #include "base/error.h"
+#include "formats/crc32.h"
 #include "formats/zip_stream.h"
 
 namespace llamlx {
@@ -68,15 +67,15 @@ std::vector<std::byte> ZipFile::read(const ZipEntry& entry,
   return bytes;
 }
 
-void ZipFile::check_crc(const ZipEntry& entry) const {
+void ZipFile::check_crc(const ZipEntry& entry, PagesRead pages) const {
   auto rest = stored_bytes(entry);
-  uLong crc = 0;
+  std::uint32_t crc = 0;
   file_->prefetch(rest);
   while (!rest.empty()) {
     const auto piece = rest.first(std::min(rest.size(), kPieceSize));
-    crc = crc32_z(crc, reinterpret_cast<const Bytef*>(piece.data()),
-                  piece.size());
-    file_->release(piece);
+    file_->populate(piece);
+    crc = crc32(crc, piece);
+    if (pages == PagesRead::released) file_->release(piece);
     rest = rest.subspan(piece.size());
   }
   if (crc == entry.crc) return;

@@ -13,6 +13,10 @@
 
 namespace llamlx {
 
+/// What becomes of pages of a file that were read to be checked: kept when
+/// their values are read next.
+enum class PagesRead { released, kept };
+
 /// A zip archive, mapped; its whole directory is checked when it is opened, as
 /// read_zip_directory() says, zip64 included.
 ///
@@ -41,10 +45,11 @@ class ZipFile {
   std::vector<std::byte> read(const ZipEntry& entry,
                               std::uint64_t most_bytes) const;
 
-  /// Checks the CRC of a stored entry in place, piece by piece; the pages of a
-  /// piece are let go before the next, so that checking a large entry takes
+  /// Checks the CRC of a stored entry in place, piece by piece. Where the pages
+  /// of a piece are released before the next, checking a large entry takes
   /// little memory. std::invalid_argument for a deflated one.
-  void check_crc(const ZipEntry& entry) const;
+  void check_crc(const ZipEntry& entry,
+                 PagesRead pages = PagesRead::released) const;
 
  private:
   std::shared_ptr<const MappedFile> file_;

@@ -8,6 +8,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "formats/crc32.h"
 
 namespace llamlx {
 namespace {
@@ -53,8 +54,7 @@ void ZipStream::read(std::span<std::byte> to) {
   while (!to.empty()) {
     const auto piece = to.first(std::min(to.size(), kPieceSize));
     read_piece(piece);
-    crc_ = static_cast<std::uint32_t>(crc32_z(
-        crc_, reinterpret_cast<const Bytef*>(piece.data()), piece.size()));
+    crc_ = crc32(crc_, piece);
     position_ += piece.size();
     to = to.subspan(piece.size());
   }
