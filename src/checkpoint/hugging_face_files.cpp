@@ -1,7 +1,7 @@
 #include "checkpoint/hugging_face_files.h"
 
 #include <algorithm>
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,11 +22,16 @@ const SideFile* find(const std::vector<SideFile>& files,
   return found != files.end() ? &*found : nullptr;
 }
 
+std::unique_ptr<Tokenizer> load_model(const std::filesystem::path& path,
+                                      const MappedFile& file) {
+  return Tokenizer::load(
+      {path.parent_path(), {{kModel, std::string(file.text())}}});
+}
+
 SideFile make_sentencepiece_config(const std::filesystem::path& path) {
   const MappedFile file(path);
   const auto model = read_sentencepiece_model(file.text(), path.string());
-  const auto tokenizer = Tokenizer::load(
-      {path.parent_path(), {{kModel, std::string(file.text())}}});
+  const auto tokenizer = load_model(path, file);
   OrderedJson config = {{"tokenizer_class", "LlamaTokenizer"},
                         {"add_bos_token", true},
                         {"add_eos_token", false},
@@ -57,6 +62,25 @@ std::vector<SideFile> make_hugging_face_files(
     return find(files, file.name) != nullptr;
   });
   return made;
+}
+
+std::optional<SideFile> make_generation_config(
+    const std::vector<SideFile>& files, const Json& config) {
+  constexpr const char* kName = "generation_config.json";
+  const auto eos = config.find("eos_token_id");
+  if (eos == config.end() || eos->is_null()) return {};
+  if (find(files, kName) != nullptr) return {};
+  const auto* model = find(files, kModel);
+  if (model != nullptr && !model->source.empty()) {
+    const auto tokenizer = load_model(model->source, MappedFile(model->source));
+    if (tokenizer->eos_id() && Json(*tokenizer->eos_id()) == *eos) return {};
+  }
+  OrderedJson told;
+  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
+    const auto id = config.find(key);
+    if (id != config.end() && !id->is_null()) told[key] = *id;
+  }
+  return SideFile{kName, {}, told.dump(2) + "\n"};
 }
 
 }  // namespace llamlx

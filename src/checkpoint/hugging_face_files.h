@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/json.h"
@@ -15,6 +16,12 @@ namespace llamlx {
 ///
 /// Errors: those of make_tiktoken_files() and Tokenizer::load().
 std::vector<SideFile> make_hugging_face_files(
+    const std::vector<SideFile>& files, const Json& config);
+
+/// The generation_config.json that tells the ids in `config` which end a text,
+/// for a layout whose own config has no word for them. Empty where `files` hold
+/// one, and where the SentencePiece model among them says the same.
+std::optional<SideFile> make_generation_config(
     const std::vector<SideFile>& files, const Json& config);
 
 }  // namespace llamlx

@@ -38,5 +38,19 @@ TEST(HuggingFaceFilesTest, AreNotMadeOverOthers) {
               IsEmpty());
 }
 
+TEST(HuggingFaceFilesTest, TellWhatEndsATextUnlessTheTokenizerDoes) {
+  const SideFile model{"tokenizer.model", kSentencePiece};
+  EXPECT_FALSE(make_generation_config({model}, {{"eos_token_id", 2}}));
+  EXPECT_FALSE(make_generation_config({model}, {{"eos_token_id", nullptr}}));
+  EXPECT_FALSE(make_generation_config({{"generation_config.json"}},
+                                      {{"eos_token_id", 7}}));
+  const auto told = make_generation_config(
+      {model}, {{"bos_token_id", 1}, {"eos_token_id", {2, 7}}});
+  ASSERT_TRUE(told);
+  EXPECT_EQ(parse_json_object(told->content, "told"),
+            Json({{"bos_token_id", 1}, {"eos_token_id", {2, 7}}}));
+  EXPECT_TRUE(make_generation_config({}, {{"eos_token_id", 2}}));
+}
+
 }  // namespace
 }  // namespace llamlx

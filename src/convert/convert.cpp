@@ -99,6 +99,10 @@ std::vector<SideFile> files_beside(const Checkpoint& checkpoint,
     std::ranges::move(make_hugging_face_files(files, checkpoint.config()),
                       std::back_inserter(files));
   }
+  if (plan.layout == ModelLayout::seed) {
+    auto told = make_generation_config(files, checkpoint.config());
+    if (told) files.push_back(*std::move(told));
+  }
   return files;
 }
 

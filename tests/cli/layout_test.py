@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 import unittest
+import zipfile
 from pathlib import Path
 
 from command_line import PROGRAM, CommandLineTest, llamlx
@@ -216,6 +217,42 @@ class LayoutTest(CommandLineTest):
                 done = llamlx("convert", source, self.target, *options)
                 self.assertEqual(done.returncode, 1, done.stderr)
                 self.assert_error_line(done.stderr.splitlines()[-1], source, name)
+                self.assertFalse(self.target.exists())
+
+    def test_a_pickle_that_would_run_code_runs_none(self):
+        trap = self.folder / "trapped"
+        pickles = {
+            "os.system": b"cos\nsystem\n(V" + f"touch {trap}".encode() + b"\ntR.",
+            "builtins.exec": b"\x80\x02cbuiltins\nexec\n(Vopen('"
+            + str(trap).encode()
+            + b"','w')\ntR.",
+        }
+        for name, pickle in pickles.items():
+            source = self.meta_folder("llama2_float32")
+            with zipfile.ZipFile(source / "consolidated.00.pth", "w") as archive:
+                archive.writestr("archive/data.pkl", pickle)
+                archive.writestr("archive/version", "3\n")
+            for command in [
+                ["convert", source, self.target],
+                ["generate", "--model-path", source, "--prompt-ids", "1"],
+                ["info", source],
+            ]:
+                done = llamlx(*command)
+                self.assert_fails_in_one_line(done, "consolidated.00.pth", name)
+            self.assertFalse(trap.exists())
+            self.assertFalse(self.target.exists())
+            shutil.rmtree(source)
+
+    def test_torch_files_cut_anywhere_are_refused(self):
+        for case in ["llama2_float32", "older_stream"]:
+            source = self.meta_folder(case)
+            path = source / "consolidated.00.pth"
+            whole = path.read_bytes()
+            for size in random.Random(1).sample(range(len(whole)), 20):
+                path.write_bytes(whole[:size])
+                self.assert_fails_in_one_line(
+                    llamlx("convert", source, self.target), path.name
+                )
                 self.assertFalse(self.target.exists())
 
     def test_links_as_the_hubs_cache_has_them(self):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Compares llamlx with mlx_lm on the folders that `llamlx convert` writes.
+"""Compares llamlx with mlx_lm on the folders that either of them writes.
 
-mlx_lm loads each folder, so its layout, config and packing are what other MLX
-programs expect; and the logits of both on the same folder are compared in
-float32. Runs in an environment with mlx_lm.
+mlx_lm loads what `llamlx convert` writes, so its layout, config and packing are
+what other MLX programs expect, and llamlx what mlx_lm writes; the logits of both
+on the same folder are compared in float32. Runs in an environment with mlx_lm.
 
     check_mlx_lm.py build/check/llamlx build/check/tests/oracles/llamlx_logits
 """
@@ -23,6 +23,7 @@ from mlx_folders import (
     mlx_lm_logits,
     read_tensors,
 )
+from mlx_lm.utils import load_model, quantize_model, save_config, save_model
 from program import Program, Report, read_json
 
 BITS = (2, 3, 4, 5, 6, 8)
@@ -154,6 +155,34 @@ class Check:
 
         self.report.attempt(name, compare)
 
+    def written_by_mlx_lm(self, source, form, bits):
+        """A folder of mlx_lm's own, dense or with `bits` for a module's path."""
+        ids = read_json(source / "answers.json")["nll"][-1]["ids"]
+        name = f"{source.name} by mlx_lm, {form}"
+
+        def compare():
+            folder = self._scratch / "written"
+            shutil.rmtree(folder, ignore_errors=True)
+            model, config = load_model(source)
+            if bits:
+                model, config = quantize_model(
+                    model,
+                    config,
+                    32,
+                    4,
+                    quant_predicate=lambda path, _: {
+                        "group_size": 32,
+                        "bits": bits(path),
+                    },
+                )
+            save_model(folder, model)
+            save_config(config, folder / "config.json")
+            compare_logits(
+                self.report, self._program, name, folder, ids, self._scratch
+            )
+
+        self.report.attempt(name, compare)
+
     def smollm2(self, gguf, data):
         """The real model, with its tokenizer, in three forms."""
         prompt = read_json(data / "answers.json")["prompts"]["seed"]
@@ -201,6 +230,13 @@ def main():
         for bits in BITS:
             for group_size in GROUPS:
                 check.packing(data / "tiny" / "groups_divide", bits, group_size)
+        for name in ("groups_divide", "tied", "qwen3"):
+            source = data / "tiny" / name
+            check.written_by_mlx_lm(source, "dense", None)
+            check.written_by_mlx_lm(source, "4-bit", lambda _: 4)
+            check.written_by_mlx_lm(
+                source, "mixed", lambda path: 8 if "down_proj" in path else 3
+            )
         if args.gguf:
             check.smollm2(args.gguf, data / "smollm2")
     return check.report.finish()

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares llamlx with PyTorch on the tiny checkpoints of tests/data/tiny.
 
-Every checkpoint is run from its Hugging Face folder and from the folder that
-`llamlx convert` makes of it. Greedy tokens must be equal, likelihoods and
-logits near. Needs the standard library alone.
+Every checkpoint is run from its Hugging Face folder and from the folders that
+`llamlx convert` makes of it, safetensors and npz. Greedy tokens must be equal,
+likelihoods and logits near. Needs the standard library alone.
 """
 
 import sys
@@ -51,8 +51,17 @@ def check_folder(report, program, source, scratch):
         check_stop(report, label, program, converted, answers)
         check_nll(report, label, program, converted, answers)
 
+    def when_converted_to_npz():
+        label = f"{name}, converted to npz"
+        folder = scratch / "npz"
+        program.convert(source, folder, "--format", "npz")
+        check_generations(report, label, program, folder, longest)
+        check_stop(report, label, program, folder, answers)
+        check_nll(report, label, program, folder, answers)
+
     report.attempt(f"{name}, as it is", as_it_is)
     report.attempt(f"{name}, converted", when_converted)
+    report.attempt(f"{name}, converted to npz", when_converted_to_npz)
 
 
 if __name__ == "__main__":
