@@ -20,17 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::uint64_t stored_bytes(const mx::Shape& shape, mx::Dtype dtype,
-                           const std::optional<Quantization>& quantization) {
-  const auto count = static_cast<std::uint64_t>(element_count(shape));
-  if (!quantization) return count * mx::size_of(dtype);
-  const auto bits = static_cast<std::uint64_t>(quantization->bits);
-  const auto groups =
-      count / static_cast<std::uint64_t>(quantization->group_size);
-  // Each group has a scale and a bias.
-  return count * bits / 8 + groups * 2 * mx::size_of(dtype);
-}
-
 std::string module_kind(const std::string& name) {
   if (name == "model.embed_tokens.weight") return "embeddings";
   if (name == "lm_head.weight") return "lm_head";

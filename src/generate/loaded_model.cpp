@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <map>
 
+#include "base/concat.h"
 #include "base/error.h"
+#include "base/human_size.h"
 #include "base/mapped_file.h"
+#include "base/system_memory.h"
 
 namespace llamlx {
 namespace {
@@ -69,6 +72,22 @@ mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
   return embeddings != nullptr ? embeddings->dtype : mx::float32;
 }
 
+/// Refuses weights that this machine cannot hold, before the system ends the
+/// program for it.
+void check_memory(const Checkpoint& checkpoint, mx::Dtype dtype) {
+  std::uint64_t needed = 0;
+  for (const auto& info : checkpoint.weights()) {
+    needed += stored_bytes(info.shape, dtype, info.quantization);
+  }
+  const auto total = system_memory().total_bytes;
+  if (total == 0 || needed <= total) return;
+  fail(ErrorCode::out_of_memory, checkpoint.path().string(),
+       concat("its weights take ", human_size(needed), " in ", to_string(dtype),
+              ", and this machine has ", human_size(total)),
+       "quantise the model (llamlx convert -q) or compute in bfloat16 "
+       "(--dtype)");
+}
+
 }  // namespace
 
 LoadedModel load_model(const std::filesystem::path& path,
@@ -78,6 +97,7 @@ LoadedModel load_model(const std::filesystem::path& path,
   const auto checkpoint = Checkpoint::open(path);
   const auto dtype =
       resolve_dtype(options.dtype, stored_dtype(*checkpoint), device);
+  if (device == mx::Device::cpu) check_memory(*checkpoint, dtype);
   auto tokenizer = load_tokenizer(*checkpoint);
   auto decoder = Decoder::load(*checkpoint, dtype);
   auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, device);

@@ -101,6 +101,17 @@ std::int64_t element_count(const mx::Shape& shape) {
   return count;
 }
 
+std::uint64_t stored_bytes(const mx::Shape& shape, mx::Dtype dtype,
+                           const std::optional<Quantization>& quantization) {
+  const auto count = static_cast<std::uint64_t>(element_count(shape));
+  if (!quantization) return count * mx::size_of(dtype);
+  const auto bits = static_cast<std::uint64_t>(quantization->bits);
+  const auto groups =
+      count / static_cast<std::uint64_t>(quantization->group_size);
+  // Each group has a scale and a bias.
+  return count * bits / 8 + groups * 2 * mx::size_of(dtype);
+}
+
 std::string to_string(const Quantization& quantization) {
   return concat("affine ", quantization.bits, "-bit, group ",
                 quantization.group_size);

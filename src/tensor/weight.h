@@ -67,6 +67,11 @@ std::string to_string(mx::Dtype dtype);
 /// The floating type named `name`, empty when it is not one of the three above.
 std::optional<mx::Dtype> float_dtype(std::string_view name);
 
+/// The bytes that a weight of this logical shape takes: `dtype` is of its
+/// values, or of its scales and biases when quantised.
+std::uint64_t stored_bytes(const mx::Shape& shape, mx::Dtype dtype,
+                           const std::optional<Quantization>& quantization);
+
 /// Number of elements of a shape, in 64 bits (mx::array::size of a large
 /// parameter fits; products of int do not).
 std::int64_t element_count(const mx::Shape& shape);
