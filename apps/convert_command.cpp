@@ -52,6 +52,9 @@ struct ConvertArguments {
   bool json = false;
 
   bool as_seed() const { return !compat.empty(); }
+
+  /// Whether there are words on standard error; else it is for JSON.
+  bool tells() const { return progress != "json"; }
 };
 
 /// The options as --format and --compat complete them.
@@ -128,7 +131,7 @@ ConvertResult convert_with_progress(const Checkpoint& checkpoint,
     if (!std::exchange(announced, true)) {
       if (arguments.as_seed()) {
         announce_as_seed(options);
-      } else {
+      } else if (arguments.tells()) {
         announce(source, destination, options);
       }
     }
@@ -173,7 +176,7 @@ void run_convert(const ConvertArguments& arguments) {
   const auto result =
       convert_with_progress(*checkpoint, source, destination, arguments);
   for (const auto& notice : result.notices) {
-    print_note(concat("[NOTE] ", printable(notice)));
+    if (arguments.tells()) print_note(concat("[NOTE] ", printable(notice)));
   }
   const auto seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
@@ -242,7 +245,8 @@ void add_convert(CLI::App& app) {
   command
       ->add_option("--progress", arguments->progress,
                    "Tell progress as a bar on a terminal (auto), as lines of "
-                   "JSON on standard error, or not (none)")
+                   "JSON, which alone are then on standard error, or not "
+                   "(none)")
       ->check(CLI::IsMember({"auto", "json", "none"}));
   command->callback([arguments] { run_convert(*arguments); });
 }

@@ -59,6 +59,11 @@ class Session {
 }  // namespace
 
 void run_few_shot(const GenerateArguments& arguments) {
+  if (arguments.few_shot == "-" && arguments.questions.empty()) {
+    throw std::invalid_argument(
+        "standard input cannot hold both the examples and the questions: give "
+        "--question");
+  }
   const auto prompt = FewShotPrompt::read(arguments.few_shot);
   const auto model = load_model(arguments.model, arguments.json);
   if (!arguments.json) {

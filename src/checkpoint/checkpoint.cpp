@@ -8,6 +8,7 @@
 #include "checkpoint/folder_checkpoint.h"
 #include "checkpoint/gguf_checkpoint.h"
 #include "checkpoint/meta_checkpoint.h"
+#include "checkpoint/shard_set.h"
 
 namespace llamlx {
 namespace {
@@ -57,7 +58,9 @@ std::unique_ptr<Checkpoint> open_file(const fs::path& path) {
 std::unique_ptr<Checkpoint> open_folder(const fs::path& folder) {
   std::error_code ignored;
   const bool has_config = fs::exists(folder / "config.json", ignored);
-  if (!has_config && holds_meta_shards(folder)) {
+  // Mistral's folders hold both layouts.
+  const bool is_hugging_face = has_config && holds_shards(folder);
+  if (!is_hugging_face && holds_meta_shards(folder)) {
     return open_meta_checkpoint(folder);
   }
   const auto gguf = lone_gguf(folder);
@@ -97,6 +100,12 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path,
     return open_in_layout(path, is_folder, layout);
   }
   return is_folder ? open_folder(path) : open_file(path);
+}
+
+bool is_tokenizer(const SideFile& file) {
+  return file.name == "tokenizer.json" || file.name == "tekken.json" ||
+         file.name == "tokenizer.model" ||
+         file.name.starts_with("tokenizer.model.v");
 }
 
 const std::optional<OrderedJson>& Checkpoint::params() const {

@@ -28,11 +28,15 @@ struct SideFile {
   std::string content = {};
 };
 
+/// Whether `file` is one that a tokenizer is loaded from, by its name.
+bool is_tokenizer(const SideFile& file);
+
 /// Whose layout a folder is to be read in, where it could be either's.
 enum class FolderLayout { any, meta, hugging_face };
 
 /// A model as it lies on disk, whatever wrote it, told in one vocabulary:
-/// Hugging Face's config.json keys, parameter names, row order and file names.
+/// Hugging Face's config.json keys, parameter names and file names. Rows are in
+/// Hugging Face's order, or in Meta's where the config says rope_traditional.
 ///
 /// Both roads begin here: a model is loaded from a Checkpoint, and converted
 /// from one. Opening reads and checks every header; load() reads the values of

@@ -28,19 +28,7 @@ constexpr GgufModule kLlamaLayerModules[] = {
 };
 
 // Other families pair the halves of a head as Hugging Face does.
-constexpr GgufModule kQwen2LayerModules[] = {
-    {"attn_norm", "input_layernorm"},
-    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},
-    {"attn_output", "self_attn.o_proj"},
-    {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},
-    {"ffn_up", "mlp.up_proj"},
-    {"ffn_down", "mlp.down_proj"},
-};
-
-constexpr GgufModule kQwen3LayerModules[] = {
+constexpr GgufModule kQwenLayerModules[] = {
     {"attn_norm", "input_layernorm"},
     {"attn_q", "self_attn.q_proj"},
     {"attn_q_norm", "self_attn.q_norm"},
@@ -56,8 +44,8 @@ constexpr GgufModule kQwen3LayerModules[] = {
 
 constexpr GgufFamily kFamilies[] = {
     {"llama", "llama", "LlamaForCausalLM", kModules, kLlamaLayerModules},
-    {"qwen2", "qwen2", "Qwen2ForCausalLM", kModules, kQwen2LayerModules},
-    {"qwen3", "qwen3", "Qwen3ForCausalLM", kModules, kQwen3LayerModules},
+    {"qwen2", "qwen2", "Qwen2ForCausalLM", kModules, kQwenLayerModules},
+    {"qwen3", "qwen3", "Qwen3ForCausalLM", kModules, kQwenLayerModules},
 };
 
 std::string known_architectures() {

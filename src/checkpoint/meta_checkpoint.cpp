@@ -106,7 +106,9 @@ class MetaCheckpoint final : public TensorSetCheckpoint {
     for (const auto& entry : shards_.tensors()) {
       tensors.emplace(entry.name, StoredTensor{&shards_, &entry});
     }
-    describe(kParams, std::move(tensors), "torch");
+    notices_ = shards_.notices();
+    const bool is_torch = shards_.files().front().extension() == ".pth";
+    describe(kParams, std::move(tensors), is_torch ? "torch" : "safetensors");
   }
 
   std::vector<fs::path> weight_files() const override {
@@ -119,11 +121,7 @@ class MetaCheckpoint final : public TensorSetCheckpoint {
     const auto above =
         fs::absolute(path()).lexically_normal() / ".." / kTokenizer;
     std::error_code ignored;
-    const bool has_tokenizer =
-        std::ranges::any_of(files, [](const SideFile& file) {
-          return file.name == kTokenizer || file.name == "tokenizer.json" ||
-                 file.name == "tekken.json";
-        });
+    const bool has_tokenizer = std::ranges::any_of(files, is_tokenizer);
     if (!has_tokenizer && fs::is_regular_file(above, ignored)) {
       files.push_back({kTokenizer, above});
     }

@@ -12,7 +12,8 @@ namespace {
 /// Keys that mean something to Meta's code alone.
 constexpr std::array kDropped = {"multiple_of",         "ffn_dim_multiplier",
                                  "max_batch_size",      "max_seq_len",
-                                 "rope_scaling_factor", "use_scaled_rope"};
+                                 "rope_scaling_factor", "rope_high_freq_factor",
+                                 "use_scaled_rope"};
 
 /// Keys that Hugging Face has another word for.
 constexpr std::array<std::array<const char*, 2>, 5> kRenamed = {{
@@ -72,20 +73,27 @@ void add_rope(Json& config, const Json& params, std::string_view subject) {
     return;
   }
   const auto factor = json_get<double>(params, "rope_scaling_factor", subject);
+  const auto high = json_get<double>(params, "rope_high_freq_factor", subject);
   config["rope_scaling"] = {
       {"rope_type", "llama3"},
       {"factor", factor.value_or(default_rope_factor(params, subject))},
       {"low_freq_factor", 1.0},
-      {"high_freq_factor", 4.0},
+      {"high_freq_factor", high.value_or(4)},
       {"original_max_position_embeddings", 8192}};
 }
 
-void refuse_experts(const Json& params, std::string_view subject) {
+void refuse_what_is_not_run(const Json& params, std::string_view subject) {
   for (const char* key : {"moe", "moe_args", "num_experts"}) {
     if (!is_said(params, key)) continue;
     fail(ErrorCode::unsupported, subject,
          concat("the model is a mixture of experts (\"", key, "\")"),
          "dense models can be read");
+  }
+  for (const char* key : {"yarn", "llama_4_scaling"}) {
+    if (!is_said(params, key)) continue;
+    fail(ErrorCode::unsupported, subject,
+         concat("positions are scaled by \"", key, '"'),
+         "give the model in Hugging Face's layout");
   }
 }
 
@@ -97,7 +105,7 @@ bool is_meta_config(const Json& config) {
 
 Json hugging_face_config(const Json& params, const TensorSet& tensors,
                          std::string_view subject) {
-  refuse_experts(params, subject);
+  refuse_what_is_not_run(params, subject);
   Json config = params;
   for (const char* key : kDropped) config.erase(key);
   for (const auto& [meta, hugging_face] : kRenamed) {

@@ -24,7 +24,7 @@ bool is_meta_config(const Json& config);
 /// - keys that are not Meta's stay as they are.
 ///
 /// Errors: Error naming `subject`: corrupt_file for values of the wrong type or
-/// missing ones, unsupported for a mixture of experts.
+/// missing ones, unsupported for a mixture of experts and other scalings.
 /// Source: ModelArgs in the llama-models package; Hugging Face's configs of the
 /// same models.
 Json hugging_face_config(const Json& params, const TensorSet& tensors,

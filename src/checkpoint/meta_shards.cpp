@@ -57,12 +57,15 @@ MetaShards::MetaShards(std::filesystem::path folder,
     tensors_.push_back(join(parts_.back()));
   }
   for (const auto& shard : shards_) {
+    const auto name = shard->path().filename().string();
+    for (const auto& notice : shard->notices()) {
+      notices_.push_back(concat(name, ": ", notice));
+    }
     for (const auto& entry : shard->tensors()) {
       if (is_rope_frequencies(entry.name) || find(entry.name) != nullptr)
         continue;
       refuse(*shards_.front(), entry.name,
-             concat("is missing, though ", shard->path().filename().string(),
-                    " has a part of it"));
+             concat("is missing, though ", name, " has a part of it"));
     }
   }
 }

@@ -31,6 +31,7 @@ class MetaShards final : public TensorFile {
 
   const std::filesystem::path& path() const override { return folder_; }
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
+  const std::vector<std::string>& notices() const override { return notices_; }
 
   /// The shards' own files, in order.
   std::vector<std::filesystem::path> files() const;
@@ -57,6 +58,7 @@ class MetaShards final : public TensorFile {
   int dim_;
   std::vector<TensorEntry> tensors_;
   std::vector<Parts> parts_;  // of tensors_
+  std::vector<std::string> notices_;
 };
 
 }  // namespace llamlx

@@ -98,7 +98,8 @@ const ShardKind* find_kind(const std::vector<std::string>& names) {
          "or a GGUF file");
   }
   fail(ErrorCode::not_found, folder.string(),
-       "holds no weights (*.safetensors)",
+       "holds no weights (*.safetensors, pytorch_model.bin, "
+       "consolidated.*.pth, weights.npz)",
        "check the path or download the weights");
 }
 
@@ -192,6 +193,15 @@ void check_numbers(const fs::path& folder,
 }
 
 }  // namespace
+
+bool holds_shards(const fs::path& folder) {
+  auto names = file_names(folder);
+  // A safetensors file of any name is taken for a shard; Meta's is not one.
+  std::erase_if(names, [](const std::string& name) {
+    return name.starts_with("consolidated");
+  });
+  return find_kind(names) != nullptr;
+}
 
 ShardSet::ShardSet(const fs::path& folder) : folder_(folder) {
   const auto names = file_names(folder);

@@ -13,6 +13,9 @@ namespace llamlx {
 
 struct ShardKind;
 
+/// Whether `folder` holds weight files of any kind that ShardSet opens.
+bool holds_shards(const std::filesystem::path& folder);
+
 /// The tensors of a folder's weight files, as one set.
 ///
 /// Files of one kind count: safetensors (`model*.safetensors`), or else torch's

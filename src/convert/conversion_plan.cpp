@@ -118,7 +118,10 @@ class Planner {
           decide(info, spec->second && is_wanted(info.name)));
       plan.parameters += element_count(info.shape);
     }
-    if (for_seed_) name_for_seed(plan.weights);
+    if (for_seed_) {
+      name_for_seed(plan.weights);
+      note_for_seed(plan.notices);
+    }
     std::ranges::sort(plan.weights, {}, &PlannedWeight::name);
     for (const auto& weight : plan.weights) {
       for (const auto& tensor : planned_tensors(weight)) {
@@ -136,6 +139,7 @@ class Planner {
 
   PlannedWeight decide(const WeightInfo& info, bool quantizable) {
     PlannedWeight weight{info, target_};
+    if (model_.qk_norm && model_.rope.traditional) refuse_turned_norms();
     weight.is_reordered = !for_seed_ && checkpoint_.params() &&
                           model_.rope.traditional && is_turned(info.name);
     if (!options_.quantize && options_.dtype.empty()) {
@@ -172,12 +176,26 @@ class Planner {
     }
   }
 
+  void note_for_seed(std::vector<std::string>& notices) const {
+    if (is_known_to_llama_py(model_)) return;
+    notices.push_back(
+        "llama.py cannot run such a model (biases, norms of queries, windows "
+        "or "
+        "scaled positions): this folder is llamlx's alone");
+  }
+
   [[noreturn]] void refuse_groups(const WeightInfo& info) const {
     fail(ErrorCode::unsupported, checkpoint_.path().string(),
          concat("groups of ", options_.group_size, " do not divide the ",
                 info.shape.back(), " columns of ", info.name,
                 ", and llama.py takes no linear layer that is not quantised"),
          "choose a smaller group size or the format safetensors");
+  }
+
+  [[noreturn]] void refuse_turned_norms() const {
+    fail(ErrorCode::unsupported, checkpoint_.path().string(),
+         "has norms of queries and keys, and rope_traditional",
+         "no model is known that has both; correct the config");
   }
 
   [[noreturn]] void refuse_name(const std::string& name) const {

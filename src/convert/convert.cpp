@@ -68,11 +68,6 @@ std::uint64_t side_bytes(const std::vector<SideFile>& files) {
   return bytes;
 }
 
-bool is_tokenizer(const SideFile& file) {
-  return file.name == "tokenizer.model" || file.name == "tokenizer.json" ||
-         file.name == "tekken.json";
-}
-
 /// Meta's checkpoints come without a tokenizer, and people find out late.
 void check_tokenizer(const Checkpoint& checkpoint,
                      const std::vector<SideFile>& files,
@@ -183,11 +178,26 @@ ConvertResult result_of(const Checkpoint& checkpoint,
   ConvertResult result;
   result.parameters = plan.parameters;
   result.weight_bytes = plan.weight_bytes;
-  result.bits_per_weight = 8 * static_cast<double>(plan.weight_bytes) /
-                           static_cast<double>(plan.parameters);
+  // Of all that is written: tied embeddings may be written twice.
+  std::int64_t values = 0;
+  for (const auto& weight : plan.weights) {
+    values += element_count(weight.source.shape);
+  }
+  result.bits_per_weight =
+      8 * static_cast<double>(plan.weight_bytes) / static_cast<double>(values);
   result.notices = checkpoint.notices();
   result.notices.insert(result.notices.end(), plan.notices.begin(),
                         plan.notices.end());
+  const auto files = checkpoint.side_files();
+  const auto has = [&](const char* name) {
+    return std::ranges::count(files, name, &SideFile::name) > 0;
+  };
+  if (plan.layout == ModelLayout::mlx && has("tekken.json") &&
+      !has("tokenizer.json")) {
+    result.notices.emplace_back(
+        "mlx_lm does not read tekken.json: it needs the model's "
+        "tokenizer.json from Hugging Face beside it");
+  }
   return result;
 }
 

@@ -26,16 +26,6 @@ constexpr std::array<std::string_view, 21> kToldOtherwise = {
     "tie_word_embeddings",
 };
 
-/// Whether llama.py has all the model's parameters, and computes the same with
-/// them.
-bool is_known_to_llama_py(const ModelConfig& model) {
-  const bool has_more =
-      model.qkv_bias || model.o_bias || model.mlp_bias || model.qk_norm;
-  return !has_more && model.rope.scaling == RopeConfig::Scaling::none &&
-         std::ranges::all_of(model.layer_windows,
-                             [](int window) { return window == 0; });
-}
-
 OrderedJson translated(const Json& source, const ModelConfig& model) {
   OrderedJson config;
   config["dim"] = model.hidden_size;
@@ -60,6 +50,14 @@ OrderedJson translated(const Json& source, const ModelConfig& model) {
 }
 
 }  // namespace
+
+bool is_known_to_llama_py(const ModelConfig& model) {
+  const bool has_more =
+      model.qkv_bias || model.o_bias || model.mlp_bias || model.qk_norm;
+  return !has_more && model.rope.scaling == RopeConfig::Scaling::none &&
+         std::ranges::all_of(model.layer_windows,
+                             [](int window) { return window == 0; });
+}
 
 OrderedJson seed_config(const Checkpoint& checkpoint, const ModelConfig& model,
                         const std::vector<PlannedWeight>& weights) {

@@ -24,4 +24,8 @@ namespace llamlx {
 OrderedJson seed_config(const Checkpoint& checkpoint, const ModelConfig& model,
                         const std::vector<PlannedWeight>& weights);
 
+/// Whether llama.py has all the model's parameters, and computes the same with
+/// them.
+bool is_known_to_llama_py(const ModelConfig& model);
+
 }  // namespace llamlx

@@ -46,12 +46,6 @@ constexpr std::array<NpyDtype, 15> kDtypes = {{
     {"|V2", mx::bfloat16},  // what numpy makes of it when it saves it again
 }};
 
-[[noreturn]] void refuse(const NpySubject& subject, std::string_view cause) {
-  fail(ErrorCode::corrupt_file, subject.file.string(),
-       concat("entry ", subject.entry, " ", cause),
-       "download or convert it again");
-}
-
 mx::Dtype find_dtype(const NpySubject& subject, std::string_view name) {
   const auto* found = std::ranges::find(kDtypes, name, &NpyDtype::name);
   if (found != kDtypes.end()) return found->dtype;
@@ -85,9 +79,9 @@ class DictParser {
       expect(',');
     }
     if (std::ranges::count(seen, true) != 3) {
-      refuse(subject_,
-             "has an npy header without descr, fortran_order or "
-             "shape");
+      refuse_npy(subject_,
+                 "has an npy header without descr, fortran_order or "
+                 "shape");
     }
     skip_spaces();
     if (rest_.starts_with('\n')) rest_.remove_prefix(1);
@@ -97,8 +91,9 @@ class DictParser {
 
  private:
   [[noreturn]] void refuse_syntax() const {
-    refuse(subject_, concat("has an npy header that makes no sense, from \"",
-                            rest_.substr(0, 40), "\" on"));
+    refuse_npy(subject_,
+               concat("has an npy header that makes no sense, from \"",
+                      rest_.substr(0, 40), "\" on"));
   }
 
   void skip_spaces() {
@@ -130,11 +125,11 @@ class DictParser {
     const auto index =
         static_cast<std::size_t>(std::ranges::find(kKeys, key) - kKeys.begin());
     if (index == kKeys.size()) {
-      refuse(subject_,
-             concat("has the unknown key ", key, " in its npy header"));
+      refuse_npy(subject_,
+                 concat("has the unknown key ", key, " in its npy header"));
     }
     if (seen[index]) {
-      refuse(subject_, concat("has ", key, " twice in its npy header"));
+      refuse_npy(subject_, concat("has ", key, " twice in its npy header"));
     }
     seen[index] = true;
     expect(':');
@@ -180,7 +175,7 @@ class DictParser {
     while (!takes(')')) {
       shape.push_back(parse_dimension());
       if (shape.size() > kMostDimensions) {
-        refuse(subject_, "has too many dimensions");
+        refuse_npy(subject_, "has too many dimensions");
       }
       if (takes(',')) continue;
       expect(')');
@@ -200,7 +195,7 @@ class DictParser {
     const auto [end, error] =
         std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
     if (error != std::errc()) {
-      refuse(subject_, "has a dimension beyond 2^31 in its npy header");
+      refuse_npy(subject_, "has a dimension beyond 2^31 in its npy header");
     }
     rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
     return value;
@@ -217,9 +212,15 @@ std::size_t length_size(std::string_view prefix) {
 
 }  // namespace
 
+void refuse_npy(const NpySubject& subject, std::string_view cause) {
+  fail(ErrorCode::corrupt_file, subject.file.string(),
+       concat("entry ", subject.entry, " ", cause),
+       "download or convert it again");
+}
+
 std::uint64_t npy_header_size(const NpySubject& subject,
                               std::string_view prefix) {
-  if (!prefix.starts_with(kMagic)) refuse(subject, "is not a numpy array");
+  if (!prefix.starts_with(kMagic)) refuse_npy(subject, "is not a numpy array");
   const int major = static_cast<unsigned char>(prefix[kMagic.size()]);
   const int minor = static_cast<unsigned char>(prefix[kMagic.size() + 1]);
   if (major < 1 || major > 3 || minor != 0) {
@@ -232,7 +233,7 @@ std::uint64_t npy_header_size(const NpySubject& subject,
   std::uint32_t length = 0;
   std::memcpy(&length, prefix.data() + kMagic.size() + 2, size);
   if (length > kLongestHeader) {
-    refuse(subject, concat("has an npy header of ", length, " bytes"));
+    refuse_npy(subject, concat("has an npy header of ", length, " bytes"));
   }
   return kMagic.size() + 2 + size + length;
 }

@@ -24,6 +24,9 @@ struct NpySubject {
   std::string_view entry;
 };
 
+/// Throws Error (corrupt_file) saying what is wrong with an entry.
+[[noreturn]] void refuse_npy(const NpySubject& subject, std::string_view cause);
+
 /// The bytes that say how long a header is; every .npy has as many.
 inline constexpr std::size_t kNpyPrefixSize = 12;
 

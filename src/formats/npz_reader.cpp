@@ -21,17 +21,12 @@ namespace {
 
 constexpr std::string_view kExtension = ".npy";
 
-[[noreturn]] void refuse(const NpySubject& subject, std::string_view cause) {
-  fail(ErrorCode::corrupt_file, subject.file.string(),
-       concat("entry ", subject.entry, " ", cause),
-       "download or convert it again");
-}
-
 /// The first bytes of an entry, stored or deflated.
 std::string first_bytes(const ZipFile& zip, const ZipEntry& entry,
                         std::uint64_t size) {
   if (size > entry.size) {
-    refuse({zip.file()->path(), entry.name}, "is too short for a numpy array");
+    refuse_npy({zip.file()->path(), entry.name},
+               "is too short for a numpy array");
   }
   std::string bytes(size, '\0');
   ZipStream(*zip.file(), entry)
@@ -43,10 +38,10 @@ void check_size(const NpySubject& subject, const NpyHeader& header,
                 std::uint64_t size) {
   const auto needed =
       bits_needed(header.shape, std::uint64_t{header.dtype.size()} * 8);
-  if (!needed) refuse(subject, "has a shape too large to address");
+  if (!needed) refuse_npy(subject, "has a shape too large to address");
   if (*needed / 8 == size) return;
-  refuse(subject, concat("has ", size, " bytes of data where its type and ",
-                         "shape need ", *needed / 8));
+  refuse_npy(subject, concat("has ", size, " bytes of data where its type and ",
+                             "shape need ", *needed / 8));
 }
 
 }  // namespace
@@ -132,6 +127,11 @@ void NpzFile::prefetch(const TensorEntry& entry) const {
   const auto index = static_cast<std::size_t>(&entry - tensors_.data());
   const auto& packed = zip_.entries()[located_[index].entry];
   if (packed.is_stored) zip_.file()->prefetch(zip_.stored_bytes(packed));
+}
+
+std::optional<std::uint32_t> NpzFile::checksum(const TensorEntry& entry) const {
+  const auto index = static_cast<std::size_t>(&entry - tensors_.data());
+  return zip_.entries()[located_[index].entry].crc;
 }
 
 }  // namespace llamlx

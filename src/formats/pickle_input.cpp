@@ -6,14 +6,13 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "formats/pickle_reader.h"
 
 namespace llamlx {
 namespace {
 
 static_assert(std::endian::native == std::endian::little,
               "numbers in pickles are little-endian and are read as they are");
-
-constexpr std::size_t kLargestPickle = std::size_t{64} << 20;
 
 PickleValue boolean(bool value) {
   return {.kind = PickleKind::boolean, .integer = value ? 1 : 0};

@@ -8,6 +8,9 @@
 
 namespace llamlx {
 
+/// The longest pickle that is read: of a state dict, 500,000 tensors.
+inline constexpr std::size_t kLargestPickle = std::size_t{64} << 20;
+
 /// Reads one pickle as data. Python's pickles are programs that import names
 /// and call them; here a name that is not of the allow-list is refused, and
 /// calling one that is only writes the call down. Nothing is ever executed.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -41,6 +42,13 @@ class TensorFile {
   /// Errors: Error (unsupported) naming a type MLX does not hold;
   /// corrupt_file; out_of_memory.
   virtual mx::array read(const TensorEntry& entry) const = 0;
+
+  /// A checksum that the file keeps of `entry`, type and shape included:
+  /// tensors with different ones differ. Empty where it keeps none.
+  virtual std::optional<std::uint32_t> checksum(
+      const TensorEntry& /*entry*/) const {
+    return {};
+  }
 
   /// Tells the disk that `entry` will be read next. Only a hint.
   virtual void prefetch(const TensorEntry& /*entry*/) const {}

@@ -14,7 +14,6 @@ namespace llamlx {
 namespace {
 
 constexpr std::string_view kPickle = "/data.pkl";
-constexpr std::uint64_t kLargestPickle = std::uint64_t{64} << 20;
 constexpr std::uint64_t kLongestByteOrder = 16;
 
 /// Reads such a file by way of its directory.

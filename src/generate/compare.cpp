@@ -45,6 +45,7 @@ class Differences {
 
   double nll_a() const { return nll_a_; }
   double nll_b() const { return nll_b_; }
+  double sum_kl() const { return sum_kl_; }
 
   Comparison result() const {
     const auto tokens = static_cast<double>(tokens_);
@@ -83,7 +84,9 @@ Comparison compare(const Decoder& a, const Decoder& b,
       at += vocab_size;
     }
     if (!std::isfinite(differences.nll_a())) fail_not_finite(a);
-    if (!std::isfinite(differences.nll_b())) fail_not_finite(b);
+    const bool is_finite = std::isfinite(differences.nll_b()) &&
+                           std::isfinite(differences.sum_kl());
+    if (!is_finite) fail_not_finite(b);
   }
   return differences.result();
 }

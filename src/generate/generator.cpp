@@ -56,6 +56,11 @@ class TextStream {
   void finish(Result& result) {
     auto rest = stop_.add(stream_ ? stream_->finish() : "");
     rest += stop_.finish();
+    // Who cancelled is not called again.
+    if (result.finish_reason == FinishReason::cancelled) {
+      result.text += rest;
+      return;
+    }
     if (!rest.empty()) emit(rest, {}, result);
     if (stopped()) result.finish_reason = FinishReason::stop;
     result.stop_text = stop_.found();

@@ -20,7 +20,8 @@ constexpr std::uint64_t kMostSquares = std::uint64_t{1} << 30;
 constexpr std::size_t kMostMerges = std::size_t{1} << 22;
 
 [[noreturn]] void refuse(const std::string& file, std::string_view cause) {
-  fail(ErrorCode::unsupported, file, cause, kRemedy);
+  fail(ErrorCode::unsupported, file, cause,
+       "put the model's tokenizer.json beside it");
 }
 
 // The pairs that make `token`, by the ranks of their left parts.
