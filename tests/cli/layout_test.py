@@ -87,6 +87,42 @@ class LayoutTest(CommandLineTest):
         done = llamlx("generate", "--model-path", source, "-m", "2", "--json")
         self.assertIn("text", json.loads(self.assert_succeeds(done).stdout))
 
+    def test_mistrals_names_of_tokenizers_count(self):
+        source = self.meta_folder(tokenizer=False)
+        shutil.copy(TOKENIZER, source / "tokenizer.model.v3")
+        (source.parent / "tokenizer.model").write_text("another model's")
+        self.assert_succeeds(llamlx("convert", source, self.target))
+        self.assertTrue((self.target / "tokenizer.model.v3").exists())
+        self.assertFalse((self.target / "tokenizer.model").exists())
+
+    def test_a_config_without_weights_of_its_own_hides_no_shards(self):
+        source = self.meta_folder()
+        wanted = generated(source)
+        (source / "config.json").write_text("{}")
+        self.assertIsNotNone(wanted)
+        self.assertEqual(generated(source), wanted)
+
+    def test_what_params_ask_for_and_is_not_run_is_refused(self):
+        source = self.meta_folder()
+        params = json.loads((source / "params.json").read_text())
+        for key in ["yarn", "llama_4_scaling", "moe"]:
+            changed = params | {key: {"factor": 16}}
+            (source / "params.json").write_text(json.dumps(changed))
+            self.assert_fails_in_one_line(
+                llamlx("convert", source, self.target), "params.json", key
+            )
+
+    def test_npz_that_only_llamlx_reads_is_noted(self):
+        plain = write_folder(self.folder / "plain")
+        done = llamlx("convert", plain, self.target, "--format", "npz")
+        self.assertNotIn("[NOTE]", self.assert_succeeds(done).stderr)
+        scaled = write_folder(
+            self.folder / "scaled",
+            rope_scaling={"rope_type": "linear", "factor": 2.0},
+        )
+        done = llamlx("convert", scaled, self.target, "--format", "npz")
+        self.assertIn("llama.py", self.assert_succeeds(done).stderr)
+
     def test_the_model_name_is_checked(self):
         meta = self.meta_folder()
         hugging_face = write_folder(self.folder / "hf")
@@ -185,11 +221,7 @@ class LayoutTest(CommandLineTest):
         source = write_large_folder(self.folder / "source", 2)
         done = llamlx("convert", source, self.target, "--progress", "json")
         self.assert_succeeds(done)
-        lines = [
-            json.loads(line)
-            for line in done.stderr.splitlines()
-            if line.startswith("{")
-        ]
+        lines = [json.loads(line) for line in done.stderr.splitlines()]
         self.assertEqual(lines[0]["done_bytes"], 0)
         self.assertIsNone(lines[0]["seconds_left"])
         self.assertEqual(lines[-1]["done_bytes"], lines[-1]["total_bytes"])
