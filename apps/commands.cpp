@@ -1,6 +1,10 @@
 #include "commands.h"
 
+#include <charconv>
+#include <cmath>
+#include <cstdint>
 #include <cstdlib>
+#include <system_error>
 
 #include <mlx/version.h>
 
@@ -24,8 +28,27 @@ CLI::Validator at_least(double minimum) {
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     // What is no number at all is refused by the option's own type.
-    if (end == text.c_str() || value >= minimum) return {};
+    if (end == text.c_str()) return {};
+    if (value >= minimum && std::isfinite(value)) return {};
     return concat("expected at least ", minimum, ", got ", text);
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Validator not_empty() {
+  const auto check = [](const std::string& text) -> std::string {
+    return text.empty() ? "expected a text, got none" : "";
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Validator whole_number() {
+  const auto check = [](const std::string& text) -> std::string {
+    std::uint64_t value = 0;
+    const auto* end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, value);
+    if (read.ec == std::errc() && read.ptr == end) return {};
+    return concat("expected a whole number below 2^64, got ", text);
   };
   return CLI::Validator(check, "");
 }

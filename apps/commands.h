@@ -27,6 +27,12 @@ CLI::App* add_command(CLI::App& app, const std::string& name,
 /// Refuses numbers below `minimum` in words people write.
 CLI::Validator at_least(double minimum);
 
+/// Refuses an empty text, which an unset variable of a script leaves.
+CLI::Validator not_empty();
+
+/// Refuses what is no whole number from 0 to 2^64 - 1.
+CLI::Validator whole_number();
+
 /// "llamlx 0.1.0 (MLX 0.32.4)".
 std::string version_line();
 

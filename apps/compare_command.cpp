@@ -195,6 +195,7 @@ void add_compare(CLI::App& app) {
   command
       ->add_option("--prompt-ids", arguments->prompt_ids,
                    "The text both continue, as token ids: 1,5,9")
+      ->check(not_empty())
       ->excludes(prompt);
   command
       ->add_option("--text-file", arguments->text_file,
@@ -209,8 +210,10 @@ void add_compare(CLI::App& app) {
       ->add_option("--temp,--temperature", arguments->sampling.temperature,
                    "Sampling temperature; 0 takes the likeliest token")
       ->check(at_least(0));
-  command->add_option("--seed", arguments->sampling.seed,
-                      "Seed of the random draws");
+  command
+      ->add_option("--seed", arguments->sampling.seed,
+                   "Seed of the random draws")
+      ->check(whole_number());
   command
       ->add_option("--runs", arguments->runs,
                    "How often to measure each; medians are shown")

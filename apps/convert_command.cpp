@@ -195,15 +195,19 @@ void add_convert(CLI::App& app) {
       kExamples);
   const auto arguments = std::make_shared<ConvertArguments>();
   auto& options = arguments->options;
-  command->add_option("SOURCE", arguments->source,
-                      "Folder of a checkpoint (Meta's, Hugging Face's, MLX's), "
-                      "or a GGUF file");
-  command->add_option("DEST", arguments->destination,
-                      "Folder to write (default: mlx_model)");
-  command->add_option("--torch-path,--hf-path", arguments->torch_path,
-                      "SOURCE, in the spellings of other tools");
-  command->add_option("--mlx-path", arguments->mlx_path,
-                      "DEST, in the spelling of other tools");
+  const auto add_path = [&](const char* name, std::string& path,
+                            const char* description) {
+    command->add_option(name, path, description)->check(not_empty());
+  };
+  add_path("SOURCE", arguments->source,
+           "Folder of a checkpoint (Meta's, Hugging Face's, MLX's), or a GGUF "
+           "file");
+  add_path("DEST", arguments->destination,
+           "Folder to write (default: mlx_model)");
+  add_path("--torch-path,--hf-path", arguments->torch_path,
+           "SOURCE, in the spellings of other tools");
+  add_path("--mlx-path", arguments->mlx_path,
+           "DEST, in the spelling of other tools");
   command
       ->add_option("--model-name", arguments->model_name,
                    "Insist on the layout of SOURCE: Meta's (llama) or Hugging "

@@ -1,9 +1,9 @@
 #include "few_shot.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "model_options.h"
 #include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

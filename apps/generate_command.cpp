@@ -140,6 +140,7 @@ void add_prompt_options(CLI::App& command, GenerateArguments& arguments) {
   auto* ids = command
                   .add_option("--prompt-ids", arguments.prompt_ids,
                               "The text to continue, as token ids: 1,5,9")
+                  ->check(not_empty())
                   ->excludes(prompt);
   auto* few_shot =
       command
@@ -171,8 +172,9 @@ void add_sampling_options(CLI::App& command, GenerateArguments& arguments) {
       .add_option("--temp,--temperature", options.sampling.temperature,
                   "Sampling temperature; 0 takes the likeliest token")
       ->check(at_least(0));
-  command.add_option("--seed", options.sampling.seed,
-                     "Seed of the random draws");
+  command
+      .add_option("--seed", options.sampling.seed, "Seed of the random draws")
+      ->check(whole_number());
   command
       .add_option("--stop", options.stop,
                   "End the text before this; may be given again")

@@ -65,6 +65,7 @@ void add_perplexity(CLI::App& app) {
   auto* text = command->add_option("--text-file", arguments->text_file,
                                    "The text; \"-\" reads standard input");
   command->add_option("--ids", arguments->ids, "Token ids: 1,2,3")
+      ->check(not_empty())
       ->excludes(text);
   command->add_flag("--json", arguments->json,
                     "Report on standard output as JSON");

@@ -91,15 +91,6 @@ std::string coloured(Colour colour, std::string_view text) {
   return concat(code_of(colour), text, "\x1b[0m");
 }
 
-std::string printable(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) c = '?';
-  }
-  return result;
-}
-
 std::string human_duration(double seconds) {
   char text[64];
   if (seconds < 0.9995) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace llamlx {
 
 /// Standard output was closed by its reader (`llamlx info model | head -1`):
@@ -36,10 +38,6 @@ enum class Colour { green, yellow, red, bold, dim };
 
 /// `text` in a colour where has_colour(), else as it is.
 std::string coloured(Colour colour, std::string_view text);
-
-/// `text` with control characters replaced by '?': what a file says must not
-/// steer a terminal.
-std::string printable(std::string_view text);
 
 /// "850 ms", "4.2 s", "3 min 20 s", "1 h 05 min".
 std::string human_duration(double seconds);

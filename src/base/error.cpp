@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/concat.h"
+#include "base/utf8.h"
 
 namespace llamlx {
 namespace {
@@ -19,11 +20,7 @@ std::string one_line(std::string_view part) {
   if (length < part.size()) {
     while (length > 0 && continues_a_character(part[length])) --length;
   }
-  std::string line(part.substr(0, length));
-  for (char& c : line) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) c = '?';
-  }
+  auto line = printable(part.substr(0, length));
   if (length < part.size()) line += "...";
   return line;
 }

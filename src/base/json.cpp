@@ -1,8 +1,9 @@
 #include "base/json.h"
 
 #include <cstdint>
-#include <set>
+#include <string>
 #include <type_traits>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,8 @@ std::optional<T> convert_value(const Json& value) {
 
 constexpr const char* kRemedy = "restore or download the file again";
 constexpr int kDeepestNesting = 256;
+// The largest tokenizer.json there is has 35 MB, an index of shards less.
+constexpr std::size_t kLargestText = std::size_t{256} << 20;
 
 /// Looks at brackets alone, so it costs little and needs no valid JSON.
 bool nests_too_deep(std::string_view text) {
@@ -72,30 +75,54 @@ bool nests_too_deep(std::string_view text) {
   return false;
 }
 
-/// Parses while watching every object's keys.
-Json parse_unique_keys(std::string_view text, std::string_view subject) {
-  std::vector<std::set<std::string>> open_objects;
-  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) {
-      open_objects.emplace_back();
-    } else if (event == Json::parse_event_t::object_end) {
-      open_objects.pop_back();
-    } else if (event == Json::parse_event_t::key) {
-      const auto& key = value.get_ref<const std::string&>();
-      if (!open_objects.back().insert(key).second) {
-        fail(ErrorCode::corrupt_file, subject,
-             concat("names \"", key, "\" twice"), kRemedy);
-      }
-    }
+/// Watches every object's keys. It is a pass of its own: a callback that sees
+/// values while they are parsed costs the square of their number.
+class KeyWatcher final : public Json::json_sax_t {
+ public:
+  explicit KeyWatcher(std::string_view subject) : subject_(subject) {}
+
+  bool start_object(std::size_t) override {
+    open_objects_.emplace_back();
     return true;
-  };
-  return Json::parse(text, watch);
-}
+  }
+  bool end_object() override {
+    open_objects_.pop_back();
+    return true;
+  }
+  bool key(std::string& key) override {
+    if (open_objects_.back().insert(key).second) return true;
+    fail(ErrorCode::corrupt_file, subject_, concat("names \"", key, "\" twice"),
+         kRemedy);
+  }
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  // The parse that follows tells.
+  bool parse_error(std::size_t, const std::string&,
+                   const Json::exception&) override {
+    return false;
+  }
+
+ private:
+  std::string_view subject_;
+  std::vector<std::unordered_set<std::string>> open_objects_;
+};
 
 }  // namespace
 
 Json parse_json_object(std::string_view text, std::string_view subject,
                        RepeatedKeys repeated_keys) {
+  if (text.size() > kLargestText) {
+    fail(ErrorCode::corrupt_file, subject,
+         concat("has ", text.size(), " bytes, too many for JSON"), kRemedy);
+  }
   if (nests_too_deep(text)) {
     fail(ErrorCode::corrupt_file, subject,
          concat("is JSON nested more than ", kDeepestNesting, " levels deep"),
@@ -103,9 +130,11 @@ Json parse_json_object(std::string_view text, std::string_view subject,
   }
   Json value;
   try {
-    value = repeated_keys == RepeatedKeys::refused
-                ? parse_unique_keys(text, subject)
-                : Json::parse(text);
+    if (repeated_keys == RepeatedKeys::refused) {
+      KeyWatcher watcher(subject);
+      Json::sax_parse(text, &watcher);
+    }
+    value = Json::parse(text);
   } catch (const Json::parse_error& error) {
     fail(ErrorCode::corrupt_file, subject,
          concat("is not valid JSON near byte ", error.byte), kRemedy);

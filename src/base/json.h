@@ -19,9 +19,9 @@ using OrderedJson = nlohmann::ordered_json;
 /// different tensors, they are refused.
 enum class RepeatedKeys { last_counts, refused };
 
-/// Parses `text` as one JSON object, nested at most 256 levels deep (walking
-/// and printing a Json recurses). Errors: Error (corrupt_file) naming `subject`
-/// and the place where the text goes wrong.
+/// Parses `text`, at most 256 MiB, as one JSON object, nested at most 256
+/// levels deep (walking and printing a Json recurses). Errors: Error
+/// (corrupt_file) naming `subject` and the place where the text goes wrong.
 Json parse_json_object(std::string_view text, std::string_view subject,
                        RepeatedKeys repeated_keys = RepeatedKeys::last_counts);
 

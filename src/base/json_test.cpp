@@ -129,5 +129,15 @@ TEST(JsonTest, AMissingFileIsNotFound) {
               HasSubstr("/nonexistent/config.json"));
 }
 
+TEST(JsonTest, UniqueKeysAreWatchedInTimeThatGrowsWithTheText) {
+  std::string text = "{";
+  for (int i = 0; i < 200000; ++i) {
+    text += concat(i == 0 ? "" : ",", "\"k", i, "\":{\"a\":[],\"b\":{}}");
+  }
+  const auto json =
+      parse_json_object(text + "}", "many", RepeatedKeys::refused);
+  EXPECT_EQ(json.size(), 200000U);
+}
+
 }  // namespace
 }  // namespace llamlx

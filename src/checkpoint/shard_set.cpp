@@ -180,6 +180,15 @@ void check_complete(const fs::path& folder,
   }
 }
 
+/// Whether `name` is "weights.<number>.npz".
+bool is_numbered(std::string_view name) {
+  constexpr std::string_view kBefore = "weights.", kAfter = ".npz";
+  if (name.size() <= kBefore.size() + kAfter.size()) return false;
+  name.remove_prefix(kBefore.size());
+  name.remove_suffix(kAfter.size());
+  return std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+}
+
 /// Checks that of shards that are numbered from 0 on, "weights.00.npz", none is
 /// missing before the last.
 void check_numbers(const fs::path& folder,
@@ -264,6 +273,8 @@ void ShardSet::open_unindexed() {
         [&](const std::string& name) { return name.starts_with(kind_->stem); });
     if (chosen.empty()) chosen = present_;
     if (kind_->index.empty()) {
+      std::erase_if(chosen,
+                    [](const auto& name) { return !is_numbered(name); });
       check_numbers(folder_, chosen);
     } else {
       check_complete(folder_, chosen, kind_->extension);

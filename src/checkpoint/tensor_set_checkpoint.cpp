@@ -39,6 +39,14 @@ Json in_hugging_face_names(const Json& quantization) {
   return renamed;
 }
 
+/// Keys in their order are sought one after another, and nothing has so many.
+void check_key_count(const Json& config, const std::string& subject) {
+  constexpr std::size_t kMostKeys = 4096;
+  if (config.size() <= kMostKeys) return;
+  fail(ErrorCode::corrupt_file, subject, concat("has ", config.size(), " keys"),
+       "take it from the model's source again");
+}
+
 /// Whether both modules hold the same parameters, to the last bit. Nothing is
 /// read where the file's checksums differ already.
 bool are_equal(const TensorSet& tensors, const std::string& a,
@@ -100,6 +108,7 @@ void TensorSetCheckpoint::describe(const char* name, TensorSet tensors,
   const MappedFile contents(file);
   config_ = parse_json_object(contents.text(), subject);
   if (is_meta_config(config_)) {
+    check_key_count(config_, subject);
     params_ = OrderedJson::parse(contents.text());
     tensors_ = in_hugging_face_names(tensors_);
     config_ = hugging_face_config(config_, tensors_, subject);

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/human_size.h"
+#include "base/mapped_file.h"
 #include "checkpoint/hugging_face_files.h"
 #include "convert/conversion_plan.h"
 #include "convert/weight_converter.h"
@@ -97,6 +98,9 @@ std::vector<SideFile> files_beside(const Checkpoint& checkpoint,
   if (plan.layout == ModelLayout::seed) {
     auto told = make_generation_config(files, checkpoint.config());
     if (told) files.push_back(*std::move(told));
+  }
+  for (const auto& file : files) {
+    if (!file.source.empty()) MappedFile(file.source);  // or says why not
   }
   return files;
 }

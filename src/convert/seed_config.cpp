@@ -39,10 +39,13 @@ OrderedJson translated(const Json& source, const ModelConfig& model) {
   if (model.rope.theta != RopeConfig{}.theta) {
     config["rope_theta"] = double{model.rope.theta};
   }
-  if (model.head_dim * model.num_attention_heads != model.hidden_size) {
-    config["head_dim"] = model.head_dim;
-  }
-  if (is_known_to_llama_py(model)) return config;
+  // What an absent head_dim means depends on the family; llama.py splits the
+  // width.
+  const bool is_split =
+      model.head_dim * model.num_attention_heads == model.hidden_size;
+  const bool is_known = is_known_to_llama_py(model);
+  if (!is_split || !is_known) config["head_dim"] = model.head_dim;
+  if (is_known) return config;
   for (const auto& [key, value] : source.items()) {
     if (std::ranges::count(kToldOtherwise, key) == 0) config[key] = value;
   }

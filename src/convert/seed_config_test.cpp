@@ -66,6 +66,13 @@ TEST(SeedConfigTest, KeepsEverythingOfModelsThatLlamaPyCannotRun) {
   EXPECT_FALSE(config.contains("hidden_size"));
 }
 
+TEST(SeedConfigTest, TellsTheHeadSizeWhereAnAbsentOneMeansAnother) {
+  auto config = RandomCheckpoint::tiny_config();
+  config["model_type"] = "qwen3";
+  config["head_dim"] = 8;  // as the width is split, but Qwen 3 takes 128
+  EXPECT_EQ(config_for(MemoryCheckpoint(config))["head_dim"], 8);
+}
+
 TEST(SeedConfigTest, KeepsMetasParamsAsTheyAre) {
   MemoryCheckpoint source;
   source.meta_params = OrderedJson::parse(

@@ -8,7 +8,7 @@
 #include <mlx/ops.h>
 
 #include "base/concat.h"
-#include "base/json.h"
+#include "base/utf8.h"
 #include "tensor/weight.h"
 
 namespace llamlx {
@@ -23,14 +23,6 @@ namespace {
 std::string describe(std::string_view name, mx::Dtype dtype,
                      const mx::Shape& shape) {
   return concat(name, " ", to_string(dtype), " ", to_string(shape));
-}
-
-bool is_utf8(const std::string& text) {
-  try {
-    return !Json(text).dump().empty();
-  } catch (const Json::type_error&) {
-    return false;
-  }
 }
 
 /// True when `rows` may be a block of the rows of `planned`.
@@ -72,7 +64,8 @@ void check_plan(std::string_view writer,
                 const std::vector<PlannedTensor>& plan) {
   std::set<std::string_view> names;
   for (const auto& tensor : plan) {
-    if (!is_utf8(tensor.name)) refuse(writer, "names in UTF-8", "other bytes");
+    if (!is_valid_utf8(tensor.name))
+      refuse(writer, "names in UTF-8", "other bytes");
     if (!names.insert(tensor.name).second) {
       refuse(writer, "every name once", concat(tensor.name, " twice"));
     }

@@ -9,7 +9,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/json.h"
+#include "base/utf8.h"
 #include "formats/tensor_size.h"
 
 namespace llamlx {
@@ -37,15 +37,6 @@ std::vector<Pair> pairs_of(const PickleValue& dict) {
 
 std::string name_of(const PickleValue& key) {
   return key.kind == PickleKind::text ? std::string(key.text) : describe(key);
-}
-
-/// True when JSON, which the tensors' names go into, can hold `name`.
-bool is_valid_text(std::string_view name) {
-  try {
-    return !Json(name).dump().empty();
-  } catch (const Json::exception&) {
-    return false;
-  }
 }
 
 /// Reads the tensors of one pickle.
@@ -128,7 +119,7 @@ class StateReader {
       leave_out(*pair.key);
       return;
     }
-    if (pair.key->kind != PickleKind::text || !is_valid_text(pair.key->text)) {
+    if (pair.key->kind != PickleKind::text || !is_valid_utf8(pair.key->text)) {
       fail_unsupported(concat("names a tensor by ", describe(*pair.key),
                               ", not by a text in UTF-8"));
     }

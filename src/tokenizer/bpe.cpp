@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace llamlx {
 namespace {

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/searching.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

@@ -1,7 +1,7 @@
 #include "tokenizer/metaspace.h"
 
 #include "base/concat.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace llamlx {
 

@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/text_pattern.h"
 #include "tokenizer/unicode.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

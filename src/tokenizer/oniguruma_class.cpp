@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/concat.h"
+#include "base/utf8.h"
 #include "tokenizer/oniguruma_pattern.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

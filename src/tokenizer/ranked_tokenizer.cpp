@@ -6,9 +6,9 @@
 #include "base/base64.h"
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/tokenizer_json.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

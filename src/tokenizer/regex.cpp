@@ -8,8 +8,8 @@
 #include <pcre2.h>
 
 #include "base/concat.h"
+#include "base/utf8.h"
 #include "tokenizer/oniguruma_pattern.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

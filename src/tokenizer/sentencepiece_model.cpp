@@ -10,8 +10,8 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/protobuf_reader.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

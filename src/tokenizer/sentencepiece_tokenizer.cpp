@@ -10,11 +10,11 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "tokenizer/added_vocabulary.h"
 #include "tokenizer/sentencepiece_model.h"
 #include "tokenizer/text_pattern.h"
 #include "tokenizer/tokenizer_config.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary.h"
 
 namespace llamlx {

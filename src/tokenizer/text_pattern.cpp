@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/concat.h"
+#include "base/utf8.h"
 #include "tokenizer/oniguruma_pattern.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

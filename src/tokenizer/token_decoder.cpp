@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "base/concat.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/metaspace.h"
 #include "tokenizer/text_pattern.h"
-#include "tokenizer/utf8.h"
 
 namespace llamlx {
 namespace {

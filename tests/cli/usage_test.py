@@ -83,6 +83,22 @@ class UsageTest(CommandLineTest):
         ]:
             self.assert_wrong_usage(llamlx("generate", *arguments), arguments[0])
 
+    def test_what_an_unset_variable_leaves_is_refused(self):
+        for arguments in [
+            ["generate", "--prompt-ids", ""],
+            ["perplexity", "--ids", ""],
+            ["convert", self.folder, ""],
+            ["convert", "--torch-path", ""],
+        ]:
+            self.assert_wrong_usage(llamlx(*arguments), "expected a text")
+
+    def test_numbers_that_do_not_fit_are_refused(self):
+        for seed in ["-1", str(2**64), "1.5", "x"]:
+            self.assert_wrong_usage(
+                llamlx("generate", f"--seed={seed}"), "--seed"
+            )
+        self.assert_wrong_usage(llamlx("generate", "--temp", "inf"), "--temp")
+
     def test_paths_that_do_not_exist(self):
         nowhere = self.folder / "nowhere"
         self.assert_fails_in_one_line(llamlx("info", nowhere), nowhere)

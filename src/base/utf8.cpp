@@ -1,4 +1,4 @@
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace llamlx {
 namespace {
@@ -96,6 +96,22 @@ std::string replace_ill_formed(std::string_view bytes) {
   stream.add(bytes, text);
   stream.finish(text);
   return text;
+}
+
+std::string printable(std::string_view text) {
+  const auto whole = replace_ill_formed(text);
+  std::string result;
+  for (std::size_t at = 0; at < whole.size();) {
+    const auto begin = at;
+    const char32_t c = next_code_point(whole, at);
+    const bool is_control = c < 0x20 || (c >= 0x7f && c < 0xa0);
+    if (is_control) {
+      result += '?';
+    } else {
+      result.append(whole, begin, at - begin);
+    }
+  }
+  return result;
 }
 
 void LossyUtf8Stream::add(std::string_view bytes, std::string& text) {

@@ -33,6 +33,10 @@ bool is_valid_utf8(std::string_view bytes);
 /// `bytes` with U+FFFD for each maximal ill-formed part.
 std::string replace_ill_formed(std::string_view bytes);
 
+/// `text` as it may be shown on a terminal: what a file says must not steer it.
+/// Control characters become '?', ill-formed parts U+FFFD.
+std::string printable(std::string_view text);
+
 /// replace_ill_formed() for bytes that come in parts: holds back what may still
 /// become a character, three bytes at most.
 class LossyUtf8Stream {

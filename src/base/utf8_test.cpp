@@ -1,4 +1,4 @@
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include <string>
 #include <string_view>
@@ -66,6 +66,19 @@ TEST(Utf8Test, StreamEqualsTheWholeHoweverItIsCut) {
     stream.finish(text);
     EXPECT_EQ(text, replace_ill_formed(bytes)) << cut;
   }
+}
+
+TEST(PrintableTest, NothingSteersATerminal) {
+  EXPECT_EQ(printable("a\x1b[31mb\nc\x7f"), "a?[31mb?c?");
+  EXPECT_EQ(printable("caf\xc3\xa9"), "caf\xc3\xa9");
+  // C1's control sequence introducer, as a character and as a byte.
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "1m"),
+            "?1m");
+  EXPECT_EQ(printable("\x9b"
+                      "1m\xff"),
+            "\xEF\xBF\xBD"
+            "1m\xEF\xBF\xBD");
 }
 
 }  // namespace
