@@ -23,8 +23,13 @@ struct Descriptor {
   }
 };
 
-std::uintptr_t page_size() {
-  return static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+/// Gives the kernel `advice` on all pages that `range` touches.
+void advise(std::span<const std::byte> range, int advice) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
+  const auto first = begin / page * page;
+  ::madvise(reinterpret_cast<void*>(first), begin + range.size() - first,
+            advice);
 }
 
 }  // namespace
@@ -62,20 +67,12 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::prefetch(std::span<const std::byte> range) const {
-  const auto page = page_size();
-  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
-  const auto first = begin / page * page;
-  ::madvise(reinterpret_cast<void*>(first), begin + range.size() - first,
-            MADV_WILLNEED);
+  advise(range, MADV_WILLNEED);
 }
 
 void MappedFile::populate(std::span<const std::byte> range) const {
 #ifdef MADV_POPULATE_READ
-  const auto page = page_size();
-  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
-  const auto first = begin / page * page;
-  ::madvise(reinterpret_cast<void*>(first), begin + range.size() - first,
-            MADV_POPULATE_READ);
+  advise(range, MADV_POPULATE_READ);
 #else
   static_cast<void>(range);
 #endif

@@ -85,12 +85,7 @@ std::vector<std::unique_ptr<TensorFile>> open_shards(const fs::path& folder) {
 /// The width of the model, by which its embeddings are joined.
 int read_dim(const fs::path& folder) {
   const auto file = folder / kParams;
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) {
-    fail(ErrorCode::not_found, file.string(),
-         "is missing, so nothing says what model this is",
-         "download it from the model's source");
-  }
+  require_config(file);
   const auto dim = json_get<int>(read_json_file(file), "dim", file.string());
   if (dim) return *dim;
   fail(ErrorCode::corrupt_file, file.string(), "\"dim\" is missing",

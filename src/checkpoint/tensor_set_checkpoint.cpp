@@ -93,15 +93,18 @@ void find_tie(Json& config, TensorSet& tensors) {
 
 }  // namespace
 
+void require_config(const fs::path& file) {
+  std::error_code ignored;
+  if (fs::exists(file, ignored)) return;
+  fail(ErrorCode::not_found, file.string(),
+       "is missing, so nothing says what model this is",
+       "download it from the model's source");
+}
+
 void TensorSetCheckpoint::describe(const char* name, TensorSet tensors,
                                    std::string_view format) {
   const auto file = folder_ / name;
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) {
-    fail(ErrorCode::not_found, file.string(),
-         "is missing, so nothing says what model this is",
-         "download it from the model's source");
-  }
+  require_config(file);
   const auto subject = file.string();
   format_ = format;
   tensors_ = std::move(tensors);
@@ -117,7 +120,7 @@ void TensorSetCheckpoint::describe(const char* name, TensorSet tensors,
       config_["quantization"] = in_hugging_face_names(config_["quantization"]);
     }
   }
-  weights_ = list_weights(tensors_, QuantizationConfig(config_, file.string()));
+  weights_ = list_weights(tensors_, QuantizationConfig(config_, subject));
 }
 
 }  // namespace llamlx

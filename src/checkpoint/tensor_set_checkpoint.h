@@ -11,6 +11,9 @@
 
 namespace llamlx {
 
+/// Throws Error (not_found) unless a folder's config file is there.
+void require_config(const std::filesystem::path& file);
+
 /// What folders of weights have in common: a config file, and a set of tensors
 /// that a derived class opens and keeps open.
 class TensorSetCheckpoint : public Checkpoint {

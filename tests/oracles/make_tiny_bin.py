@@ -7,7 +7,6 @@ files, what shares a storage, what is a view. The answers come from the folders
 as transformers reads them. Needs torch and transformers.
 """
 
-import argparse
 import shutil
 import sys
 from dataclasses import dataclass
@@ -23,9 +22,8 @@ from torch_answers import (
     describe_tensors,
     draw_until_clear,
     draw_weights,
-    quiet,
+    make_all,
     read_folder,
-    tell,
     write_config,
     write_json,
 )
@@ -179,20 +177,7 @@ def make(case, out):
 
 def main():
     data = Path(__file__).resolve().parent.parent / "data" / "bin"
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, default=data)
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="these alone"
-    )
-    args = parser.parse_args()
-    quiet()
-    for case in CASES:
-        if not args.only or case.name in args.only:
-            tell(case.name, make(case, args.out))
-    return 0
+    return make_all(__doc__, CASES, make, data)
 
 
 if __name__ == "__main__":

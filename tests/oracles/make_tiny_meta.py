@@ -9,7 +9,6 @@ meta_llama.py, which permutes nothing, must find the same. Needs torch and
 transformers.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -26,10 +25,9 @@ from torch_answers import (
     describe_tensors,
     draw_until_clear,
     draw_weights,
+    make_all,
     largest_difference,
     logits_of,
-    quiet,
-    tell,
     write_json,
 )
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -234,20 +232,7 @@ def make(case, out):
 
 def main():
     data = Path(__file__).resolve().parent.parent / "data" / "meta"
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, default=data)
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="these alone"
-    )
-    args = parser.parse_args()
-    quiet()
-    for case in CASES:
-        if not args.only or case.name in args.only:
-            tell(case.name, make(case, args.out))
-    return 0
+    return make_all(__doc__, CASES, make, data)
 
 
 if __name__ == "__main__":

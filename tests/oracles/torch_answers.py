@@ -2,9 +2,11 @@
 model matters, and PyTorch's answers about them, drawn again until they are
 clear. Needs torch and transformers."""
 
+import argparse
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import torch
 import transformers
@@ -231,3 +233,22 @@ def tell(name, answers):
         f"{answers['float32_error']}",
         flush=True,
     )
+
+
+def make_all(description, cases, make, data):
+    """The program of a maker: `make(case, folder)` for every case, or those
+    named. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=data)
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="these alone"
+    )
+    args = parser.parse_args()
+    quiet()
+    for case in cases:
+        if not args.only or case.name in args.only:
+            tell(case.name, make(case, args.out))
+    return 0
