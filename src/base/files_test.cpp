@@ -24,17 +24,9 @@ using ::testing::HasSubstr;
 
 using testing::error_in_child;
 using testing::error_of;
+using testing::names_in;
 using testing::read_bytes;
 using testing::TemporaryFolder;
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::ranges::sort(names);
-  return names;
-}
 
 void write_model(const fs::path& folder, const std::string& config) {
   write_file(folder / "config.json", config);

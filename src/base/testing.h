@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -58,6 +60,16 @@ inline std::string read_bytes(const std::filesystem::path& path) {
   std::ostringstream content;
   content << file.rdbuf();
   return std::move(content).str();
+}
+
+/// The names of what a folder holds, sorted.
+inline std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  return names;
 }
 
 /// Runs `action`, which must throw Error with `code` and a one-line message

@@ -26,6 +26,7 @@ using ::testing::ElementsAre;
 using testing::error_of;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::names_in;
 using testing::read_bytes;
 using testing::TemporaryFolder;
 
@@ -45,15 +46,6 @@ bool same_bits(const mx::array& a, const mx::array& b) {
          mx::array_equal(mx::view(mx::flatten(a), mx::uint8),
                          mx::view(mx::flatten(b), mx::uint8))
              .item<bool>();
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::ranges::sort(names);
-  return names;
 }
 
 class ConvertTest : public ::testing::Test {

@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::names_in;
 using testing::read_bytes;
 using testing::TemporaryFolder;
 
@@ -54,15 +55,6 @@ std::vector<Named> sample() {
           {"gr\xc3\xb6\xc3\x9f"
            "e",
            mx::array({true, false})}};
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::ranges::sort(names);
-  return names;
 }
 
 class NpzWriterTest : public ::testing::Test {

@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::names_in;
 using testing::TemporaryFolder;
 
 constexpr int kTensors = 5;
@@ -46,15 +47,6 @@ void write_all(const fs::path& folder, std::uint64_t max_shard_bytes) {
     writer.append(concat("t", i), values_of(i));
   }
   writer.finish();
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::ranges::sort(names);
-  return names;
 }
 
 Json index_of(const fs::path& folder) {
