@@ -23,12 +23,12 @@ namespace {
 
 constexpr std::array<std::string_view,
                      static_cast<std::size_t>(CpuFeature::count)>
-    kNames = {"sse4_2",      "avx",      "f16c",        "fma",
-              "avx2",        "avx_vnni", "avx512f",     "avx512bw",
-              "avx512dq",    "avx512vl", "avx512_vnni", "avx512_bf16",
-              "avx512_fp16", "amx_tile", "amx_int8",    "amx_bf16",
-              "neon",        "fp16",     "dotprod",     "i8mm",
-              "bf16",        "sve"};
+    kNames = {"sse4_2",      "avx",         "f16c",       "fma",
+              "avx2",        "avx_vnni",    "avx512f",    "avx512bw",
+              "avx512dq",    "avx512vl",    "avx512vbmi", "avx512_vnni",
+              "avx512_bf16", "avx512_fp16", "amx_tile",   "amx_int8",
+              "amx_bf16",    "neon",        "fp16",       "dotprod",
+              "i8mm",        "bf16",        "sve"};
 
 #if defined(__x86_64__)
 
@@ -73,6 +73,7 @@ void add_avx512(const Registers& leaf7, const Registers& leaf7_1,
   found.add(CpuFeature::avx512dq, foundation && bit(leaf7.ebx, 17));
   found.add(CpuFeature::avx512bw, foundation && bit(leaf7.ebx, 30));
   found.add(CpuFeature::avx512vl, foundation && bit(leaf7.ebx, 31));
+  found.add(CpuFeature::avx512vbmi, foundation && bit(leaf7.ecx, 1));
   found.add(CpuFeature::avx512_vnni, foundation && bit(leaf7.ecx, 11));
   found.add(CpuFeature::avx512_fp16, foundation && bit(leaf7.edx, 23));
   found.add(CpuFeature::avx512_bf16, foundation && bit(leaf7_1.eax, 5));

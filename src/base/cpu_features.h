@@ -21,6 +21,7 @@ enum class CpuFeature {
   avx512bw,
   avx512dq,
   avx512vl,
+  avx512vbmi,
   avx512_vnni,
   avx512_bf16,
   avx512_fp16,
