@@ -38,6 +38,23 @@ struct Simd {
   static F load_f16(const std::uint16_t* p) {
     return _mm256_cvtph_ps(load_halves(p));
   }
+  static void load_bf16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const __m256i pairs =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    even = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+    odd = _mm256_castsi256_ps(
+        _mm256_and_si256(pairs, _mm256_set1_epi32(-0x10000)));
+  }
+  static void load_f16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const __m256i pairs =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    const __m256i apart = _mm256_permute4x64_epi64(
+        _mm256_shuffle_epi8(pairs, order), _MM_SHUFFLE(3, 1, 2, 0));
+    even = _mm256_cvtph_ps(_mm256_castsi256_si128(apart));
+    odd = _mm256_cvtph_ps(_mm256_extracti128_si256(apart, 1));
+  }
   static void store_bf16(std::uint16_t* p, F a) {
     const __m256i bits = _mm256_castps_si256(a);
     const __m256i odd =

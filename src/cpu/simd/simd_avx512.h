@@ -39,6 +39,17 @@ struct Simd {
   static F load_f16(const std::uint16_t* p) {
     return _mm512_cvtph_ps(load_halves(p));
   }
+  static void load_bf16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const __m512i pairs = _mm512_loadu_si512(p);
+    even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+    odd = _mm512_castsi512_ps(
+        _mm512_and_si512(pairs, _mm512_set1_epi32(-0x10000)));
+  }
+  static void load_f16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const __m512i pairs = _mm512_loadu_si512(p);
+    even = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(pairs));
+    odd = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(pairs, 16)));
+  }
   static void store_bf16(std::uint16_t* p, F a) {
     const __m512i bits = _mm512_castps_si512(a);
     const __m512i odd =

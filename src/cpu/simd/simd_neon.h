@@ -34,6 +34,16 @@ struct Simd {
   static F load_f16(const std::uint16_t* p) {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
   }
+  static void load_bf16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const uint16x4x2_t apart = vld2_u16(p);
+    even = vreinterpretq_f32_u32(vshll_n_u16(apart.val[0], 16));
+    odd = vreinterpretq_f32_u32(vshll_n_u16(apart.val[1], 16));
+  }
+  static void load_f16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const uint16x4x2_t apart = vld2_u16(p);
+    even = vcvt_f32_f16(vreinterpret_f16_u16(apart.val[0]));
+    odd = vcvt_f32_f16(vreinterpret_f16_u16(apart.val[1]));
+  }
   static void store_bf16(std::uint16_t* p, F a) {
     const uint32x4_t bits = vreinterpretq_u32_f32(a);
     const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
