@@ -1,3 +1,5 @@
+#pragma once
+
 // The functions of VectorKernels over struct Simd, which the file that includes
 // this one has included before. See src/cpu/README.md.
 
