@@ -16,6 +16,8 @@ namespace llamlx {
 extern const AttentionKernel kAttentionScalar;
 extern const AttentionKernel kAttentionAvx2;
 extern const AttentionKernel kAttentionAvx512;
+extern const AttentionKernel kAttentionAvx512Bf16;
+extern const AttentionKernel kAttentionAmx;
 extern const AttentionKernel kAttentionNeon;
 
 std::size_t kv_keys_bytes(ValueType type, int head_dim, int capacity) {
@@ -29,7 +31,8 @@ std::size_t kv_values_bytes(ValueType type, int head_dim, int capacity) {
 
 std::vector<const AttentionKernel*> all_attention_kernels() {
 #if defined(__x86_64__)
-  return {&kAttentionScalar, &kAttentionAvx2, &kAttentionAvx512};
+  return {&kAttentionScalar, &kAttentionAvx2, &kAttentionAvx512,
+          &kAttentionAvx512Bf16, &kAttentionAmx};
 #elif defined(__aarch64__)
   return {&kAttentionScalar, &kAttentionNeon};
 #else
@@ -51,6 +54,13 @@ bool is_proved(const AttentionKernel& kernel, ValueType type, int head_dim) {
   return at->second;
 }
 
+/// Processors with tiles multiply pairs of bf16 in vectors at half the speed of
+/// float32, which their kernels of few rows better use.
+bool is_slow_here(const AttentionKernel& kernel) {
+  static const bool has_tiles = is_supported(Isa::amx);
+  return kernel.isa == Isa::avx512_bf16 && has_tiles;
+}
+
 }  // namespace
 
 const AttentionKernel& attention_kernel(ValueType type, int head_dim,
@@ -62,8 +72,8 @@ const AttentionKernel& attention_kernel(ValueType type, int head_dim,
   const auto kernels = all_attention_kernels();
   for (auto at = kernels.rbegin(); at != kernels.rend(); ++at) {
     const AttentionKernel& kernel = **at;
-    if (kernel.isa <= active_isa() && kernel.min_rows <= rows &&
-        kernel.supports(type, head_dim, compute) &&
+    if (kernel.isa <= active_isa() && !is_slow_here(kernel) &&
+        kernel.min_rows <= rows && kernel.supports(type, head_dim, compute) &&
         is_proved(kernel, type, head_dim)) {
       return kernel;
     }

@@ -26,30 +26,45 @@ constexpr int round_up(int n, int step) {
 /// Elements from one position's values to the next's.
 constexpr int padded(int head_dim) { return round_up(head_dim, 16); }
 
-/// How the numbers of a cache lie, and how a pair of vectors is read: of two
-/// neighbouring elements of the keys, or of two positions of the values.
-struct F32Cache {
+/// How the numbers of a cache lie. They are read in pairs of vectors: of two
+/// neighbouring elements of the keys, or of two positions of the values; dot()
+/// adds to `sum` the pair times two numbers of a query, or two weights.
+struct Floats {
+  using Query = float;
+  struct Pair {
+    Simd::F even;
+    Simd::F odd;
+  };
+  static Simd::F dot(const Query* two, Pair pair, Simd::F sum) {
+    sum = Simd::fma(Simd::set1(two[0]), pair.even, sum);
+    return Simd::fma(Simd::set1(two[1]), pair.odd, sum);
+  }
+};
+struct F32Cache : Floats {
   using Value = float;
   static constexpr int kPair = 1;  // numbers of a pair that lie together
-  static void load(const Value* p, int step, Simd::F& even, Simd::F& odd) {
-    even = Simd::load(p);
-    odd = Simd::load(p + step);
+  static Pair load(const Value* p, int step) {
+    return {Simd::load(p), Simd::load(p + step)};
   }
   static void store(Value* p, Simd::F a) { Simd::store(p, a); }
 };
-struct F16Cache {
+struct F16Cache : Floats {
   using Value = std::uint16_t;
   static constexpr int kPair = 2;
-  static void load(const Value* p, int /*step*/, Simd::F& even, Simd::F& odd) {
-    Simd::load_f16_pairs(p, even, odd);
+  static Pair load(const Value* p, int /*step*/) {
+    Pair pair;
+    Simd::load_f16_pairs(p, pair.even, pair.odd);
+    return pair;
   }
   static void store(Value* p, Simd::F a) { Simd::store_f16(p, a); }
 };
-struct Bf16Cache {
+struct Bf16Cache : Floats {
   using Value = std::uint16_t;
   static constexpr int kPair = 2;
-  static void load(const Value* p, int /*step*/, Simd::F& even, Simd::F& odd) {
-    Simd::load_bf16_pairs(p, even, odd);
+  static Pair load(const Value* p, int /*step*/) {
+    Pair pair;
+    Simd::load_bf16_pairs(p, pair.even, pair.odd);
+    return pair;
   }
   static void store(Value* p, Simd::F a) { Simd::store_bf16(p, a); }
 };

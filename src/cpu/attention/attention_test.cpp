@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@
 #include "cpu/vector/vector.h"
 
 namespace llamlx {
+
+extern const AttentionKernel kAttentionAmxEmulated;  // attention_amx_test.cpp
+
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
