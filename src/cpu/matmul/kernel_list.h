@@ -9,6 +9,7 @@ extern const MatmulKernel qmv_scalar;
 #if defined(__x86_64__)
 extern const MatmulKernel qmv_avx2;
 extern const MatmulKernel qmv_avx512;
+extern const MatmulKernel qmv_avx512_vnni;
 #endif
 
 }  // namespace llamlx

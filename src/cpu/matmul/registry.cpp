@@ -19,15 +19,13 @@ struct RankedKernel {
   int rank_on_amd;
 };
 
-const std::vector<RankedKernel>& ranked_kernels() {
-  static const std::vector<RankedKernel> rows {
+std::vector<RankedKernel> ranked_kernels() {
+  return {
+    {&qmv_scalar, 90, 90},
 #if defined(__x86_64__)
-    {&qmv_avx512, 30, 30}, {&qmv_avx2, 50, 50},
-#elif defined(__aarch64__)
+        {&qmv_avx512_vnni, 20, 20}, {&qmv_avx512, 30, 30}, {&qmv_avx2, 50, 50},
 #endif
-        {&qmv_scalar, 90, 90},
   };
-  return rows;
 }
 
 MatmulRegistry& registry() {
