@@ -10,6 +10,8 @@ extern const MatmulKernel qmv_scalar;
 extern const MatmulKernel qmv_avx2;
 extern const MatmulKernel qmv_avx512;
 extern const MatmulKernel qmv_avx512_vnni;
+#elif defined(__aarch64__)
+extern const MatmulKernel qmv_neon;
 #endif
 
 }  // namespace llamlx

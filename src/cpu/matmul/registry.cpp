@@ -24,6 +24,8 @@ std::vector<RankedKernel> ranked_kernels() {
     {&qmv_scalar, 90, 90},
 #if defined(__x86_64__)
         {&qmv_avx512_vnni, 20, 20}, {&qmv_avx512, 30, 30}, {&qmv_avx2, 50, 50},
+#elif defined(__aarch64__)
+        {&qmv_neon, 50, 50},
 #endif
   };
 }
