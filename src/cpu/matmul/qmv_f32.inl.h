@@ -1,0 +1,371 @@
+// Few rows of x times a weight read in place, in float32: bound by memory, so
+// each byte of the weight is read once, far ahead by prefetches, and as many
+// of its rows as the registers hold share each load of x.
+//
+// A NAME_ISA.cpp includes simd/simd_ISA.h and defines `struct Words` before:
+// one word a lane, with
+//   kRegisters      vector registers there are
+//   codes_of(bits)  C, how many codes of so many bits a lane holds
+//   load<bits>(p, lanes)  the codes at p, C in each of the first `lanes` lanes
+//   load_bytes(p, bytes)  the first `bytes` bytes at p, the rest 0
+//   fraction<bits, k>(v)  1 + code k of each lane / 2^bits, as floats
+//   even, odd       the bf16 in a word's low, high half, as floats
+//   iota, advance(v), shifted(v, n)  lane numbers, + kLanes, >> n
+//   pick(f, v)      lane j is lane v[j] of f
+//   load_f16, load_bf16 (p, count)   the first `count`, the rest 0
+//
+// A "chunk" is kLanes words of a row; codes (or halves) are multiplied in the
+// order the shifts yield them: the first of every lane, the second of every
+// lane, ... and x is prepared in that order, with zeros after its end. Scales
+// are fetched kLanes groups (a "block") at a time.
+//
+// w = s q + b = t (1 + q / 2^bits) + (b - t), t = s 2^bits: a code becomes the
+// top of a mantissa without an instruction that converts, and what that adds
+// is taken off the bias, which meets the group's sum of x.
+
+#include "cpu/matmul/qmv_parts.inl.h"
+
+namespace llamlx {
+namespace {
+
+using F = Simd::F;
+constexpr int kLanes = Simd::kLanes;
+constexpr int kSlabRows = 8;  // of x, multiplied together
+constexpr int kRowStep = 4;   // a multiple of what rows_at_once() says
+
+constexpr int rows_at_once(int slab_rows) {
+  const int rows = Words::kRegisters / 8 / ((slab_rows + 1) / 2);
+  return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+}
+
+/// How one row of x lies when prepared: `sums` floats, a block at a time, of
+/// its groups, and `chunks` chunks of `per_lane` vectors. Rows of a slab take
+/// turns, by block and by chunk.
+struct Layout {
+  int sums;
+  int per_lane;
+  int chunks;
+
+  int row_floats() const { return sums + chunks * per_lane * kLanes; }
+};
+
+Layout layout_of(const WeightFormat& format, int cols) {
+  int per_lane = 1;
+  int sums = 0;
+  if (format.bits != 0) {
+    per_lane = Words::codes_of(format.bits);
+    sums = ceil_div(cols / format.group_size, kLanes) * kLanes;
+  } else if (format.values == ValueType::bf16) {
+    per_lane = 2;
+  }
+  return {sums, per_lane, ceil_div(cols, per_lane * kLanes)};
+}
+
+F load_values(const Byte* p, ValueType type, int count) {
+  if (type == ValueType::bf16) return Words::load_bf16(p, count);
+  if (type == ValueType::f16) return Words::load_f16(p, count);
+  return Simd::load_part(reinterpret_cast<const float*>(p), count);
+}
+
+// Inlined, or else the sums would have an address, and lie in memory.
+template <int rows, int slab_rows>
+[[gnu::always_inline]] inline void store_sums(const F (&total)[slab_rows][rows],
+                                              int valid, float* y,
+                                              int y_stride) {
+  for_each_number<slab_rows>([&](auto m) __attribute__((always_inline)) {
+    for_each_number<rows>([&](auto r) __attribute__((always_inline)) {
+      if (r.kValue < valid) {
+        y[std::ptrdiff_t{m.kValue} * y_stride + r.kValue] =
+            Simd::sum(total[m.kValue][r.kValue]);
+      }
+    });
+  });
+}
+
+template <int bits, int slab_rows>
+void multiply_affine(const WeightView& w, const float* x, int begin, int end,
+                     float* y, int y_stride) {
+  using I = Words::I;
+  constexpr int kPerLane = Words::codes_of(bits);
+  constexpr int kRows = rows_at_once(slab_rows);
+  constexpr int kChunkBytes = kLanes * kPerLane * bits / 8;
+  const ValueType type = w.format.values;
+  const Layout layout = layout_of(w.format, w.cols);
+  const int words = w.cols / kPerLane;  // of a row
+  const int groups = w.cols / w.format.group_size;
+  const int chunks_in_block = w.format.group_size / kPerLane;
+  const int lanes_shift = log2_of(w.format.group_size / kPerLane);
+  const std::ptrdiff_t row_bytes = std::ptrdiff_t{w.cols} * bits / 8;
+  const std::ptrdiff_t scale_bytes = std::ptrdiff_t{groups} * bytes_of(type);
+  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
+  const std::ptrdiff_t scale_ahead = rows_ahead(row_bytes, kRows) * scale_bytes;
+  const F step = Simd::set1(1 << bits);
+  const F minus_one = Simd::set1(-1);
+
+  for (int n = begin; n < end; n += kRows) {
+    const Byte* row[kRows];
+    const Byte* scales[kRows];
+    const Byte* biases[kRows];
+    find_rows(w.data, row_bytes, n, end, row);
+    find_rows(w.scales, scale_bytes, n, end, scales);
+    find_rows(w.biases, scale_bytes, n, end, biases);
+    F total[slab_rows][kRows];
+    for_each_number<slab_rows * kRows>([&](
+        auto i) __attribute__((always_inline)) {
+      total[i.kValue / kRows][i.kValue % kRows] = Simd::zero();
+    });
+    const float* sums = x;
+    const float* codes = x + std::ptrdiff_t{slab_rows} * layout.sums;
+    int chunk = 0;
+    for (int group = 0; group < groups; group += kLanes) {
+      F scale[kRows];
+      for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+        const std::ptrdiff_t at = std::ptrdiff_t{group} * bytes_of(type);
+        prefetch(scales[r.kValue] + at, scale_ahead);
+        prefetch(biases[r.kValue] + at, scale_ahead);
+        const int count = groups - group;
+        scale[r.kValue] =
+            Simd::mul(load_values(scales[r.kValue] + at, type, count), step);
+        const F offset =
+            Simd::fma(scale[r.kValue], minus_one,
+                      load_values(biases[r.kValue] + at, type, count));
+        for_each_number<slab_rows>([&](auto m) __attribute__((always_inline)) {
+          F& sum = total[m.kValue][r.kValue];
+          sum = Simd::fma(offset, Simd::load(sums + m.kValue * kLanes), sum);
+        });
+      });
+      sums += slab_rows * kLanes;
+      I lane = Words::iota();
+      const int chunk_end = smaller(chunk + chunks_in_block, layout.chunks);
+      for (; chunk < chunk_end; ++chunk) {
+        I word[kRows];
+        F part[slab_rows][kRows];
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          const Byte* p = row[r.kValue] + std::ptrdiff_t{chunk} * kChunkBytes;
+          prefetch(p, ahead);
+          word[r.kValue] =
+              Words::template load<bits>(p, words - chunk * kLanes);
+        });
+        for_each_number<kPerLane>([&](auto k) __attribute__((always_inline)) {
+          F code[kRows];
+          for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+            code[r.kValue] =
+                Words::template fraction<bits, k.kValue>(word[r.kValue]);
+          });
+          for_each_number<slab_rows>([&](
+              auto m) __attribute__((always_inline)) {
+            const F factor =
+                Simd::load(codes + (m.kValue * kPerLane + k.kValue) * kLanes);
+            for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+              F& sum = part[m.kValue][r.kValue];
+              sum = k.kValue == 0 ? Simd::mul(code[r.kValue], factor)
+                                  : Simd::fma(code[r.kValue], factor, sum);
+            });
+          });
+        });
+        codes += slab_rows * kPerLane * kLanes;
+        const I which = Words::shifted(lane, lanes_shift);
+        lane = Words::advance(lane);
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          const F s = Words::pick(scale[r.kValue], which);
+          for_each_number<slab_rows>([&](
+              auto m) __attribute__((always_inline)) {
+            F& sum = total[m.kValue][r.kValue];
+            sum = Simd::fma(part[m.kValue][r.kValue], s, sum);
+          });
+        });
+      }
+    }
+    store_sums(total, end - n, y + (n - begin), y_stride);
+  }
+}
+
+template <ValueType type, int slab_rows>
+void multiply_dense(const WeightView& w, const float* x, int begin, int end,
+                    float* y, int y_stride) {
+  constexpr int kRows = rows_at_once(slab_rows);
+  constexpr int kPerLane = type == ValueType::bf16 ? 2 : 1;
+  constexpr int kChunk = kLanes * kPerLane;
+  constexpr int kChunkBytes = kChunk * bytes_of(type);
+  const std::ptrdiff_t row_bytes = std::ptrdiff_t{w.cols} * bytes_of(type);
+  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
+
+  for (int n = begin; n < end; n += kRows) {
+    const Byte* row[kRows];
+    find_rows(w.data, row_bytes, n, end, row);
+    F total[slab_rows][kRows];
+    for_each_number<slab_rows * kRows>([&](
+        auto i) __attribute__((always_inline)) {
+      total[i.kValue / kRows][i.kValue % kRows] = Simd::zero();
+    });
+    const float* factors = x;
+    for (int col = 0; col < w.cols; col += kChunk) {
+      const std::ptrdiff_t at = std::ptrdiff_t{col} * bytes_of(type);
+      const int count = smaller(w.cols - col, kChunk);
+      F value[kPerLane][kRows];
+      for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+        const Byte* p = row[r.kValue] + at;
+        if (kChunkBytes >= 64 || at % 64 < kChunkBytes) prefetch(p, ahead);
+        if constexpr (type == ValueType::bf16) {
+          const auto pair = Words::load_bytes(p, 2 * count);
+          value[0][r.kValue] = Words::even(pair);
+          value[kPerLane - 1][r.kValue] = Words::odd(pair);
+        } else {
+          value[0][r.kValue] = load_values(p, type, count);
+        }
+      });
+      for_each_number<kPerLane * slab_rows>([&](
+          auto i) __attribute__((always_inline)) {
+        constexpr int kWhich = i.kValue / slab_rows;
+        constexpr int kRow = i.kValue % slab_rows;
+        const F factor =
+            Simd::load(factors + (kRow * kPerLane + kWhich) * kLanes);
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          F& sum = total[kRow][r.kValue];
+          sum = Simd::fma(value[kWhich][r.kValue], factor, sum);
+        });
+      });
+      factors += slab_rows * kChunk;
+    }
+    store_sums(total, end - n, y + (n - begin), y_stride);
+  }
+}
+
+using Multiply = void (*)(const WeightView&, const float*, int, int, float*,
+                          int);
+
+template <int slab_rows>
+Multiply multiply_for(const WeightFormat& format) {
+  switch (format.bits) {
+    case 2:
+      return multiply_affine<2, slab_rows>;
+    case 3:
+      return multiply_affine<3, slab_rows>;
+    case 4:
+      return multiply_affine<4, slab_rows>;
+    case 5:
+      return multiply_affine<5, slab_rows>;
+    case 6:
+      return multiply_affine<6, slab_rows>;
+    case 8:
+      return multiply_affine<8, slab_rows>;
+    default:
+      break;
+  }
+  switch (format.values) {
+    case ValueType::f16:
+      return multiply_dense<ValueType::f16, slab_rows>;
+    case ValueType::bf16:
+      return multiply_dense<ValueType::bf16, slab_rows>;
+    default:
+      return multiply_dense<ValueType::f32, slab_rows>;
+  }
+}
+
+Multiply multiply_for(const WeightFormat& format, int slab_rows) {
+  switch (slab_rows) {
+    case 1:
+      return multiply_for<1>(format);
+    case 2:
+      return multiply_for<2>(format);
+    case 3:
+      return multiply_for<3>(format);
+    case 4:
+      return multiply_for<4>(format);
+    case 5:
+      return multiply_for<5>(format);
+    case 6:
+      return multiply_for<6>(format);
+    case 7:
+      return multiply_for<7>(format);
+    default:
+      return multiply_for<8>(format);
+  }
+}
+
+bool supports(const WeightFormat& format, int /*cols*/, ValueType /*compute*/) {
+  const int group = format.group_size;
+  switch (format.bits) {
+    case 0:
+      return group == 0;
+    case 2:
+    case 3:
+    case 4:
+    case 5:
+    case 6:
+    case 8:
+      return group == 32 || group == 64 || group == 128;
+    default:
+      return false;
+  }
+}
+
+std::size_t prepared_bytes(const WeightFormat& format, int rows, int cols) {
+  const auto floats = layout_of(format, cols).row_floats();
+  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(floats) *
+         sizeof(float);
+}
+
+// One row x[0, cols) of a slab of `slab_rows`, of which `to` is the prepared
+// row's first vector.
+void prepare_row(const WeightFormat& format, const Layout& layout,
+                 const float* x, int slab_rows, int cols, int m, float* to) {
+  float* sums = to + std::ptrdiff_t{m} * kLanes;
+  for (int first = 0; first < layout.sums; first += kLanes) {
+    for (int j = 0; j < kLanes; ++j) {
+      const std::ptrdiff_t col = std::ptrdiff_t{first + j} * format.group_size;
+      F sum = Simd::zero();
+      if (col < cols) {
+        for (int i = 0; i < format.group_size; i += kLanes) {
+          sum = Simd::add(sum, Simd::load(x + col + i));
+        }
+      }
+      sums[j] = Simd::sum(sum);
+    }
+    sums += std::ptrdiff_t{slab_rows} * kLanes;
+  }
+  const int chunk_floats = layout.per_lane * kLanes;
+  float* chunk = to + std::ptrdiff_t{slab_rows} * layout.sums +
+                 std::ptrdiff_t{m} * chunk_floats;
+  for (int col = 0; col < cols; col += chunk_floats) {
+    for (int k = 0; k < layout.per_lane; ++k) {
+      for (int j = 0; j < kLanes; ++j) {
+        const int from = col + j * layout.per_lane + k;
+        chunk[k * kLanes + j] = from < cols ? x[from] : 0;
+      }
+    }
+    chunk += std::ptrdiff_t{slab_rows} * chunk_floats;
+  }
+}
+
+void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
+             int cols, int begin, int end, void* prepared) {
+  const Layout layout = layout_of(format, cols);
+  for (int i = begin; i < end; ++i) {
+    const int first = i / kSlabRows * kSlabRows;
+    prepare_row(format, layout, x + std::ptrdiff_t{i} * x_stride,
+                smaller(rows - first, kSlabRows), cols, i - first,
+                static_cast<float*>(prepared) +
+                    std::ptrdiff_t{first} * layout.row_floats());
+  }
+}
+
+std::size_t scratch_bytes(const WeightFormat& /*format*/, int /*rows*/,
+                          int /*cols*/) {
+  return 0;
+}
+
+void multiply(const WeightView& w, const void* prepared, int rows, int begin,
+              int end, void* /*scratch*/, float* y, int y_stride) {
+  const Layout layout = layout_of(w.format, w.cols);
+  for (int first = 0; first < rows; first += kSlabRows) {
+    multiply_for(w.format, smaller(rows - first, kSlabRows))(
+        w,
+        static_cast<const float*>(prepared) +
+            std::ptrdiff_t{first} * layout.row_floats(),
+        begin, end, y + std::ptrdiff_t{first} * y_stride, y_stride);
+  }
+}
+
+}  // namespace
+}  // namespace llamlx
