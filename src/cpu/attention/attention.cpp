@@ -81,6 +81,11 @@ const AttentionKernel& attention_kernel(ValueType type, int head_dim,
   return kAttentionScalar;
 }
 
+int attention_part_length(int positions) {
+  const int eighth = (positions / 8 + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
+  return std::clamp(eighth, 256, 1024);
+}
+
 void join_attention(const float* part_out, std::ptrdiff_t stride,
                     const float* largest, const float* sum, int step, int parts,
                     int head_dim, float* out) {

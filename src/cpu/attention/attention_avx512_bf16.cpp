@@ -101,10 +101,11 @@ void attend(const KVHead& head, const QueryRows& rows, int begin, int end,
 
 }  // namespace
 
+// From 8 rows on, as decoding is bound by memory below, and float32 is finer.
 extern constinit const AttentionKernel kAttentionAvx512Bf16 = {
     "attention_avx512_bf16",
     Isa::avx512_bf16,
-    2,
+    8,
     supports,
     append,
     scratch_bytes,

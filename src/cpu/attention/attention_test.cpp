@@ -435,6 +435,14 @@ TEST(AttentionAppend, LaysPositionsAsTheHeaderSays) {
   }
 }
 
+TEST(AttentionPartLength, GrowsWithThePositionsInWholeBlocks) {
+  EXPECT_EQ(attention_part_length(0), 256);
+  EXPECT_EQ(attention_part_length(2048), 256);
+  EXPECT_EQ(attention_part_length(4097), 512);
+  EXPECT_EQ(attention_part_length(4113), 528);
+  EXPECT_EQ(attention_part_length(1 << 20), 1024);
+}
+
 TEST(AttentionKernels, AreProvedAndUpToTheActiveInstructionSet) {
   for (const auto type : kTypes) {
     for (const auto compute : kTypes) {
