@@ -89,14 +89,15 @@ int attention_part_length(int positions) {
 void join_attention(const float* part_out, std::ptrdiff_t stride,
                     const float* largest, const float* sum, int step, int parts,
                     int head_dim, float* out) {
+  const auto at = [=](std::ptrdiff_t part) { return part * step; };
   float most = -std::numeric_limits<float>::infinity();
-  for (int p = 0; p < parts; ++p) most = std::max(most, largest[p * step]);
+  for (int p = 0; p < parts; ++p) most = std::max(most, largest[at(p)]);
   std::fill_n(out, head_dim, 0.0f);
   if (std::isinf(most) && most < 0) most = 0;  // nothing was seen, or only NaN
   float total = 0;
   for (int p = 0; p < parts; ++p) {
-    const float weight = std::exp(largest[p * step] - most);
-    total += weight * sum[p * step];
+    const float weight = std::exp(largest[at(p)] - most);
+    total += weight * sum[at(p)];
     const float* from = part_out + p * stride;
     for (int e = 0; e < head_dim; ++e) out[e] += weight * from[e];
   }

@@ -13,9 +13,9 @@ namespace {
 /// Positions that are scored, softened and summed at a time. Their keys and
 /// values as float32 are 64 KiB where heads have 64 elements: of the second
 /// cache, while the scores of a tile of rows stay in the first.
-constexpr int kBlock = 128;
+inline constexpr int kBlock = 128;
 
-constexpr float kMinusInfinity = -__builtin_inff();
+inline constexpr float kMinusInfinity = -__builtin_inff();
 
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
 constexpr int larger(int a, int b) { return a > b ? a : b; }
@@ -23,6 +23,9 @@ constexpr int round_down(int n, int step) { return n / step * step; }
 constexpr int round_up(int n, int step) {
   return round_down(n + step - 1, step);
 }
+/// Where a row of scores or weights begins.
+constexpr std::ptrdiff_t scores_of(std::ptrdiff_t row) { return row * kBlock; }
+
 /// Elements from one position's values to the next's.
 constexpr int padded(int head_dim) { return round_up(head_dim, 16); }
 
@@ -99,17 +102,18 @@ void append_row(const KVHead& head, int position, const float* k,
     const int count = larger(0, head.head_dim - e);
     Cache::store(rounded[0], Simd::load_part(k + e, count));
     Cache::store(rounded[1], Simd::load_part(v + e, count));
-    for (int i = e; i < smaller(e + Simd::kLanes, head.head_dim); ++i) {
+    for (std::ptrdiff_t i = e; i < smaller(e + Simd::kLanes, head.head_dim);
+         ++i) {
       keys[i / kPair * kKeyBlock * kPair + i % kPair] = rounded[0][i - e];
     }
-    for (int i = e; i < e + Simd::kLanes; ++i) {
+    for (std::ptrdiff_t i = e; i < e + Simd::kLanes; ++i) {
       values[i * kPair] = rounded[1][i - e];
     }
   }
 }
 
-void append(const KVHead& head, int at, int count, const float* k,
-            const float* v, std::ptrdiff_t stride) {
+inline void append(const KVHead& head, int at, int count, const float* k,
+                   const float* v, std::ptrdiff_t stride) {
   with_cache(head.type, [=](auto cache) {
     for (int i = 0; i < count; ++i) {
       append_row<decltype(cache)>(head, at + i, k + i * stride, v + i * stride);
@@ -125,7 +129,8 @@ struct Range {
 
 /// What of [begin, end) some of these rows see, out to the borders of blocks of
 /// keys; empty where they see nothing.
-Range seen_by(const QueryRows& rows, int row, int count, int begin, int end) {
+inline Range seen_by(const QueryRows& rows, int row, int count, int begin,
+                     int end) {
   int low = end;
   int high = begin;
   for (int r = row; r < row + count; ++r) {
@@ -140,7 +145,7 @@ Range seen_by(const QueryRows& rows, int row, int count, int begin, int end) {
 }
 
 /// Scores of the positions of `range` that a row does not see become -infinity.
-void mask(float* scores, Range range, int first, int end) {
+inline void mask(float* scores, Range range, int first, int end) {
   for (int j = range.begin; j < smaller(first, range.end); ++j) {
     scores[j - range.begin] = kMinusInfinity;
   }
@@ -149,7 +154,7 @@ void mask(float* scores, Range range, int first, int end) {
   }
 }
 
-float largest_of(const float* scores, int count) {
+inline float largest_of(const float* scores, int count) {
   Simd::F largest = Simd::set1(kMinusInfinity);
   for (int j = 0; j < count; j += Simd::kLanes) {
     largest = Simd::max(Simd::load(scores + j), largest);
@@ -160,7 +165,7 @@ float largest_of(const float* scores, int count) {
 /// Scores to weights exp(score - largest); returns their sum. Where `largest`
 /// is -infinity nothing was seen, and all become 0. A NaN stays one, whether
 /// `largest` knows of it or not.
-float soften(float* scores, int count, float largest) {
+inline float soften(float* scores, int count, float largest) {
   const Simd::F shift = Simd::set1(largest == kMinusInfinity ? 0 : -largest);
   Simd::F sum = Simd::zero();
   for (int j = 0; j < count; j += Simd::kLanes) {
@@ -173,14 +178,14 @@ float soften(float* scores, int count, float largest) {
 
 /// A tile of rows meets a block of positions: their scores become weights, and
 /// `factors` what the sums so far are to be multiplied by.
-template <int kRows>
+template <int tile_rows>
 void soften_tile(const QueryRows& rows, int row, int count, Range range,
                  int end, const AttentionPart& part, float* scores,
                  float* factors) {
   const int length = range.end - range.begin;
-  float drops[kRows + Simd::kLanes] = {};
+  float drops[tile_rows + Simd::kLanes] = {};
   for (int r = 0; r < count; ++r) {
-    float* of_row = scores + r * kBlock;
+    float* of_row = scores + scores_of(r);
     mask(of_row, range, rows.first[row + r], smaller(rows.end[row + r], end));
     float& largest = part.largest[row + r];
     const float before = largest;
@@ -193,13 +198,13 @@ void soften_tile(const QueryRows& rows, int row, int count, Range range,
   }
   for (int r = 0; r < count; ++r) {
     const float sum =
-        soften(scores + r * kBlock, length, part.largest[row + r]);
+        soften(scores + scores_of(r), length, part.largest[row + r]);
     part.sum[row + r] = part.sum[row + r] * factors[r] + sum;
   }
 }
 
-void clear(const AttentionPart& part, int rows, int head_dim) {
-  for (int r = 0; r < rows; ++r) {
+inline void clear(const AttentionPart& part, int rows, int head_dim) {
+  for (std::ptrdiff_t r = 0; r < rows; ++r) {
     part.largest[r] = kMinusInfinity;
     part.sum[r] = 0;
     for (int e = 0; e < head_dim; ++e) part.out[r * part.stride + e] = 0;

@@ -52,11 +52,14 @@ struct Bf16Math {
   std::uint16_t* q;  // [rows.count][padded(head_dim)]
   alignas(64) std::uint16_t rounded_weights[kRows * kBlock];
 
+  std::ptrdiff_t query_at(std::ptrdiff_t row) const {
+    return row * padded(head.head_dim);
+  }
   void round_queries() {
     const int whole = round_down(head.head_dim, 16);
     for (int r = 0; r < rows.count; ++r) {
       const float* from = rows.q + r * rows.stride;
-      std::uint16_t* to = q + r * padded(head.head_dim);
+      std::uint16_t* to = q + query_at(r);
       round_row(from, whole, to);
       if (whole == head.head_dim) continue;
       float rest[16];
@@ -67,14 +70,14 @@ struct Bf16Math {
   void open(int /*at*/, int /*stop*/) {}
   void score(int row, int count, Range range, float* scores) {
     score_rows(block_at<Bf16Pairs>(head, range, end), count,
-               range.end - range.begin, q + row * padded(head.head_dim),
+               range.end - range.begin, q + query_at(row),
                padded(head.head_dim), scores);
   }
   void weigh(int row, int count, Range range, const float* weights,
              const float* factors, const AttentionPart& part) {
     for (int r = 0; r < count; ++r) {
-      round_row(weights + r * kBlock, range.end - range.begin,
-                rounded_weights + r * kBlock);
+      round_row(weights + scores_of(r), range.end - range.begin,
+                rounded_weights + scores_of(r));
     }
     weigh_rows(block_at<Bf16Pairs>(head, range, end), count,
                range.end - range.begin, rounded_weights, factors,

@@ -16,9 +16,9 @@ void widen(const KVHead& head, int at, int stop, float* keys, float* values) {
   const std::ptrdiff_t start = at;
   const auto* from = static_cast<const Value*>(head.keys);
   from += start * head.head_dim;
-  for (int j = 0; j < stop - at; j += kKeyBlock) {
-    for (int d = 0; d < head.head_dim; d += 2) {
-      const int offset = j * head.head_dim + d * kKeyBlock;
+  for (std::ptrdiff_t j = 0; j < stop - at; j += kKeyBlock) {
+    for (std::ptrdiff_t d = 0; d < head.head_dim; d += 2) {
+      const std::ptrdiff_t offset = j * head.head_dim + d * kKeyBlock;
       for (int lane = 0; lane < kKeyBlock; lane += kLanes) {
         const auto pair =
             Cache::load(from + offset + lane * Cache::kPair, kKeyBlock);
@@ -29,7 +29,7 @@ void widen(const KVHead& head, int at, int stop, float* keys, float* values) {
   }
   const int step = padded(head.head_dim);
   from = static_cast<const Value*>(head.values) + start * step;
-  for (int j = 0; j < stop - at; j += 2) {
+  for (std::ptrdiff_t j = 0; j < stop - at; j += 2) {
     for (int e = 0; e < step; e += kLanes) {
       const auto pair = Cache::load(from + j * step + e * Cache::kPair, step);
       Simd::store(values + j * step + e, pair.even);
@@ -92,18 +92,18 @@ struct WideningMath {
   }
 };
 
-bool supports(ValueType /*type*/, int head_dim, ValueType /*compute*/) {
+inline bool supports(ValueType /*type*/, int head_dim, ValueType /*compute*/) {
   return head_dim > 0 && head_dim % 2 == 0;
 }
 
-std::size_t scratch_bytes(int head_dim, int rows) {
+inline std::size_t scratch_bytes(int head_dim, int rows) {
   if (rows <= Shape::kRows) return 0;
   return sizeof(float) * kBlock *
          static_cast<std::size_t>(head_dim + padded(head_dim));
 }
 
-void attend(const KVHead& head, const QueryRows& rows, int begin, int end,
-            void* scratch, const AttentionPart& part) {
+inline void attend(const KVHead& head, const QueryRows& rows, int begin,
+                   int end, void* scratch, const AttentionPart& part) {
   with_cache(head.type, [&](auto cache) {
     using Cache = decltype(cache);
     if (Cache::kPair == 1 || rows.count <= Shape::kRows) {
@@ -111,7 +111,7 @@ void attend(const KVHead& head, const QueryRows& rows, int begin, int end,
       attend_by(math, rows, head.head_dim, begin, end, part);
     } else {
       auto* values = static_cast<float*>(scratch);
-      float* keys = values + kBlock * padded(head.head_dim);
+      float* keys = values + std::ptrdiff_t{kBlock} * padded(head.head_dim);
       WideningMath<Cache> math{
           head, rows, {ValueType::f32, head.head_dim, kBlock, keys, values}};
       attend_by(math, rows, head.head_dim, begin, end, part);

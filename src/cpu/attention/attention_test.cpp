@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <stdexcept>
@@ -12,11 +13,13 @@
 #include <gtest/gtest.h>
 
 #include "base/concat.h"
+#include "cpu/matmul/matmul_testing.h"
 #include "cpu/vector/vector.h"
 
 namespace llamlx {
 
-extern const AttentionKernel kAttentionAmxEmulated;  // attention_amx_test.cpp
+extern const AttentionKernel
+    kAttentionAmxEmulated;  // attention_emulation_test.cpp
 
 namespace {
 
@@ -47,17 +50,11 @@ Floats rounded(const Floats& x, ValueType type) {
   return out;
 }
 
-/// Memory aligned to 64 bytes, filled with zeros.
-class Memory {
- public:
-  explicit Memory(std::size_t bytes) : bytes_(bytes + 64) {}
-  void* data() {
-    const auto at = reinterpret_cast<std::uintptr_t>(bytes_.data());
-    return bytes_.data() + (64 - at % 64) % 64;
+/// Memory aligned to 64 bytes, of zeros, beyond which nothing may be touched.
+struct Memory : testing::GuardedMemory {
+  explicit Memory(std::size_t bytes) : GuardedMemory(bytes, 64) {
+    std::memset(data(), 0, size());
   }
-
- private:
-  std::vector<char> bytes_;
 };
 
 /// Query rows, and the keys and values of one head [capacity, head_dim].
@@ -227,21 +224,30 @@ class AttentionTest : public ::testing::TestWithParam<const AttentionKernel*> {
   /// that the kernel supports.
   template <typename Check>
   void for_each_case(int capacity, Check check) {
+    int cases = 0;
     for (const auto type : kTypes) {
       for (const int head_dim : kHeadDims) {
         if (!kernel().supports(type, head_dim, compute())) continue;
         for (const int rows : kRowCounts) {
           Case c(type, head_dim, rows, capacity);
           check(c);
+          ++cases;
           if (HasFatalFailure()) return;
         }
       }
     }
+    EXPECT_GT(cases, 0);
   }
 };
 
+std::vector<const AttentionKernel*> kernels_to_try() {
+  auto kernels = all_attention_kernels();
+  kernels.push_back(&kAttentionAmxEmulated);
+  return kernels;
+}
+
 INSTANTIATE_TEST_SUITE_P(Kernels, AttentionTest,
-                         ::testing::ValuesIn(all_attention_kernels()),
+                         ::testing::ValuesIn(kernels_to_try()),
                          [](const auto& test) {
                            return std::string(test.param->name);
                          });

@@ -68,7 +68,12 @@ inline void store_from(float* p, int i, int n, Simd::F a) {
   }
 }
 
-float mean_of_squares(const float* x, int n) {
+/// Where a vector begins.
+constexpr std::ptrdiff_t offset(std::ptrdiff_t vector) {
+  return vector * Simd::kLanes;
+}
+
+inline float mean_of_squares(const float* x, int n) {
   // Vectors summed apart: they hide the latency of additions, and each sum is
   // shorter, so its error is smaller.
   constexpr int kSums = Simd::kLanes == 1 ? 16 : 4;
@@ -77,7 +82,7 @@ float mean_of_squares(const float* x, int n) {
   int i = 0;
   for (; i + kSums * Simd::kLanes <= n; i += kSums * Simd::kLanes) {
     for (int s = 0; s < kSums; ++s) {
-      const Simd::F a = Simd::load(x + i + s * Simd::kLanes);
+      const Simd::F a = Simd::load(x + i + offset(s));
       sums[s] = Simd::fma(a, a, sums[s]);
     }
   }
@@ -93,8 +98,8 @@ float mean_of_squares(const float* x, int n) {
   return Simd::sum(sums[0]) / static_cast<float>(n);
 }
 
-void rms_norm(const float* x, const void* weight, ValueType type, int n,
-              float eps, float* out) {
+inline void rms_norm(const float* x, const void* weight, ValueType type, int n,
+                     float eps, float* out) {
   const Simd::F factor =
       Simd::set1(1 / __builtin_sqrtf(mean_of_squares(x, n) + eps));
   with_type(type, [=](auto in) {
@@ -107,15 +112,15 @@ void rms_norm(const float* x, const void* weight, ValueType type, int n,
   });
 }
 
-void rope(float* head, const float* cos, const float* sin, int head_dim,
-          bool traditional) {
+inline void rope(float* head, const float* cos, const float* sin, int head_dim,
+                 bool traditional) {
   const int pairs = head_dim / 2;
   if (traditional) {
-    for (int i = 0; i < pairs; ++i) {
-      const float a = head[2 * i];
-      const float b = head[2 * i + 1];
-      head[2 * i] = a * cos[i] - b * sin[i];
-      head[2 * i + 1] = b * cos[i] + a * sin[i];
+    for (int i = 0; i < pairs; ++i, head += 2) {
+      const float a = head[0];
+      const float b = head[1];
+      head[0] = a * cos[i] - b * sin[i];
+      head[1] = b * cos[i] + a * sin[i];
     }
     return;
   }
@@ -130,7 +135,7 @@ void rope(float* head, const float* cos, const float* sin, int head_dim,
   }
 }
 
-void silu_mul(const float* gate, const float* up, int n, float* out) {
+inline void silu_mul(const float* gate, const float* up, int n, float* out) {
   const Simd::F one = Simd::set1(1);
   for (int i = 0; i < n; i += Simd::kLanes) {
     const Simd::F x = load_from(gate, i, n);
@@ -139,13 +144,13 @@ void silu_mul(const float* gate, const float* up, int n, float* out) {
   }
 }
 
-void add(const float* a, const float* b, int n, float* out) {
+inline void add(const float* a, const float* b, int n, float* out) {
   for (int i = 0; i < n; i += Simd::kLanes) {
     store_from(out, i, n, Simd::add(load_from(a, i, n), load_from(b, i, n)));
   }
 }
 
-void add_bias(float* x, const void* bias, ValueType type, int n) {
+inline void add_bias(float* x, const void* bias, ValueType type, int n) {
   with_type(type, [=](auto in) {
     using In = decltype(in);
     const auto* b = static_cast<const typename In::Value*>(bias);
@@ -156,13 +161,13 @@ void add_bias(float* x, const void* bias, ValueType type, int n) {
   });
 }
 
-void scale(float* x, float factor, int n) {
+inline void scale(float* x, float factor, int n) {
   for (int i = 0; i < n; i += Simd::kLanes) {
     store_from(x, i, n, Simd::mul(load_from(x, i, n), Simd::set1(factor)));
   }
 }
 
-void to_float(const void* p, ValueType type, int n, float* out) {
+inline void to_float(const void* p, ValueType type, int n, float* out) {
   with_type(type, [=](auto in) {
     using In = decltype(in);
     const auto* values = static_cast<const typename In::Value*>(p);
@@ -172,7 +177,7 @@ void to_float(const void* p, ValueType type, int n, float* out) {
   });
 }
 
-void round_to(const float* x, int n, ValueType type, void* out) {
+inline void round_to(const float* x, int n, ValueType type, void* out) {
   with_type(type, [=](auto in) {
     using In = decltype(in);
     auto* values = static_cast<typename In::Value*>(out);
@@ -188,7 +193,7 @@ void round_to(const float* x, int n, ValueType type, void* out) {
 
 /// The largest value of x [n], n >= 1. `poison` becomes NaN where a value is
 /// not finite: 0 times it.
-float largest_of(const float* x, int n, Simd::F& poison) {
+inline float largest_of(const float* x, int n, Simd::F& poison) {
   constexpr int kUnroll = 4;
   const Simd::F zero = Simd::zero();
   Simd::F most[kUnroll];
@@ -200,7 +205,7 @@ float largest_of(const float* x, int n, Simd::F& poison) {
   int i = 0;
   for (; i + kUnroll * Simd::kLanes <= n; i += kUnroll * Simd::kLanes) {
     for (int u = 0; u < kUnroll; ++u) {
-      const Simd::F a = Simd::load(x + i + u * Simd::kLanes);
+      const Simd::F a = Simd::load(x + i + offset(u));
       most[u] = Simd::max(most[u], a);
       poisons[u] = Simd::fma(a, zero, poisons[u]);
     }
@@ -217,7 +222,7 @@ float largest_of(const float* x, int n, Simd::F& poison) {
   return largest;
 }
 
-int argmax(const float* x, int n) {
+inline int argmax(const float* x, int n) {
   // The largest value of each stretch first, at the speed of memory; then its
   // place, in the first stretch that has it.
   constexpr int kStretch = 1024;
@@ -238,18 +243,18 @@ int argmax(const float* x, int n) {
   return best_at;
 }
 
-/// `count` values of one group, a multiple of 32: `kBits` words hold 32.
-template <int kBits>
+/// `count` values of one group, a multiple of 32: `bits` words hold 32.
+template <int bits>
 void unpack_group(const std::uint32_t* words, int count, float scale,
                   float bias, float* out) {
-  constexpr std::uint32_t kMask = (1u << kBits) - 1;
-  for (int i = 0; i < count; i += 32, words += kBits) {
+  constexpr std::uint32_t kMask = (1u << bits) - 1;
+  for (int i = 0; i < count; i += 32, words += bits) {
 #pragma GCC unroll 32
     for (int v = 0; v < 32; ++v) {
-      const int word = v * kBits / 32;
-      const int shift = v * kBits % 32;
+      const int word = v * bits / 32;
+      const int shift = v * bits % 32;
       std::uint32_t q = words[word] >> shift;
-      if (shift + kBits > 32) q |= words[word + 1] << (32 - shift);
+      if (shift + bits > 32) q |= words[word + 1] << (32 - shift);
       out[i + v] = static_cast<float>(static_cast<int>(q & kMask));
     }
     for (int v = 0; v < 32; v += Simd::kLanes) {
@@ -262,7 +267,7 @@ void unpack_group(const std::uint32_t* words, int count, float scale,
 using Unpack = void (*)(const std::uint32_t* words, int count, float scale,
                         float bias, float* out);
 
-Unpack unpack_of(int bits) {
+inline Unpack unpack_of(int bits) {
   switch (bits) {
     case 2:
       return unpack_group<2>;
@@ -279,14 +284,14 @@ Unpack unpack_of(int bits) {
   }
 }
 
-float value_at(const void* p, ValueType type, long i) {
+inline float value_at(const void* p, ValueType type, long i) {
   float value;
   if (type == ValueType::f32) return static_cast<const float*>(p)[i];
   to_float(static_cast<const std::uint16_t*>(p) + i, type, 1, &value);
   return value;
 }
 
-void dequantize_row(const WeightView& w, int row, float* out) {
+inline void dequantize_row(const WeightView& w, int row, float* out) {
   const WeightFormat& format = w.format;
   const long first = static_cast<long>(row) * w.cols;
   const auto* bytes = static_cast<const char*>(w.data);
