@@ -367,9 +367,14 @@ TEST_P(AttentionTest, ShowsNan) {
   for_each_case(208, [&](Case& c) {
     const auto count_nan = [&](const Case& poisoned) {
       Cache cache(kernel(), poisoned);
-      const auto out = joined(c, {attend(kernel(), poisoned, cache, 0, 128),
-                                  attend(kernel(), poisoned, cache, 128, 208)});
-      return std::ranges::count_if(out, [](float x) { return std::isnan(x); });
+      const auto is_nan = [](float x) { return std::isnan(x); };
+      const auto whole = joined(c, {attend(kernel(), poisoned, cache, 0, 208)});
+      const auto parts =
+          joined(c, {attend(kernel(), poisoned, cache, 0, 128),
+                     attend(kernel(), poisoned, cache, 128, 208)});
+      const auto count = std::ranges::count_if(parts, is_nan);
+      EXPECT_EQ(std::ranges::count_if(whole, is_nan), count);
+      return count;
     };
     Case q = c;
     q.q[size((c.rows - 1) * c.head_dim + 1)] = kNan;
