@@ -76,6 +76,10 @@ struct Words {
     return _mm256_castsi256_ps(
         _mm256_and_si256(words, _mm256_set1_epi32(-0x10000)));
   }
+  static __m256 kept(__m256 vector) {
+    __asm__("" : "+x"(vector));
+    return vector;
+  }
   static I iota() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
   static I advance(I lanes) {
     return _mm256_add_epi32(lanes, _mm256_set1_epi32(8));

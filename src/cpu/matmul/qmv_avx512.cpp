@@ -68,6 +68,10 @@ struct Words {
     return _mm512_castsi512_ps(
         _mm512_and_si512(words, _mm512_set1_epi32(-0x10000)));
   }
+  static __m512 kept(__m512 vector) {
+    __asm__("" : "+v"(vector));
+    return vector;
+  }
   static I iota() {
     return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
                              15);

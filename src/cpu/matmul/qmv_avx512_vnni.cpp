@@ -31,8 +31,7 @@ constexpr int kLargest = 32639;  // 127 * 256 + 127
 constexpr int kPlaneBytes = 64;
 
 // Rows of the weight multiplied together, even where their sums do not all have
-// registers: a sum is touched once a chunk, and two rows at a time were seen to
-// wait for memory where four did not.
+// registers: a sum is touched once a chunk.
 constexpr int kRows = 4;
 constexpr int planes_of(int bits) { return bits == 2 ? 4 : bits == 4 ? 2 : 1; }
 /// How one row of x lies when prepared: for every 16 groups their scales and
@@ -155,6 +154,13 @@ template <int rows, int x_rows>
   }
 }
 
+// Keeps a vector in a register. As operands in memory it would be loaded for
+// every row, and so many loads keep the lines that prefetches ask for waiting.
+[[gnu::always_inline]] inline __m512i kept(__m512i vector) {
+  __asm__("" : "+v"(vector));
+  return vector;
+}
+
 template <int bits, int x_rows>
 void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
                    float* y, int y_stride) {
@@ -227,24 +233,29 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
           if constexpr (x_rows > 1) {
             x_scale = _mm512_permutexvar_ps(which, x_scales[2 * m.kValue]);
           }
+          __m512i dot[kRows];
           for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-            __m512i dot = _mm512_setzero_si512();
-            for_each_number<kPlanes>([&](
-                auto p) __attribute__((always_inline)) {
-              dot = _mm512_dpbusd_epi32(dot, code[r.kValue][p.kValue],
-                                        plane[p.kValue]);
+            dot[r.kValue] = _mm512_setzero_si512();
+          });
+          for_each_number<2 * kPlanes>([&](
+              auto p) __attribute__((always_inline)) {
+            const __m512i factors = kept(plane[p.kValue]);
+            for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+              __m512i& sum = dot[r.kValue];
+              if constexpr (p.kValue == kPlanes) {
+                sum = _mm512_slli_epi32(sum, 8);
+              }
+              sum = _mm512_dpbusd_epi32(sum, code[r.kValue][p.kValue % kPlanes],
+                                        factors);
             });
-            dot = _mm512_slli_epi32(dot, 8);
-            for_each_number<kPlanes>([&](
-                auto p) __attribute__((always_inline)) {
-              dot = _mm512_dpbusd_epi32(dot, code[r.kValue][p.kValue],
-                                        plane[kPlanes + p.kValue]);
-            });
+          });
+          for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
             const __m512 factor = x_rows > 1
                                       ? _mm512_mul_ps(picked[r.kValue], x_scale)
                                       : picked[r.kValue];
             __m512& sum = total[m.kValue * kRows + r.kValue];
-            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), factor, sum);
+            sum =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[r.kValue]), factor, sum);
           });
         });
         planes += x_rows * 2 * kPlanes * kPlaneBytes;

@@ -14,6 +14,9 @@
 //   even, odd       the bf16 in a word's low, high half, as floats
 //   iota, advance(v), shifted(v, n)  lane numbers, + kLanes, >> n
 //   pick(f, v)      lane j is lane v[j] of f
+//   kept(f)         f, in a register: as operands in memory it would be loaded
+//                   for every row of w, and so many loads keep the lines that
+//                   prefetches ask for waiting
 //   load_f16, load_bf16 (p, count)   the first `count`, the rest 0
 //
 // A "chunk" is kLanes words of a row; codes (or halves) are multiplied in the
@@ -169,7 +172,8 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
             });
             for_each_number<kCount>([&](auto m) __attribute__((always_inline)) {
               constexpr int kVector = (kFirst + m.kValue) * kPerLane + k.kValue;
-              const F factor = Simd::load(codes + kVector * kLanes);
+              const F factor =
+                  Words::kept(Simd::load(codes + kVector * kLanes));
               for_each_number<kRows>([&](
                   auto r) __attribute__((always_inline)) {
                 F& sum = part[m.kValue][r.kValue];
@@ -231,8 +235,8 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
           auto i) __attribute__((always_inline)) {
         constexpr int kWhich = i.kValue / slab_rows;
         constexpr int kRow = i.kValue % slab_rows;
-        const F factor =
-            Simd::load(factors + (kRow * kPerLane + kWhich) * kLanes);
+        const F factor = Words::kept(
+            Simd::load(factors + (kRow * kPerLane + kWhich) * kLanes));
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
           F& sum = total[kRow][r.kValue];
           sum = Simd::fma(value[kWhich][r.kValue], factor, sum);

@@ -64,6 +64,10 @@ struct Words {
   static float32x4_t odd(I words) {
     return vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000)));
   }
+  static float32x4_t kept(float32x4_t vector) {
+    __asm__("" : "+w"(vector));
+    return vector;
+  }
   static I iota() {
     constexpr std::uint32_t kLaneNumbers[4] = {0, 1, 2, 3};
     return vld1q_u32(kLaneNumbers);

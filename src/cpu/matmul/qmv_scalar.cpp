@@ -30,6 +30,7 @@ struct Words {
   static float odd(I word) {
     return Simd::float_of(static_cast<std::uint32_t>(word) & 0xffff0000);
   }
+  static float kept(float a) { return a; }
   static I iota() { return 0; }
   static I advance(I lane) { return lane + 1; }
   static I shifted(I lane, int count) { return lane >> count; }
