@@ -114,7 +114,7 @@ struct Words {
 namespace llamlx {
 
 const MatmulKernel qmv_avx2{
-    "qmv_avx2", Isa::avx2,      1,       1 << 30,       kRowStep,
+    "qmv_avx2", Isa::avx2,      1,       1 << 30,       kRows,
     supports,   prepared_bytes, prepare, scratch_bytes, multiply};
 
 }  // namespace llamlx

@@ -26,17 +26,18 @@ namespace llamlx {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kMostRows = 8;     // of x
+constexpr int kMostRows = 8;  // of x, that it is good for
 constexpr int kLargest = 32639;  // 127 * 256 + 127
 constexpr int kPlaneBytes = 64;
 
-// Rows of the weight multiplied together, even where their sums do not all have
-// registers: a sum is touched once a chunk.
+// Rows of the weight, and of x (a "slab"), multiplied together: the sums of so
+// many have registers.
+constexpr int kSlabRows = 4;
 constexpr int kRows = 4;
 constexpr int planes_of(int bits) { return bits == 2 ? 4 : bits == 4 ? 2 : 1; }
 /// How one row of x lies when prepared: for every 16 groups their scales and
-/// sums, then for every chunk P high and P low planes. Rows take turns, by
-/// block and by chunk.
+/// sums, then for every chunk P high and P low planes. Rows of a slab take
+/// turns, by block and by chunk.
 struct Layout {
   int blocks;
   int planes;
@@ -270,33 +271,42 @@ using Multiply = void (*)(const WeightView&, const Byte*, int, int, float*,
 
 template <int bits>
 Multiply multiply_for(int x_rows) {
-  constexpr Multiply kByRows[] = {
+  constexpr Multiply kByRows[kSlabRows] = {
       multiply_rows<bits, 1>, multiply_rows<bits, 2>, multiply_rows<bits, 3>,
-      multiply_rows<bits, 4>, multiply_rows<bits, 5>, multiply_rows<bits, 6>,
-      multiply_rows<bits, 7>, multiply_rows<bits, 8>};
+      multiply_rows<bits, 4>};
   return kByRows[x_rows - 1];
+}
+
+Multiply multiply_for(int bits, int x_rows) {
+  switch (bits) {
+    case 2:
+      return multiply_for<2>(x_rows);
+    case 3:
+      return multiply_for<3>(x_rows);
+    case 4:
+      return multiply_for<4>(x_rows);
+    case 5:
+      return multiply_for<5>(x_rows);
+    case 6:
+      return multiply_for<6>(x_rows);
+    default:
+      return multiply_for<8>(x_rows);
+  }
 }
 
 void multiply(const WeightView& w, const void* prepared, int rows, int begin,
               int end, void* /*scratch*/, float* y, int y_stride) {
-  const auto multiply_for_bits = [&w]() {
-    switch (w.format.bits) {
-      case 2:
-        return multiply_for<2>;
-      case 3:
-        return multiply_for<3>;
-      case 4:
-        return multiply_for<4>;
-      case 5:
-        return multiply_for<5>;
-      case 6:
-        return multiply_for<6>;
-      default:
-        return multiply_for<8>;
-    }
-  }();
-  multiply_for_bits(rows)(w, static_cast<const Byte*>(prepared), begin, end, y,
-                          y_stride);
+  const std::ptrdiff_t slab_bytes =
+      kSlabRows * layout_of(w.format, w.cols).row_bytes();
+  for_each_block(
+      ceil_div(rows, kSlabRows), begin, end, bytes_of_row(w),
+      [&](int slab, int first, int last) {
+        const std::ptrdiff_t row = std::ptrdiff_t{slab} * kSlabRows;
+        multiply_for(w.format.bits,
+                     smaller(rows - static_cast<int>(row), kSlabRows))(
+            w, static_cast<const Byte*>(prepared) + slab * slab_bytes, first,
+            last, y + row * y_stride + (first - begin), y_stride);
+      });
 }
 
 // The bytes at even and at odd places of a and b.
@@ -420,9 +430,11 @@ void prepare_row(const WeightFormat& format, const Layout& layout,
 void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
              int cols, int begin, int end, void* prepared) {
   const Layout layout = layout_of(format, cols);
-  for (int m = begin; m < end; ++m) {
-    prepare_row(format, layout, x + std::ptrdiff_t{m} * x_stride, rows, cols, m,
-                static_cast<Byte*>(prepared));
+  for (int i = begin; i < end; ++i) {
+    const int first = i / kSlabRows * kSlabRows;
+    prepare_row(format, layout, x + std::ptrdiff_t{i} * x_stride,
+                smaller(rows - first, kSlabRows), cols, i - first,
+                static_cast<Byte*>(prepared) + first * layout.row_bytes());
   }
 }
 

@@ -35,16 +35,11 @@ namespace {
 
 using F = Simd::F;
 constexpr int kLanes = Simd::kLanes;
-constexpr int kSlabRows = 8;  // of x, multiplied together
-constexpr int kRowStep = 4;   // of a weight, multiplied together
+constexpr int kRows = 4;  // of a weight, multiplied together
 
-// Rows of x whose sums fit the registers beside kRowStep rows of a weight.
-constexpr int kTogether = Words::kRegisters / 8;
-
-// Rows of a dense weight whose sums fit the registers.
-constexpr int dense_rows(int slab_rows) {
-  return slab_rows <= kTogether ? kRowStep : kRowStep / 2;
-}
+// Rows of x multiplied together, a "slab": so many as have registers for their
+// sums, twice in a quantised weight.
+constexpr int kSlabRows = Words::kRegisters / 8;
 
 /// How one row of x lies when prepared: `sums` floats, a block at a time, of
 /// its groups, and `chunks` chunks of `per_lane` vectors. Rows of a slab take
@@ -95,7 +90,6 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
                      float* y, int y_stride) {
   using I = Words::I;
   constexpr int kPerLane = Words::codes_of(bits);
-  constexpr int kRows = kRowStep;
   constexpr int kChunkBytes = kLanes * kPerLane * bits / 8;
   const ValueType type = w.format.values;
   const Layout layout = layout_of(w.format, w.cols);
@@ -103,7 +97,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
   const int groups = w.cols / w.format.group_size;
   const int chunks_in_block = w.format.group_size / kPerLane;
   const int lanes_shift = log2_of(w.format.group_size / kPerLane);
-  const std::ptrdiff_t row_bytes = std::ptrdiff_t{w.cols} * bits / 8;
+  const std::ptrdiff_t row_bytes = bytes_of_row(w);
   const std::ptrdiff_t scale_bytes = std::ptrdiff_t{groups} * bytes_of(type);
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
   const std::ptrdiff_t scale_ahead = rows_ahead(row_bytes, kRows) * scale_bytes;
@@ -157,38 +151,30 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
               Words::template load<bits>(p, words - chunk * kLanes);
           picked[r.kValue] = Words::pick(scale[r.kValue], which);
         });
-        // Codes are unpacked again for the next rows of x, whose sums have no
-        // register before these are done.
-        for_each_number<ceil_div(slab_rows, kTogether)>([&](
-            auto some) __attribute__((always_inline)) {
-          constexpr int kFirst = some.kValue * kTogether;
-          constexpr int kCount = smaller(kTogether, slab_rows - kFirst);
-          F part[kCount][kRows];
-          for_each_number<kPerLane>([&](auto k) __attribute__((always_inline)) {
-            F code[kRows];
+        F part[slab_rows][kRows];
+        for_each_number<kPerLane>([&](auto k) __attribute__((always_inline)) {
+          F code[kRows];
+          for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+            code[r.kValue] =
+                Words::template fraction<bits, k.kValue>(word[r.kValue]);
+          });
+          for_each_number<slab_rows>([&](
+              auto m) __attribute__((always_inline)) {
+            constexpr int kVector = m.kValue * kPerLane + k.kValue;
+            const F factor = Words::kept(Simd::load(codes + kVector * kLanes));
             for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-              code[r.kValue] =
-                  Words::template fraction<bits, k.kValue>(word[r.kValue]);
-            });
-            for_each_number<kCount>([&](auto m) __attribute__((always_inline)) {
-              constexpr int kVector = (kFirst + m.kValue) * kPerLane + k.kValue;
-              const F factor =
-                  Words::kept(Simd::load(codes + kVector * kLanes));
-              for_each_number<kRows>([&](
-                  auto r) __attribute__((always_inline)) {
-                F& sum = part[m.kValue][r.kValue];
-                sum = k.kValue == 0 ? Simd::mul(code[r.kValue], factor)
-                                    : Simd::fma(code[r.kValue], factor, sum);
-              });
+              F& sum = part[m.kValue][r.kValue];
+              sum = k.kValue == 0 ? Simd::mul(code[r.kValue], factor)
+                                  : Simd::fma(code[r.kValue], factor, sum);
             });
           });
-          for_each_number<kCount * kRows>([&](
-              auto i) __attribute__((always_inline)) {
-            constexpr int kRow = i.kValue / kRows;
-            constexpr int kColumn = i.kValue % kRows;
-            F& sum = total[kFirst + kRow][kColumn];
-            sum = Simd::fma(part[kRow][kColumn], picked[kColumn], sum);
-          });
+        });
+        for_each_number<slab_rows * kRows>([&](
+            auto i) __attribute__((always_inline)) {
+          constexpr int kRow = i.kValue / kRows;
+          constexpr int kColumn = i.kValue % kRows;
+          F& sum = total[kRow][kColumn];
+          sum = Simd::fma(part[kRow][kColumn], picked[kColumn], sum);
         });
         codes += slab_rows * kPerLane * kLanes;
       }
@@ -200,11 +186,10 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
 template <ValueType type, int slab_rows>
 void multiply_dense(const WeightView& w, const float* x, int begin, int end,
                     float* y, int y_stride) {
-  constexpr int kRows = dense_rows(slab_rows);
   constexpr int kPerLane = type == ValueType::bf16 ? 2 : 1;
   constexpr int kChunk = kLanes * kPerLane;
   constexpr int kChunkBytes = kChunk * bytes_of(type);
-  const std::ptrdiff_t row_bytes = std::ptrdiff_t{w.cols} * bytes_of(type);
+  const std::ptrdiff_t row_bytes = bytes_of_row(w);
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
 
   for (int n = begin; n < end; n += kRows) {
@@ -280,24 +265,11 @@ Multiply multiply_for(const WeightFormat& format) {
 }
 
 Multiply multiply_for(const WeightFormat& format, int slab_rows) {
-  switch (slab_rows) {
-    case 1:
-      return multiply_for<1>(format);
-    case 2:
-      return multiply_for<2>(format);
-    case 3:
-      return multiply_for<3>(format);
-    case 4:
-      return multiply_for<4>(format);
-    case 5:
-      return multiply_for<5>(format);
-    case 6:
-      return multiply_for<6>(format);
-    case 7:
-      return multiply_for<7>(format);
-    default:
-      return multiply_for<8>(format);
+  if constexpr (kSlabRows > 2) {
+    if (slab_rows == 4) return multiply_for<4>(format);
+    if (slab_rows == 3) return multiply_for<3>(format);
   }
+  return slab_rows == 2 ? multiply_for<2>(format) : multiply_for<1>(format);
 }
 
 bool supports(const WeightFormat& format, int /*cols*/, ValueType /*compute*/) {
@@ -374,14 +346,17 @@ std::size_t scratch_bytes(const WeightFormat& /*format*/, int /*rows*/,
 
 void multiply(const WeightView& w, const void* prepared, int rows, int begin,
               int end, void* /*scratch*/, float* y, int y_stride) {
-  const Layout layout = layout_of(w.format, w.cols);
-  for (int first = 0; first < rows; first += kSlabRows) {
-    multiply_for(w.format, smaller(rows - first, kSlabRows))(
-        w,
-        static_cast<const float*>(prepared) +
-            std::ptrdiff_t{first} * layout.row_floats(),
-        begin, end, y + std::ptrdiff_t{first} * y_stride, y_stride);
-  }
+  const std::ptrdiff_t slab_floats =
+      std::ptrdiff_t{kSlabRows} * layout_of(w.format, w.cols).row_floats();
+  for_each_block(
+      ceil_div(rows, kSlabRows), begin, end, bytes_of_row(w),
+      [&](int slab, int first, int last) {
+        const std::ptrdiff_t row = std::ptrdiff_t{slab} * kSlabRows;
+        multiply_for(w.format,
+                     smaller(rows - static_cast<int>(row), kSlabRows))(
+            w, static_cast<const float*>(prepared) + slab * slab_floats, first,
+            last, y + row * y_stride + (first - begin), y_stride);
+      });
 }
 
 }  // namespace

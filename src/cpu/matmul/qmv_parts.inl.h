@@ -23,6 +23,12 @@ constexpr int bytes_of(ValueType type) {
   return type == ValueType::f32 ? 4 : 2;
 }
 
+[[maybe_unused]] std::ptrdiff_t bytes_of_row(const WeightView& w) {
+  const std::ptrdiff_t cols = w.cols;
+  return w.format.bits == 0 ? cols * bytes_of(w.format.values)
+                            : cols * w.format.bits / 8;
+}
+
 [[maybe_unused]] constexpr int log2_of(int power) {
   return __builtin_ctz(static_cast<unsigned>(power));
 }
@@ -51,9 +57,9 @@ template <int end, int first = 0, typename Step>
 
 // How many rows ahead of a row its prefetches are: whole steps of `rows` rows,
 // so that each line is asked for once.
-[[maybe_unused]] std::ptrdiff_t rows_ahead(std::ptrdiff_t row_bytes, int rows) {
+[[maybe_unused]] int rows_ahead(std::ptrdiff_t row_bytes, int rows) {
   const std::ptrdiff_t step = row_bytes * rows;
-  return (kReadAhead + step - 1) / step * rows;
+  return static_cast<int>((kReadAhead + step - 1) / step) * rows;
 }
 
 // Where the rows n, n + 1, ... begin; those past the end stand for the last,
@@ -64,6 +70,23 @@ void find_rows(const void* data, std::ptrdiff_t row_bytes, int n, int end,
   for (int r = 0; r < rows; ++r) {
     const std::ptrdiff_t at = smaller(n + r, end - 1);
     row[r] = static_cast<const Byte*>(data) + at * row_bytes;
+  }
+}
+
+// Calls multiply(slab, first, last) for every slab of rows of x and
+// blocks [first, last) of rows of w: of more than one slab, all take a block
+// from the nearest cache before the next is read.
+template <typename Multiply>
+void for_each_block(int slabs, int begin, int end, std::ptrdiff_t row_bytes,
+                    const Multiply& multiply) {
+  constexpr int kBlockBytes = 16 * 1024;
+  constexpr int kStep = 4;
+  const auto fitting = static_cast<int>(kBlockBytes / row_bytes);
+  const int step = fitting < kStep ? kStep : fitting / kStep * kStep;
+  for (int first = begin; first < end;) {
+    const int last = slabs == 1 ? end : smaller(end, first + step);
+    for (int slab = 0; slab < slabs; ++slab) multiply(slab, first, last);
+    first = last;
   }
 }
 

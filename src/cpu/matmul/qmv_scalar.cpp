@@ -53,7 +53,7 @@ namespace llamlx {
 
 // Any number of rows: what all else falls back on.
 const MatmulKernel qmv_scalar{
-    "qmv_scalar", Isa::scalar,    1,       1 << 30,       kRowStep,
+    "qmv_scalar", Isa::scalar,    1,       1 << 30,       kRows,
     supports,     prepared_bytes, prepare, scratch_bytes, multiply};
 
 }  // namespace llamlx
