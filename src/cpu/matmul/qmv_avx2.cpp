@@ -57,7 +57,7 @@ struct Words {
     return _mm256_srlv_epi32(lanes, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
   }
   template <int bits, int k>
-  static __m256 fraction(I words) {
+  static __m256 centred(I words) {
     constexpr int kLeft = 23 - bits - k * bits;
     if constexpr (kLeft > 0) {
       words = _mm256_slli_epi32(words, kLeft);
@@ -66,8 +66,9 @@ struct Words {
     }
     const I code = _mm256_and_si256(
         words, _mm256_set1_epi32(((1 << bits) - 1) << (23 - bits)));
-    return _mm256_castsi256_ps(
-        _mm256_or_si256(code, _mm256_set1_epi32(0x3f800000)));
+    return _mm256_sub_ps(_mm256_castsi256_ps(_mm256_or_si256(
+                             code, _mm256_set1_epi32(0x3f800000))),
+                         _mm256_set1_ps(1.5f));
   }
   static __m256 even(I words) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));

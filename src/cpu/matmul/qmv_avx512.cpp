@@ -3,6 +3,21 @@
 namespace llamlx {
 namespace {
 
+struct alignas(64) Table {
+  float value[32];
+};
+
+// Of 32 numbers the low `bits` bits, as a code about zero.
+template <int bits>
+constexpr Table kTable = [] {
+  Table table{};
+  constexpr int kCodes = 1 << bits;
+  for (int i = 0; i < 32; ++i) {
+    table.value[i] = static_cast<float>(i % kCodes - kCodes / 2) / kCodes;
+  }
+  return table;
+}();
+
 struct Words {
   using I = __m512i;
   static constexpr int kRegisters = 32;
@@ -49,7 +64,16 @@ struct Words {
         lanes, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 4, 0, 4)));
   }
   template <int bits, int k>
-  static __m512 fraction(I words) {
+  static __m512 centred(I words) {
+    if constexpr (bits <= 5) {
+      // Of an index only the low four (five) bits count; where a code has
+      // fewer, the next one's choose among equals.
+      if constexpr (k > 0) words = _mm512_srli_epi32(words, k * bits);
+      const __m512 low = _mm512_load_ps(kTable<bits>.value);
+      if constexpr (bits < 5) return _mm512_permutexvar_ps(words, low);
+      return _mm512_permutex2var_ps(low, words,
+                                    _mm512_load_ps(kTable<bits>.value + 16));
+    }
     constexpr int kLeft = 23 - bits - k * bits;
     if constexpr (kLeft > 0) {
       words = _mm512_slli_epi32(words, kLeft);
@@ -57,9 +81,11 @@ struct Words {
       words = _mm512_srli_epi32(words, -kLeft);
     }
     constexpr int kAndOr = 0xea;  // (a & b) | c
-    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
-        words, _mm512_set1_epi32(((1 << bits) - 1) << (23 - bits)),
-        _mm512_set1_epi32(0x3f800000), kAndOr));
+    return _mm512_sub_ps(
+        _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+            words, _mm512_set1_epi32(((1 << bits) - 1) << (23 - bits)),
+            _mm512_set1_epi32(0x3f800000), kAndOr)),
+        _mm512_set1_ps(1.5f));
   }
   static __m512 even(I words) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));

@@ -26,7 +26,7 @@ namespace llamlx {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kMostRows = 8;  // of x, that it is good for
+constexpr int kMostRows = 8;     // of x, that it is good for
 constexpr int kLargest = 32639;  // 127 * 256 + 127
 constexpr int kPlaneBytes = 64;
 

@@ -10,7 +10,7 @@
 //   codes_of(bits)  C, how many codes of so many bits a lane holds
 //   load<bits>(p, lanes)  the codes at p, C in each of the first `lanes` lanes
 //   load_bytes(p, bytes)  the first `bytes` bytes at p, the rest 0
-//   fraction<bits, k>(v)  1 + code k of each lane / 2^bits, as floats
+//   centred<bits, k>(v)   code k of each lane / 2^bits - 1/2, as floats
 //   even, odd       the bf16 in a word's low, high half, as floats
 //   iota, advance(v), shifted(v, n)  lane numbers, + kLanes, >> n
 //   pick(f, v)      lane j is lane v[j] of f
@@ -24,9 +24,10 @@
 // lane, ... and x is prepared in that order, with zeros after its end. Scales
 // are fetched kLanes groups (a "block") at a time.
 //
-// w = s q + b = t (1 + q / 2^bits) + (b - t), t = s 2^bits: a code becomes the
-// top of a mantissa without an instruction that converts, and what that adds
-// is taken off the bias, which meets the group's sum of x.
+// w = s q + b = t (q / 2^bits - 1/2) + (b + t / 2), t = s 2^bits: codes about
+// zero keep sums, and so their roundings, small; what that takes away is given
+// to the bias, which meets the group's sum of x. A code becomes the top of a
+// mantissa in [1, 2), or chooses from a table, where that is less work.
 
 #include "cpu/matmul/qmv_parts.inl.h"
 
@@ -102,7 +103,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
   const std::ptrdiff_t scale_ahead = rows_ahead(row_bytes, kRows) * scale_bytes;
   const F step = Simd::set1(1 << bits);
-  const F minus_one = Simd::set1(-1);
+  const F half = Simd::set1(0.5f);
 
   for (int n = begin; n < end; n += kRows) {
     const Byte* row[kRows];
@@ -129,7 +130,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
         scale[r.kValue] =
             Simd::mul(load_values(scales[r.kValue] + at, type, count), step);
         const F offset =
-            Simd::fma(scale[r.kValue], minus_one,
+            Simd::fma(scale[r.kValue], half,
                       load_values(biases[r.kValue] + at, type, count));
         for_each_number<slab_rows>([&](auto m) __attribute__((always_inline)) {
           F& sum = total[m.kValue][r.kValue];
@@ -156,7 +157,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
           F code[kRows];
           for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
             code[r.kValue] =
-                Words::template fraction<bits, k.kValue>(word[r.kValue]);
+                Words::template centred<bits, k.kValue>(word[r.kValue]);
           });
           for_each_number<slab_rows>([&](
               auto m) __attribute__((always_inline)) {

@@ -47,7 +47,7 @@ struct Words {
     return vshlq_u32(spread, vld1q_s32(kRight));
   }
   template <int bits, int k>
-  static float32x4_t fraction(I words) {
+  static float32x4_t centred(I words) {
     constexpr int kLeft = 23 - bits - k * bits;
     if constexpr (kLeft > 0) {
       words = vshlq_n_u32(words, kLeft);
@@ -56,7 +56,9 @@ struct Words {
     }
     const I code =
         vandq_u32(words, vdupq_n_u32(((1u << bits) - 1) << (23 - bits)));
-    return vreinterpretq_f32_u32(vorrq_u32(code, vdupq_n_u32(0x3f800000)));
+    return vsubq_f32(
+        vreinterpretq_f32_u32(vorrq_u32(code, vdupq_n_u32(0x3f800000))),
+        vdupq_n_f32(1.5f));
   }
   static float32x4_t even(I words) {
     return vreinterpretq_f32_u32(vshlq_n_u32(words, 16));

@@ -19,10 +19,10 @@ struct Words {
     return word;
   }
   template <int bits, int k>
-  static float fraction(I word) {
-    const auto code =
-        static_cast<std::uint32_t>(word >> (k * bits) & ((1u << bits) - 1));
-    return Simd::float_of(0x3f800000 | code << (23 - bits));
+  static float centred(I word) {
+    constexpr int kCodes = 1 << bits;
+    const auto code = static_cast<int>(word >> (k * bits) & (kCodes - 1));
+    return static_cast<float>(code - kCodes / 2) / kCodes;
   }
   static float even(I word) {
     return Simd::float_of(static_cast<std::uint32_t>(word) << 16);

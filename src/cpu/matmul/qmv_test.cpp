@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -79,7 +82,8 @@ void expect_right(const MatmulKernel& kernel, ValueType compute,
 }
 
 TEST_P(QmvTest, MatchesFloat64ForEveryFormatAndRaggedShape) {
-  const auto [kernel, compute] = GetParam();
+  const auto* kernel = GetParam().kernel;
+  const auto compute = GetParam().compute;
   for_each_format({1, 3, 17, 40}, [&](const auto& format, int cols) {
     for (const int weight_rows : {1, 2, 3, 5, 17}) {
       const int rows = rows_up_to(1 + weight_rows % 3 * 3);
@@ -101,7 +105,8 @@ TEST_P(QmvTest, MatchesFloat64ForDenseRowsOfAnyLength) {
 }
 
 TEST_P(QmvTest, TakesEveryNumberOfRowsItPromises) {
-  const auto [kernel, compute] = GetParam();
+  const auto* kernel = GetParam().kernel;
+  const auto compute = GetParam().compute;
   for_each_format({5}, [&](const auto& format, int cols) {
     for (int rows = kernel->min_rows; rows <= rows_up_to(19); ++rows) {
       SCOPED_TRACE(concat(rows, " rows"));
@@ -173,7 +178,8 @@ TEST_P(QmvTest, WhatIsNotFiniteStaysSo) {
 }
 
 TEST_P(QmvTest, RowsOfZerosAndOfLargeNumbersAreRight) {
-  const auto [kernel, compute] = GetParam();
+  const auto* kernel = GetParam().kernel;
+  const auto compute = GetParam().compute;
   for_each_format({5}, [&](const auto& format, int cols) {
     const int rows = std::max(3, kernel->min_rows);
     const TestWeight w(format, 5, cols, 3);
@@ -186,6 +192,114 @@ TEST_P(QmvTest, RowsOfZerosAndOfLargeNumbersAreRight) {
     }
     const auto y = testing::product_by(*kernel, w.view(), x.data(), cols, rows);
     testing::expect_product(y, w, x.data(), cols, rows, compute);
+  });
+}
+
+double rounded(double number, int bits) {
+  int exponent = 0;
+  const double fraction = std::frexp(number, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, bits)),
+                    exponent - bits);
+}
+
+// What MLX's own kernels for CPUs do: weights are made in the type that is
+// computed in, and the sum is rounded to it after each term.
+TEST_P(QmvTest, IsNoLessExactThanASumOfItsTypeTermByTerm) {
+  const auto& kernel = *GetParam().kernel;
+  const auto compute = GetParam().compute;
+  const int bits = compute == ValueType::f32   ? 24
+                   : compute == ValueType::f16 ? 11
+                                               : 8;
+  for_each_format({8, 16}, [&](const auto& format, int cols) {
+    if (cols < 256) return;  // a row of a model has more
+    constexpr int kWeightRows = 17;
+    const int rows = rows_up_to(8);
+    const TestWeight w(format, kWeightRows, cols, 3);
+    TestRows random(rows, cols, 4);
+    std::vector<float> x;
+    for (int i = 0; i < rows * cols; ++i) {
+      const std::ptrdiff_t at =
+          std::ptrdiff_t{i / cols} * random.stride() + i % cols;
+      x.push_back(static_cast<float>(rounded(random.data()[at], bits)));
+    }
+    const auto y = testing::product_by(kernel, w.view(), x.data(), cols, rows);
+    double error = 0;
+    double plain_error = 0;
+    for (int i = 0; i < rows * kWeightRows; ++i) {
+      double exact = 0;
+      double sum = 0;
+      for (int k = 0; k < cols; ++k) {
+        const double value = w.value(i % kWeightRows, k);
+        const double factor =
+            x[static_cast<std::size_t>(i / kWeightRows * cols + k)];
+        exact += value * factor;
+        sum = rounded(sum + rounded(rounded(value, bits) * factor, bits), bits);
+      }
+      error += std::pow(y[static_cast<std::size_t>(i)] - exact, 2);
+      plain_error += std::pow(sum - exact, 2);
+    }
+    // Squares of 136 errors: their sums are known to a tenth or so.
+    ASSERT_LE(error, 1.4 * plain_error);
+  });
+}
+
+// Tensors of a file begin wherever its header ends.
+TEST_P(QmvTest, WeightsNeedNoMoreAlignmentThanTheirElement) {
+  const auto& kernel = *GetParam().kernel;
+  for_each_format({3}, [&](const auto& format, int cols) {
+    const TestWeight w(format, 5, cols, 3);
+    const int rows = kernel.min_rows;
+    TestRows x(rows, cols, 4);
+    const auto expected =
+        testing::product_by(kernel, w.view(), x.data(), x.stride(), rows);
+    const auto moved = [](const void* from, std::size_t bytes,
+                          std::size_t element, std::vector<std::byte>& memory) {
+      memory.resize(bytes + 128);
+      const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+      std::byte* to = memory.data() + (64 - address % 64) + element;
+      if (bytes > 0) std::memcpy(to, from, bytes);
+      return to;
+    };
+    auto view = w.view();
+    const auto groups = static_cast<std::size_t>(
+        format.bits == 0 ? 0 : 5 * cols / format.group_size);
+    const std::size_t size = size_of(format.values);
+    std::vector<std::byte> data;
+    std::vector<std::byte> scales;
+    std::vector<std::byte> biases;
+    view.data = moved(view.data, 5 * view.row_bytes(),
+                      format.bits == 0 ? size : 4, data);
+    view.scales = moved(view.scales, groups * size, size, scales);
+    view.biases = moved(view.biases, groups * size, size, biases);
+    ASSERT_EQ(testing::product_by(kernel, view, x.data(), x.stride(), rows),
+              expected);
+  });
+}
+
+// A scale below float32's normal numbers leaves the bias alone.
+TEST_P(QmvTest, SubnormalScalesAreNoTrouble) {
+  const auto& kernel = *GetParam().kernel;
+  for_each_format({3}, [&](const auto& format, int cols) {
+    if (format.bits == 0 || format.values == ValueType::f16) return;
+    const TestWeight w(format, 4, cols, 3);
+    const auto groups = static_cast<std::size_t>(4 * cols / format.group_size);
+    // 1e-40 in both types, and 1 for the biases.
+    std::vector<std::uint32_t> scales(groups, 0x000116c2);
+    std::vector<std::uint32_t> biases(groups, 0x3f800000);
+    std::vector<std::uint16_t> short_scales(groups, 0x0001);
+    std::vector<std::uint16_t> short_biases(groups, 0x3f80);
+    auto view = w.view();
+    const bool is_short = format.values == ValueType::bf16;
+    view.scales = is_short ? static_cast<const void*>(short_scales.data())
+                           : scales.data();
+    view.biases = is_short ? static_cast<const void*>(short_biases.data())
+                           : biases.data();
+    const int rows = kernel.min_rows;
+    const std::vector<float> x(static_cast<std::size_t>(rows * cols), 0.5f);
+    for (const float sum :
+         testing::product_by(kernel, view, x.data(), cols, rows)) {
+      ASSERT_FLOAT_EQ(sum, 0.5f * static_cast<float>(cols));
+    }
   });
 }
 

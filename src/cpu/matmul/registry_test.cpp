@@ -43,7 +43,7 @@ TEST(MatmulRegistry, PassesOverKernelsThatAreWrong) {
   MatmulRegistry registry({&almost, &nan, &qmv_scalar}, Isa::scalar);
   EXPECT_EQ(&registry.find(kFormat, 128, ValueType::bf16, 1), &qmv_scalar);
   const auto notes = registry.notes();
-  ASSERT_EQ(notes.size(), 3);
+  ASSERT_EQ(notes.size(), 3u);
   EXPECT_EQ(notes[0].kernel, &almost);
   EXPECT_FALSE(notes[0].is_right);
   EXPECT_FALSE(notes[1].is_right);
@@ -66,9 +66,9 @@ TEST(MatmulRegistry, ProvesAKernelOnceForAFormat) {
   for (int i = 0; i < 3; ++i) {
     registry.find(kFormat, 128 * (i + 1), ValueType::bf16, i + 1);
   }
-  EXPECT_EQ(registry.notes().size(), 1);
+  EXPECT_EQ(registry.notes().size(), 1u);
   registry.find(kFormat, 128, ValueType::f32, 1);
-  EXPECT_EQ(registry.notes().size(), 2);
+  EXPECT_EQ(registry.notes().size(), 2u);
 }
 
 TEST(MatmulRegistry, AsksNoKernelForWhatItDoesNotDo) {
