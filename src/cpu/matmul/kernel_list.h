@@ -1,0 +1,16 @@
+#pragma once
+
+#include "cpu/matmul/matmul.h"
+
+// The kernels, one a file. Each is ranked in registry.cpp.
+namespace llamlx {
+
+extern const MatmulKernel qmm_scalar;
+#if defined(__x86_64__)
+extern const MatmulKernel qmm_avx2;
+extern const MatmulKernel qmm_avx512;
+#elif defined(__aarch64__)
+extern const MatmulKernel qmm_neon;
+#endif
+
+}  // namespace llamlx

@@ -1,0 +1,39 @@
+#pragma once
+
+// Products of float32, exact for every weight. Included after a simd_ISA.h and
+// the size of a tile: kTileRows rows of x, kTileVectors vectors of rows of w.
+
+#include <climits>
+
+namespace llamlx {
+namespace {
+
+struct Product {
+  static constexpr int kValues = 1;
+  using F = Simd::F;
+
+  static F load_f32(const float* p) { return Simd::load_words(p); }
+  static F load_f16(const std::uint16_t* p) { return Simd::load_f16(p); }
+  static F load_bf16(const std::uint16_t* p) { return Simd::load_bf16(p); }
+  static F multiply_add(F x, F w, F sum) { return Simd::fma(x, w, sum); }
+  static void store_pair(float* panel, int stride, F first, F second) {
+    Simd::store(panel, first);
+    Simd::store(panel + stride, second);
+  }
+};
+
+}  // namespace
+}  // namespace llamlx
+
+#include "cpu/matmul/qmm_pack.inl.h"
+#include "cpu/matmul/qmm_tiles.inl.h"
+
+namespace llamlx {
+namespace {
+
+bool supports(const WeightFormat& format, int cols, ValueType) {
+  return supports_format(format, cols);
+}
+
+}  // namespace
+}  // namespace llamlx
