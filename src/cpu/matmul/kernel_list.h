@@ -9,6 +9,9 @@ extern const MatmulKernel qmm_scalar;
 #if defined(__x86_64__)
 extern const MatmulKernel qmm_avx2;
 extern const MatmulKernel qmm_avx512;
+extern const MatmulKernel qmm_avx512_bf16;
+extern const MatmulKernel qmm_amx;
+extern const MatmulKernel qmm_f16_amx;
 #elif defined(__aarch64__)
 extern const MatmulKernel qmm_neon;
 #endif

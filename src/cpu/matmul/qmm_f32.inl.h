@@ -8,13 +8,26 @@
 namespace llamlx {
 namespace {
 
+constexpr int kBlockWords = 256;
+
 struct Product {
   static constexpr int kValues = 1;
+  static constexpr int kPlanes = 1;
+  static constexpr int kPlaneWords = 0;
   using F = Simd::F;
 
-  static F load_f32(const float* p) { return Simd::load_words(p); }
-  static F load_f16(const std::uint16_t* p) { return Simd::load_f16(p); }
-  static F load_bf16(const std::uint16_t* p) { return Simd::load_bf16(p); }
+  template <int plane>
+  static F load_f32(const float* p) {
+    return Simd::load_words(p);
+  }
+  template <int plane>
+  static F load_f16(const std::uint16_t* p) {
+    return Simd::load_f16(p);
+  }
+  template <int plane>
+  static F load_bf16(const std::uint16_t* p) {
+    return Simd::load_bf16(p);
+  }
   static F multiply_add(F x, F w, F sum) { return Simd::fma(x, w, sum); }
   static void store_pair(float* panel, int stride, F first, F second) {
     Simd::store(panel, first);

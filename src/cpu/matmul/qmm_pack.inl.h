@@ -1,8 +1,8 @@
 #pragma once
 
 // How rows are packed for the register tiles of qmm_tiles.inl.h: those of x
-// once for all weights, those of w block by block. Included after a simd_ISA.h
-// and a struct Product; local to each file (src/cpu/README.md).
+// once for all weights, those of w block by block. Included after a simd_ISA.h,
+// a struct Product and kBlockWords; local to each file (src/cpu/README.md).
 //
 // A "word" is the 32 bits that one lane multiplies at a time: kValues
 // neighbours of a row (one float32, or two bfloat16). A panel [words, width]
@@ -23,10 +23,10 @@ namespace {
 constexpr int kLanes = Simd::kLanes;
 constexpr int kValues = Product::kValues;
 
-// Values of K taken at a time. The block of w for one tile, kBlock * 32 words,
-// stays in the first cache, and the block of 512 rows of x in the second. A
-// multiple of every group, of every square of words and of AMX's tiles.
-constexpr int kBlock = 256 * kValues;
+// Columns taken at a time. The block of w for one tile stays in the first or
+// second cache, and the block of 512 rows of x in the second. A multiple of
+// every group and of every square of words.
+constexpr int kBlock = kBlockWords * kValues;
 
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
 constexpr int round_up(int count, int step) {
@@ -81,6 +81,26 @@ void pack_dense(const RowsOfWeight& rows, float* panel, int stride) {
   };
   transpose_words(load_row, (rows.count + kValues - 1) / kValues, panel,
                   stride);
+}
+
+// Every plane of a dense weight: what a Product that splits its operands has
+// left of them after the first is a panel of its own.
+template <int plane>
+void pack_dense_planes(const RowsOfWeight& rows, float* panel, int stride) {
+  switch (rows.w->format.values) {
+    case ValueType::f32:
+      pack_dense<float, Product::load_f32<plane>>(rows, panel, stride);
+      break;
+    case ValueType::f16:
+      pack_dense<std::uint16_t, Product::load_f16<plane>>(rows, panel, stride);
+      break;
+    case ValueType::bf16:
+      pack_dense<std::uint16_t, Product::load_bf16<plane>>(rows, panel, stride);
+      break;
+  }
+  if constexpr (plane + 1 < Product::kPlanes) {
+    pack_dense_planes<plane + 1>(rows, panel + Product::kPlaneWords, stride);
+  }
 }
 
 // One number of every row: scales or biases of a group.
@@ -178,14 +198,7 @@ inline void pack_weight(const RowsOfWeight& rows, float* panel, int stride) {
     default:
       break;
   }
-  switch (format.values) {
-    case ValueType::f32:
-      return pack_dense<float, Product::load_f32>(rows, panel, stride);
-    case ValueType::f16:
-      return pack_dense<std::uint16_t, Product::load_f16>(rows, panel, stride);
-    case ValueType::bf16:
-      return pack_dense<std::uint16_t, Product::load_bf16>(rows, panel, stride);
-  }
+  pack_dense_planes<0>(rows, panel, stride);
 }
 
 inline bool supports_format(const WeightFormat& format, int cols) {

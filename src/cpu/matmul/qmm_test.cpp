@@ -8,6 +8,13 @@
 #include "cpu/matmul/matmul_testing.h"
 
 namespace llamlx {
+
+#if defined(__x86_64__)
+// Kernels of AMX whose tile unit is emulated.
+extern const MatmulKernel qmm_amx_emulated;
+extern const MatmulKernel qmm_f16_amx_emulated;
+#endif
+
 namespace {
 
 using testing::TestRows;
@@ -30,7 +37,8 @@ std::vector<Case> all_cases() {
   for (const auto* kernel : {
          &qmm_scalar,
 #if defined(__x86_64__)
-             &qmm_avx2, &qmm_avx512,
+             &qmm_avx2, &qmm_avx512, &qmm_avx512_bf16, &qmm_amx, &qmm_f16_amx,
+             &qmm_amx_emulated, &qmm_f16_amx_emulated,
 #elif defined(__aarch64__)
            &qmm_neon,
 #endif

@@ -40,7 +40,7 @@ inline void prepare_block(const float* x, int x_stride, int row, int rows,
                           int count, float* block) {
   const auto load_row = [=](int i, int at) {
     if (i >= rows) return Simd::zero();
-    return load_values<float, Product::load_f32>(
+    return load_values<float, Product::load_f32<0>>(
         x + static_cast<std::ptrdiff_t>(i) * x_stride + at * kValues,
         count - at * kValues);
   };
