@@ -5,8 +5,12 @@
 // The kernels, one a file. Each is ranked in registry.cpp.
 namespace llamlx {
 
+extern const MatmulKernel qmv_scalar;
 extern const MatmulKernel qmm_scalar;
 #if defined(__x86_64__)
+extern const MatmulKernel qmv_avx2;
+extern const MatmulKernel qmv_avx512;
+extern const MatmulKernel qmv_avx512_vnni;
 extern const MatmulKernel qmm_avx2;
 extern const MatmulKernel qmm_avx512;
 extern const MatmulKernel qmm_avx512_bf16;

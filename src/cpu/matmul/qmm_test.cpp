@@ -1,10 +1,11 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "cpu/matmul/kernel_list.h"
 #include "cpu/matmul/matmul_testing.h"
 
 namespace llamlx {
@@ -33,16 +34,16 @@ struct Shape {
 };
 
 std::vector<Case> all_cases() {
-  std::vector<Case> cases;
-  for (const auto* kernel : {
-         &qmm_scalar,
+  auto kernels = all_matmul_kernels();
+  std::erase_if(kernels, [](const auto* kernel) {
+    return !kernel->name.starts_with("qmm");
+  });
 #if defined(__x86_64__)
-             &qmm_avx2, &qmm_avx512, &qmm_avx512_bf16, &qmm_amx, &qmm_f16_amx,
-             &qmm_amx_emulated, &qmm_f16_amx_emulated,
-#elif defined(__aarch64__)
-           &qmm_neon,
+  kernels.push_back(&qmm_amx_emulated);
+  kernels.push_back(&qmm_f16_amx_emulated);
 #endif
-       }) {
+  std::vector<Case> cases;
+  for (const auto* kernel : kernels) {
     for (const auto compute :
          {ValueType::f32, ValueType::f16, ValueType::bf16}) {
       if (kernel->supports({ValueType::bf16, 4, 64}, 128, compute)) {
@@ -161,6 +162,26 @@ TEST_P(QmmTest, ARowGivesTheSameBitsAmongOthers) {
                            all.begin() + static_cast<std::ptrdiff_t>(i) * 70))
         << i;
   }
+}
+
+// What overflowed before must be seen, not rounded to something finite.
+TEST_P(QmmTest, WhatIsNotFiniteStaysSo) {
+  for_each({{18, 40, 3}}, [](const WeightFormat& format, int rows,
+                             int weight_rows, int cols) {
+    for (const float bad : {std::numeric_limits<float>::infinity(),
+                            -std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN()}) {
+      const TestWeight w(format, weight_rows, cols, 3);
+      std::vector<float> x(static_cast<std::size_t>(rows * cols), 1);
+      x[static_cast<std::size_t>(17 * cols - 1)] = bad;
+      const auto y = testing::product_by(*GetParam().kernel, w.view(), x.data(),
+                                         cols, rows);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const bool is_bad = i / static_cast<std::size_t>(weight_rows) == 16;
+        ASSERT_EQ(std::isfinite(y[i]), !is_bad) << bad;
+      }
+    }
+  });
 }
 
 std::string name_of(const ::testing::TestParamInfo<Case>& tested) {
