@@ -7,7 +7,14 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cpu/matmul/matmul.h"
+
 namespace llamlx {
+
+/// The kernels of AMX, with this for a tile unit.
+extern const MatmulKernel qmm_amx_emulated;
+extern const MatmulKernel qmm_f16_amx_emulated;
+
 namespace {
 
 struct Tiles {

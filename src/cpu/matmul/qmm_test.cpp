@@ -6,16 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include "cpu/matmul/emulated_tiles.h"
 #include "cpu/matmul/matmul_testing.h"
 
 namespace llamlx {
-
-#if defined(__x86_64__)
-// Kernels of AMX whose tile unit is emulated.
-extern const MatmulKernel qmm_amx_emulated;
-extern const MatmulKernel qmm_f16_amx_emulated;
-#endif
-
 namespace {
 
 using testing::TestRows;

@@ -110,7 +110,7 @@ struct Words {
 namespace llamlx {
 
 const MatmulKernel qmv_avx2{
-    "qmv_avx2", Isa::avx2,      1,       1 << 30,       kRowStep,
-    supports,   prepared_bytes, prepare, scratch_bytes, multiply};
+    "qmv_avx2", Isa::avx2,     1,       8, kRowStep, supports, prepared_bytes,
+    prepare,    scratch_bytes, multiply};
 
 }  // namespace llamlx

@@ -52,7 +52,7 @@ namespace llamlx {
 
 // Any number of rows: what all else falls back on.
 const MatmulKernel qmv_scalar{
-    "qmv_scalar", Isa::scalar,    1,       1 << 30,       kRowStep,
-    supports,     prepared_bytes, prepare, scratch_bytes, multiply};
+    "qmv_scalar", Isa::scalar,   1,       8, kRowStep, supports, prepared_bytes,
+    prepare,      scratch_bytes, multiply};
 
 }  // namespace llamlx
