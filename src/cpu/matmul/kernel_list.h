@@ -17,6 +17,7 @@ extern const MatmulKernel qmm_avx512_bf16;
 extern const MatmulKernel qmm_amx;
 extern const MatmulKernel qmm_f16_amx;
 #elif defined(__aarch64__)
+extern const MatmulKernel qmv_neon;
 extern const MatmulKernel qmm_neon;
 #endif
 

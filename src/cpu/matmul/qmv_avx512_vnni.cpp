@@ -20,27 +20,18 @@
 #include <immintrin.h>
 
 #include "cpu/matmul/kernel_list.h"
+#include "cpu/matmul/qmv_parts.inl.h"
 
 namespace llamlx {
 namespace {
 
-using Byte = unsigned char;
 constexpr int kLanes = 16;
-constexpr int kMostRows = 8;      // of x
-constexpr int kReadAhead = 8192;  // bytes of a weight
-constexpr int kLargest = 32639;   // 127 * 256 + 127
+constexpr int kMostRows = 8;     // of x
+constexpr int kLargest = 32639;  // 127 * 256 + 127
 constexpr int kPlaneBytes = 64;
 
 constexpr int rows_at_once(int x_rows) { return x_rows <= 2 ? 4 : 2; }
 constexpr int planes_of(int bits) { return bits == 2 ? 4 : bits == 4 ? 2 : 1; }
-constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
-constexpr int smaller(int a, int b) { return a < b ? a : b; }
-constexpr int bytes_of(ValueType type) {
-  return type == ValueType::f32 ? 4 : 2;
-}
-
-int log2_of(int power) { return __builtin_ctz(static_cast<unsigned>(power)); }
-
 /// How one row of x lies when prepared: for every 16 groups their scales and
 /// sums, then for every chunk P high and P low planes. Rows take turns, by
 /// block and by chunk.
@@ -125,13 +116,6 @@ template <int bits>
   }
 }
 
-[[gnu::always_inline]] inline void prefetch(const Byte* p, std::ptrdiff_t at) {
-  _mm_prefetch(
-      reinterpret_cast<const char*>(reinterpret_cast<std::uintptr_t>(p) +
-                                    static_cast<std::uintptr_t>(at)),
-      _MM_HINT_T0);
-}
-
 // The sums of a, b, c, d, each in the same order.
 __m128 sums_of(__m512 a, __m512 b, __m512 c, __m512 d) {
   const __m512 ab =
@@ -147,17 +131,20 @@ __m128 sums_of(__m512 a, __m512 b, __m512 c, __m512 d) {
 }
 
 // y[m * y_stride + r] is the sum of total[m * rows + r], for r below `valid`.
+// Inlined, or else the sums would have an address, and lie in memory.
 template <int rows, int x_rows>
-void store_sums(const __m512 (&total)[rows * x_rows], int valid, float* y,
-                int y_stride) {
+[[gnu::always_inline]] inline void store_sums(
+    const __m512 (&total)[rows * x_rows], int valid, float* y, int y_stride) {
   constexpr int kCount = rows * x_rows;
   static_assert(kCount % 2 == 0 && kCount >= 4);
   alignas(16) float sums[(kCount + 3) / 4 * 4];
-  for (int i = 0; i < kCount; i += 4) {
-    const int last = smaller(i + 2, kCount - 2);
-    _mm_store_ps(sums + i,
-                 sums_of(total[i], total[i + 1], total[last], total[last + 1]));
-  }
+  for_each_number<(kCount + 3) / 4>([&](
+      auto four) __attribute__((always_inline)) {
+    constexpr int kFirst = four.kValue * 4;
+    constexpr int kThird = kFirst + 2 < kCount ? kFirst + 2 : kFirst;
+    _mm_store_ps(sums + kFirst, sums_of(total[kFirst], total[kFirst + 1],
+                                        total[kThird], total[kThird + 1]));
+  });
   for (int m = 0; m < x_rows; ++m) {
     for (int r = 0; r < rows && r < valid; ++r) {
       y[std::ptrdiff_t{m} * y_stride + r] = sums[m * rows + r];
@@ -178,10 +165,8 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   const int scale_bytes = groups * bytes_of(type);
   const int lanes_of_group = w.format.group_size / (4 * kPlanes);
   const __m128i lanes_shift = _mm_cvtsi32_si128(log2_of(lanes_of_group));
-  const int steps_ahead = ceil_div(kReadAhead, kRows * row_bytes);
-  const std::ptrdiff_t ahead = std::ptrdiff_t{steps_ahead} * kRows * row_bytes;
-  const std::ptrdiff_t scale_ahead =
-      std::ptrdiff_t{steps_ahead} * kRows * scale_bytes;
+  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
+  const std::ptrdiff_t scale_ahead = rows_ahead(row_bytes, kRows) * scale_bytes;
   const __m512i first_lanes =
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 
@@ -189,35 +174,36 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
     const Byte* row[kRows];
     const Byte* scales[kRows];
     const Byte* biases[kRows];
-    for (int r = 0; r < kRows; ++r) {
-      // Rows past the end stand for the last, so that a row is computed by the
-      // same instructions wherever it stands.
-      const std::ptrdiff_t at = smaller(n + r, end - 1);
-      row[r] = static_cast<const Byte*>(w.data) + at * row_bytes;
-      scales[r] = static_cast<const Byte*>(w.scales) + at * scale_bytes;
-      biases[r] = static_cast<const Byte*>(w.biases) + at * scale_bytes;
-    }
-    __m512 total[kRows * x_rows];
-    for (auto& sum : total) sum = _mm512_setzero_ps();
+    find_rows(w.data, row_bytes, n, end, row);
+    find_rows(w.scales, scale_bytes, n, end, scales);
+    find_rows(w.biases, scale_bytes, n, end, biases);
+    __m512 total[x_rows * kRows];
+    for_each_number<x_rows * kRows>([&](auto i) __attribute__((always_inline)) {
+      total[i.kValue] = _mm512_setzero_ps();
+    });
     const Byte* block = x;
     const Byte* planes = x + x_rows * layout.blocks_bytes();
     int at = 0;
     for (int group = 0; group < groups; group += kLanes) {
       const __m512* x_scales = reinterpret_cast<const __m512*>(block);
       __m512 scale[kRows];
-      for (int r = 0; r < kRows; ++r) {
+      for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         const std::ptrdiff_t from = std::ptrdiff_t{group} * bytes_of(type);
-        prefetch(scales[r] + from, scale_ahead);
-        prefetch(biases[r] + from, scale_ahead);
-        scale[r] = load_values(scales[r] + from, type, groups - group);
-        const __m512 bias = load_values(biases[r] + from, type, groups - group);
-        for (int m = 0; m < x_rows; ++m) {
-          total[m * kRows + r] =
-              _mm512_fmadd_ps(bias, x_scales[2 * m + 1], total[m * kRows + r]);
-        }
+        prefetch(scales[r.kValue] + from, scale_ahead);
+        prefetch(biases[r.kValue] + from, scale_ahead);
+        scale[r.kValue] =
+            load_values(scales[r.kValue] + from, type, groups - group);
+        const __m512 bias =
+            load_values(biases[r.kValue] + from, type, groups - group);
+        for_each_number<x_rows>([&](auto m) __attribute__((always_inline)) {
+          __m512& sum = total[m.kValue * kRows + r.kValue];
+          sum = _mm512_fmadd_ps(bias, x_scales[2 * m.kValue + 1], sum);
+        });
         // Of one row, all scales are multiplied at once.
-        if (x_rows == 1) scale[r] = _mm512_mul_ps(scale[r], x_scales[0]);
-      }
+        if (x_rows == 1) {
+          scale[r.kValue] = _mm512_mul_ps(scale[r.kValue], x_scales[0]);
+        }
+      });
       block += x_rows * Layout::kBlockBytes;
       __m512i lanes = first_lanes;
       const int block_end =
@@ -227,33 +213,39 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
         lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(kLanes));
         __m512i code[kRows][kPlanes];
         __m512 picked[kRows];
-        for (int r = 0; r < kRows; ++r) {
-          prefetch(row[r] + at, ahead);
-          unpack<bits>(row[r] + at, row_bytes - at, code[r]);
-          picked[r] = _mm512_permutexvar_ps(which, scale[r]);
-        }
-        for (int m = 0; m < x_rows; ++m) {
-          const __m512i* plane = reinterpret_cast<const __m512i*>(planes);
-          __m512 x_scale;
-          if (x_rows > 1) {
-            x_scale = _mm512_permutexvar_ps(which, x_scales[2 * m]);
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          prefetch(row[r.kValue] + at, ahead);
+          unpack<bits>(row[r.kValue] + at, row_bytes - at, code[r.kValue]);
+          picked[r.kValue] = _mm512_permutexvar_ps(which, scale[r.kValue]);
+        });
+        for_each_number<x_rows>([&](auto m) __attribute__((always_inline)) {
+          const __m512i* plane = reinterpret_cast<const __m512i*>(
+              planes + m.kValue * 2 * kPlanes * kPlaneBytes);
+          __m512 x_scale = _mm512_setzero_ps();
+          if constexpr (x_rows > 1) {
+            x_scale = _mm512_permutexvar_ps(which, x_scales[2 * m.kValue]);
           }
-          for (int r = 0; r < kRows; ++r) {
-            __m512i sum = _mm512_setzero_si512();
-            for (int p = 0; p < kPlanes; ++p) {
-              sum = _mm512_dpbusd_epi32(sum, code[r][p], plane[p]);
-            }
-            sum = _mm512_slli_epi32(sum, 8);
-            for (int p = 0; p < kPlanes; ++p) {
-              sum = _mm512_dpbusd_epi32(sum, code[r][p], plane[kPlanes + p]);
-            }
-            const __m512 factor =
-                x_rows > 1 ? _mm512_mul_ps(picked[r], x_scale) : picked[r];
-            total[m * kRows + r] = _mm512_fmadd_ps(
-                _mm512_cvtepi32_ps(sum), factor, total[m * kRows + r]);
-          }
-          planes += 2 * kPlanes * kPlaneBytes;
-        }
+          for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+            __m512i dot = _mm512_setzero_si512();
+            for_each_number<kPlanes>([&](
+                auto p) __attribute__((always_inline)) {
+              dot = _mm512_dpbusd_epi32(dot, code[r.kValue][p.kValue],
+                                        plane[p.kValue]);
+            });
+            dot = _mm512_slli_epi32(dot, 8);
+            for_each_number<kPlanes>([&](
+                auto p) __attribute__((always_inline)) {
+              dot = _mm512_dpbusd_epi32(dot, code[r.kValue][p.kValue],
+                                        plane[kPlanes + p.kValue]);
+            });
+            const __m512 factor = x_rows > 1
+                                      ? _mm512_mul_ps(picked[r.kValue], x_scale)
+                                      : picked[r.kValue];
+            __m512& sum = total[m.kValue * kRows + r.kValue];
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), factor, sum);
+          });
+        });
+        planes += x_rows * 2 * kPlanes * kPlaneBytes;
       }
     }
     store_sums<kRows, x_rows>(total, end - n, y + (n - begin), y_stride);

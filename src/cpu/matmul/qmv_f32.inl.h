@@ -23,44 +23,19 @@
 // top of a mantissa without an instruction that converts, and what that adds
 // is taken off the bias, which meets the group's sum of x.
 
-#include "cpu/matmul/matmul.h"
+#include "cpu/matmul/qmv_parts.inl.h"
 
 namespace llamlx {
 namespace {
 
 using F = Simd::F;
-using Byte = unsigned char;
 constexpr int kLanes = Simd::kLanes;
-constexpr int kSlabRows = 8;      // of x, multiplied together
-constexpr int kReadAhead = 8192;  // bytes of a weight
-constexpr int kRowStep = 4;       // divides by what rows_at_once() says
+constexpr int kSlabRows = 8;  // of x, multiplied together
+constexpr int kRowStep = 4;   // a multiple of what rows_at_once() says
 
 constexpr int rows_at_once(int slab_rows) {
   const int rows = Words::kRegisters / 8 / ((slab_rows + 1) / 2);
   return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
-}
-
-constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
-constexpr int smaller(int a, int b) { return a < b ? a : b; }
-
-constexpr int bytes_of(ValueType type) {
-  return type == ValueType::f32 ? 4 : 2;
-}
-
-constexpr int log2_of(int a) { return a == 1 ? 0 : 1 + log2_of(a / 2); }
-
-template <int value>
-struct Number {
-  static constexpr int kValue = value;
-};
-
-// Steps whose number the instructions want as a constant.
-template <int k, int end, typename Step>
-[[gnu::always_inline]] inline void for_each_number(const Step& step) {
-  if constexpr (k < end) {
-    step(Number<k>{});
-    for_each_number<k + 1, end>(step);
-  }
 }
 
 /// How one row of x lies when prepared: `sums` floats, a block at a time, of
@@ -92,59 +67,38 @@ F load_values(const Byte* p, ValueType type, int count) {
   return Simd::load_part(reinterpret_cast<const float*>(p), count);
 }
 
-// Asks for a line that later rows need. The weight's end is no concern: a
-// prefetch does not fault.
-[[gnu::always_inline]] inline void prefetch(const Byte* p, std::ptrdiff_t at) {
-  __builtin_prefetch(reinterpret_cast<const Byte*>(
-      reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(at)));
-}
-
-// How far ahead of a row its prefetches are: whole steps of `rows` rows, so
-// that each line is asked for once.
-std::ptrdiff_t read_ahead(std::ptrdiff_t row_bytes, int rows) {
-  const std::ptrdiff_t step = row_bytes * rows;
-  return (kReadAhead + step - 1) / step * step;
-}
-
+// Inlined, or else the sums would have an address, and lie in memory.
 template <int rows, int slab_rows>
-void store_sums(const F (&total)[rows][slab_rows], int n, int begin, int end,
-                float* y, int y_stride) {
-  for (int r = 0; r < rows && n + r < end; ++r) {
-    for (int m = 0; m < slab_rows; ++m) {
-      y[std::ptrdiff_t{m} * y_stride + (n + r - begin)] =
-          Simd::sum(total[r][m]);
-    }
-  }
-}
-
-// Where the rows n, n + 1, ... begin; those past the end stand for the last,
-// so that a row is computed by the same instructions wherever it stands.
-template <int rows>
-void find_rows(const void* data, std::ptrdiff_t row_bytes, int n, int end,
-               const Byte* (&row)[rows]) {
-  for (int r = 0; r < rows; ++r) {
-    const std::ptrdiff_t at = smaller(n + r, end - 1);
-    row[r] = static_cast<const Byte*>(data) + at * row_bytes;
-  }
+[[gnu::always_inline]] inline void store_sums(const F (&total)[slab_rows][rows],
+                                              int valid, float* y,
+                                              int y_stride) {
+  for_each_number<slab_rows>([&](auto m) __attribute__((always_inline)) {
+    for_each_number<rows>([&](auto r) __attribute__((always_inline)) {
+      if (r.kValue < valid) {
+        y[std::ptrdiff_t{m.kValue} * y_stride + r.kValue] =
+            Simd::sum(total[m.kValue][r.kValue]);
+      }
+    });
+  });
 }
 
 template <int bits, int slab_rows>
 void multiply_affine(const WeightView& w, const float* x, int begin, int end,
                      float* y, int y_stride) {
+  using I = Words::I;
   constexpr int kPerLane = Words::codes_of(bits);
   constexpr int kRows = rows_at_once(slab_rows);
   constexpr int kChunkBytes = kLanes * kPerLane * bits / 8;
-  const int group_size = w.format.group_size;
   const ValueType type = w.format.values;
   const Layout layout = layout_of(w.format, w.cols);
   const int words = w.cols / kPerLane;  // of a row
-  const int groups = w.cols / group_size;
-  const int chunks_in_block = group_size / kPerLane;
-  const int lanes_shift = log2_of(group_size / kPerLane);
+  const int groups = w.cols / w.format.group_size;
+  const int chunks_in_block = w.format.group_size / kPerLane;
+  const int lanes_shift = log2_of(w.format.group_size / kPerLane);
   const std::ptrdiff_t row_bytes = std::ptrdiff_t{w.cols} * bits / 8;
   const std::ptrdiff_t scale_bytes = std::ptrdiff_t{groups} * bytes_of(type);
-  const std::ptrdiff_t ahead = read_ahead(row_bytes, kRows);
-  const std::ptrdiff_t scale_ahead = ahead / row_bytes * scale_bytes;
+  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
+  const std::ptrdiff_t scale_ahead = rows_ahead(row_bytes, kRows) * scale_bytes;
   const F step = Simd::set1(1 << bits);
   const F minus_one = Simd::set1(-1);
 
@@ -155,66 +109,74 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
     find_rows(w.data, row_bytes, n, end, row);
     find_rows(w.scales, scale_bytes, n, end, scales);
     find_rows(w.biases, scale_bytes, n, end, biases);
-    F total[kRows][slab_rows];
-    for (auto& sums : total) {
-      for (auto& sum : sums) sum = Simd::zero();
-    }
+    F total[slab_rows][kRows];
+    for_each_number<slab_rows * kRows>([&](
+        auto i) __attribute__((always_inline)) {
+      total[i.kValue / kRows][i.kValue % kRows] = Simd::zero();
+    });
     const float* sums = x;
     const float* codes = x + std::ptrdiff_t{slab_rows} * layout.sums;
     int chunk = 0;
     for (int group = 0; group < groups; group += kLanes) {
       F scale[kRows];
-      for (int r = 0; r < kRows; ++r) {
+      for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         const std::ptrdiff_t at = std::ptrdiff_t{group} * bytes_of(type);
-        prefetch(scales[r] + at, scale_ahead);
-        prefetch(biases[r] + at, scale_ahead);
-        scale[r] =
-            Simd::mul(load_values(scales[r] + at, type, groups - group), step);
+        prefetch(scales[r.kValue] + at, scale_ahead);
+        prefetch(biases[r.kValue] + at, scale_ahead);
+        const int count = groups - group;
+        scale[r.kValue] =
+            Simd::mul(load_values(scales[r.kValue] + at, type, count), step);
         const F offset =
-            Simd::fma(scale[r], minus_one,
-                      load_values(biases[r] + at, type, groups - group));
-        for (int m = 0; m < slab_rows; ++m) {
-          total[r][m] =
-              Simd::fma(offset, Simd::load(sums + m * kLanes), total[r][m]);
-        }
-      }
+            Simd::fma(scale[r.kValue], minus_one,
+                      load_values(biases[r.kValue] + at, type, count));
+        for_each_number<slab_rows>([&](auto m) __attribute__((always_inline)) {
+          F& sum = total[m.kValue][r.kValue];
+          sum = Simd::fma(offset, Simd::load(sums + m.kValue * kLanes), sum);
+        });
+      });
       sums += slab_rows * kLanes;
-      typename Words::I lane = Words::iota();
+      I lane = Words::iota();
       const int chunk_end = smaller(chunk + chunks_in_block, layout.chunks);
       for (; chunk < chunk_end; ++chunk) {
-        typename Words::I word[kRows];
-        F part[kRows][slab_rows];
-        for (int r = 0; r < kRows; ++r) {
-          const Byte* p = row[r] + std::ptrdiff_t{chunk} * kChunkBytes;
+        I word[kRows];
+        F part[slab_rows][kRows];
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          const Byte* p = row[r.kValue] + std::ptrdiff_t{chunk} * kChunkBytes;
           prefetch(p, ahead);
-          word[r] = Words::template load<bits>(p, words - chunk * kLanes);
-          for (int m = 0; m < slab_rows; ++m) part[r][m] = Simd::zero();
-        }
-        for_each_number<0, kPerLane>([&](auto k) {
+          word[r.kValue] =
+              Words::template load<bits>(p, words - chunk * kLanes);
+        });
+        for_each_number<kPerLane>([&](auto k) __attribute__((always_inline)) {
           F code[kRows];
-          for (int r = 0; r < kRows; ++r) {
-            code[r] = Words::template fraction<bits, k.kValue>(word[r]);
-          }
-          for (int m = 0; m < slab_rows; ++m) {
+          for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+            code[r.kValue] =
+                Words::template fraction<bits, k.kValue>(word[r.kValue]);
+          });
+          for_each_number<slab_rows>([&](
+              auto m) __attribute__((always_inline)) {
             const F factor =
-                Simd::load(codes + (m * kPerLane + k.kValue) * kLanes);
-            for (int r = 0; r < kRows; ++r) {
-              part[r][m] = Simd::fma(code[r], factor, part[r][m]);
-            }
-          }
+                Simd::load(codes + (m.kValue * kPerLane + k.kValue) * kLanes);
+            for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+              F& sum = part[m.kValue][r.kValue];
+              sum = k.kValue == 0 ? Simd::mul(code[r.kValue], factor)
+                                  : Simd::fma(code[r.kValue], factor, sum);
+            });
+          });
         });
         codes += slab_rows * kPerLane * kLanes;
-        const typename Words::I which = Words::shifted(lane, lanes_shift);
+        const I which = Words::shifted(lane, lanes_shift);
         lane = Words::advance(lane);
-        for (int r = 0; r < kRows; ++r) {
-          const F s = Words::pick(scale[r], which);
-          for (int m = 0; m < slab_rows; ++m) {
-            total[r][m] = Simd::fma(part[r][m], s, total[r][m]);
-          }
-        }
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          const F s = Words::pick(scale[r.kValue], which);
+          for_each_number<slab_rows>([&](
+              auto m) __attribute__((always_inline)) {
+            F& sum = total[m.kValue][r.kValue];
+            sum = Simd::fma(part[m.kValue][r.kValue], s, sum);
+          });
+        });
       }
     }
-    store_sums(total, n, begin, end, y, y_stride);
+    store_sums(total, end - n, y + (n - begin), y_stride);
   }
 }
 
@@ -226,43 +188,46 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
   constexpr int kChunk = kLanes * kPerLane;
   constexpr int kChunkBytes = kChunk * bytes_of(type);
   const std::ptrdiff_t row_bytes = std::ptrdiff_t{w.cols} * bytes_of(type);
-  const std::ptrdiff_t ahead = read_ahead(row_bytes, kRows);
+  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
 
   for (int n = begin; n < end; n += kRows) {
     const Byte* row[kRows];
     find_rows(w.data, row_bytes, n, end, row);
-    F total[kRows][slab_rows];
-    for (auto& sums : total) {
-      for (auto& sum : sums) sum = Simd::zero();
-    }
+    F total[slab_rows][kRows];
+    for_each_number<slab_rows * kRows>([&](
+        auto i) __attribute__((always_inline)) {
+      total[i.kValue / kRows][i.kValue % kRows] = Simd::zero();
+    });
     const float* factors = x;
     for (int col = 0; col < w.cols; col += kChunk) {
       const std::ptrdiff_t at = std::ptrdiff_t{col} * bytes_of(type);
       const int count = smaller(w.cols - col, kChunk);
       F value[kPerLane][kRows];
-      for (int r = 0; r < kRows; ++r) {
-        if (kChunkBytes >= 64 || at % 64 < kChunkBytes) {
-          prefetch(row[r] + at, ahead);
-        }
+      for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+        const Byte* p = row[r.kValue] + at;
+        if (kChunkBytes >= 64 || at % 64 < kChunkBytes) prefetch(p, ahead);
         if constexpr (type == ValueType::bf16) {
-          const auto pair = Words::load_bytes(row[r] + at, 2 * count);
-          value[0][r] = Words::even(pair);
-          value[1][r] = Words::odd(pair);
+          const auto pair = Words::load_bytes(p, 2 * count);
+          value[0][r.kValue] = Words::even(pair);
+          value[kPerLane - 1][r.kValue] = Words::odd(pair);
         } else {
-          value[0][r] = load_values(row[r] + at, type, count);
+          value[0][r.kValue] = load_values(p, type, count);
         }
-      }
-      for (int k = 0; k < kPerLane; ++k) {
-        for (int m = 0; m < slab_rows; ++m) {
-          const F factor = Simd::load(factors + (m * kPerLane + k) * kLanes);
-          for (int r = 0; r < kRows; ++r) {
-            total[r][m] = Simd::fma(value[k][r], factor, total[r][m]);
-          }
-        }
-      }
+      });
+      for_each_number<kPerLane * slab_rows>([&](
+          auto i) __attribute__((always_inline)) {
+        constexpr int kWhich = i.kValue / slab_rows;
+        constexpr int kRow = i.kValue % slab_rows;
+        const F factor =
+            Simd::load(factors + (kRow * kPerLane + kWhich) * kLanes);
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          F& sum = total[kRow][r.kValue];
+          sum = Simd::fma(value[kWhich][r.kValue], factor, sum);
+        });
+      });
       factors += slab_rows * kChunk;
     }
-    store_sums(total, n, begin, end, y, y_stride);
+    store_sums(total, end - n, y + (n - begin), y_stride);
   }
 }
 

@@ -27,7 +27,7 @@ std::vector<RankedKernel> ranked_kernels() {
         {&qmm_amx, 31, 31}, {&qmm_f16_amx, 32, 32}, {&qmm_avx512, 34, 34},
         {&qmm_avx512_bf16, 35, 33}, {&qmm_avx2, 51, 51},
 #elif defined(__aarch64__)
-        {&qmm_neon, 51, 51},
+        {&qmv_neon, 50, 50}, {&qmm_neon, 51, 51},
 #endif
   };
 }
