@@ -1,3 +1,5 @@
+#include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -5,8 +7,10 @@
 #include <unistd.h>
 
 #include "base/concat.h"
+#include "base/error.h"
 #include "base/files.h"
 #include "bench/bench_report.h"
+#include "bench/picture.h"
 #include "commands.h"
 #include "json_output.h"
 #include "model_options.h"
@@ -85,6 +89,17 @@ BenchReport measure(const BenchArguments& arguments,
   return run_bench(path, load_options(arguments.model), options, tell);
 }
 
+/// Fails before minutes of measuring where the picture has no place.
+void check_writable(const std::filesystem::path& file) {
+  const auto folder = file.has_parent_path() ? file.parent_path() : ".";
+  const bool exists = std::filesystem::exists(file);
+  const auto& target = exists ? file : folder;
+  if (std::filesystem::is_directory(file) ||
+      ::access(target.c_str(), W_OK) != 0) {
+    fail_errno(exists ? EACCES : errno, file, "write");
+  }
+}
+
 std::string limits_text(const MachineLimits& machine) {
   return concat(format_table(bandwidth_table(machine)), '\n',
                 format_table(peaks_table(machine)));
@@ -116,9 +131,15 @@ void run_bench_command(const BenchArguments& arguments) {
         "--limits without a model goes with --json alone; see \"llamlx bench "
         "--help\"");
   }
+  if (!arguments.plot.empty()) check_writable(arguments.plot);
   const auto report = measure(arguments, options);
-  for (const auto& notice : report.notices) {
-    print_note(concat("[NOTE] ", printable(notice)));
+  if (!arguments.json) {
+    for (const auto& notice : report.notices) {
+      print_note(concat("[NOTE] ", printable(notice)));
+    }
+  }
+  if (!arguments.plot.empty()) {
+    write_file(arguments.plot, draw_picture(report));
   }
   print_report(arguments, report);
 }

@@ -229,11 +229,15 @@ std::string machine_line(const MachineLimits& machine) {
                 machine.cores == 1 ? " core, " : " cores, ", machine.isa);
 }
 
-std::string model_line(const BenchReport& report) {
-  const auto& model = report.model;
+std::string model_name(const BenchReport& report) {
   const std::filesystem::path path(report.path);
   const auto name = path.has_filename() ? path : path.parent_path();
-  return concat(name.filename().string(), ": ", model.model_type, ", ",
+  return name.filename().string();
+}
+
+std::string model_line(const BenchReport& report) {
+  const auto& model = report.model;
+  return concat(model_name(report), ": ", model.model_type, ", ",
                 human_count(model.parameters), " parameters, ",
                 model.quantization == "none" ? "dense" : model.quantization,
                 "; ", model.dtype, " on the ", model.device, ", ",

@@ -28,6 +28,9 @@ TextTable peaks_table(const MachineLimits& machine);
 /// "CPU, 2 cores, avx512_bf16".
 std::string machine_line(const MachineLimits& machine);
 
+/// "SmolLM2-4bit", the last part of the model's path.
+std::string model_name(const BenchReport& report);
+
 /// "SmolLM2-4bit: llama, 135 M parameters, affine 4-bit, group 64; bfloat16 on
 /// the cpu, mlx's kernels".
 std::string model_line(const BenchReport& report);
