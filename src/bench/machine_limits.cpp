@@ -27,7 +27,7 @@ std::size_t measured_bytes(double bytes) {
 
 /// Whether a figure for `found` bytes speaks of `bytes`, too.
 bool stands_for(std::size_t found, double bytes) {
-  constexpr double kNear = 0.02;
+  constexpr double kNear = 0.05;
   const auto wanted = static_cast<double>(measured_bytes(bytes));
   return std::abs(static_cast<double>(found) - wanted) <= kNear * wanted + 4096;
 }

@@ -8,6 +8,7 @@ namespace llamlx {
 namespace {
 
 constexpr double kLeft = kPictureMargin + 52;
+constexpr double kNarrow = 12;  // a phase without a label
 constexpr double kChart = 120, kBetween = 44;
 constexpr std::string_view kCurves[] = {"#0b6e4f", "#b0413e", "#5b4b8a",
                                         "#8a5a00"};
@@ -50,11 +51,14 @@ void draw_phases(Svg& svg, const Frame& frame, const Axis& x,
     const double begin = x.place(span.begin), end = x.place(span.end);
     svg.rectangle(begin, frame.y, end - begin, frame.height,
                   colours_of(span.phase).shade);
-    svg.line({begin, frame.y}, {begin, frame.bottom()},
-             {.colour = "#ffffff", .width = 1.5});
+    if (end - begin > kNarrow) {
+      svg.line({begin, frame.y}, {begin, frame.bottom()},
+               {.colour = "#ffffff", .width = 1.5});
+    }
     const double width = text_width(span.label, 11);
     const double middle = (begin + end) / 2;
-    if (!with_labels || middle - width / 2 < free_from || end - begin < 12) {
+    if (!with_labels || middle - width / 2 < free_from ||
+        end - begin < kNarrow) {
       continue;
     }
     if (middle + width / 2 > frame.right()) continue;

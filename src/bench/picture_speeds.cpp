@@ -10,7 +10,7 @@ namespace {
 constexpr double kRow = 30, kBar = 14, kHead = 50, kFoot = 26;
 // Columns, from the left: number, test, threads, bar, words.
 constexpr double kNumberX = kPictureMargin + 10, kTestX = kPictureMargin + 30;
-constexpr double kBarX = 260, kBarWidth = 360;
+constexpr double kBarX = 300, kBarWidth = 320;
 
 template <typename... Values>
 std::string format(const char* pattern, Values... values) {
