@@ -25,15 +25,15 @@ struct LimitKernels {
 /// 512 bytes: eight lines.
 inline constexpr std::size_t kSumWords = 64;
 
-extern const LimitKernels limits_scalar;
-extern const LimitKernels limits_avx2;
-extern const LimitKernels limits_avx512;
-extern const LimitKernels limits_avx512_vnni;
-extern const LimitKernels limits_avx512_bf16;
-extern const LimitKernels limits_amx;
-extern const LimitKernels limits_neon;
-extern const LimitKernels limits_neon_dotprod;
-extern const LimitKernels limits_neon_i8mm;
-extern const LimitKernels limits_neon_bf16;
+extern const LimitKernels kLimitsScalar;
+extern const LimitKernels kLimitsAvx2;
+extern const LimitKernels kLimitsAvx512;
+extern const LimitKernels kLimitsAvx512Vnni;
+extern const LimitKernels kLimitsAvx512Bf16;
+extern const LimitKernels kLimitsAmx;
+extern const LimitKernels kLimitsNeon;
+extern const LimitKernels kLimitsNeonDotprod;
+extern const LimitKernels kLimitsNeonI8mm;
+extern const LimitKernels kLimitsNeonBf16;
 
 }  // namespace llamlx

@@ -21,18 +21,18 @@ struct IsaKernels {
 };
 
 constexpr IsaKernels kKernels[] = {
-    {Isa::scalar, &limits_scalar},
+    {Isa::scalar, &kLimitsScalar},
 #if defined(__x86_64__)
-    {Isa::avx2, &limits_avx2},
-    {Isa::avx512, &limits_avx512},
-    {Isa::avx512_vnni, &limits_avx512_vnni},
-    {Isa::avx512_bf16, &limits_avx512_bf16},
-    {Isa::amx, &limits_amx},
+    {Isa::avx2, &kLimitsAvx2},
+    {Isa::avx512, &kLimitsAvx512},
+    {Isa::avx512_vnni, &kLimitsAvx512Vnni},
+    {Isa::avx512_bf16, &kLimitsAvx512Bf16},
+    {Isa::amx, &kLimitsAmx},
 #elif defined(__aarch64__)
-    {Isa::neon, &limits_neon},
-    {Isa::neon_dotprod, &limits_neon_dotprod},
-    {Isa::neon_i8mm, &limits_neon_i8mm},
-    {Isa::neon_bf16, &limits_neon_bf16},
+    {Isa::neon, &kLimitsNeon},
+    {Isa::neon_dotprod, &kLimitsNeonDotprod},
+    {Isa::neon_i8mm, &kLimitsNeonI8mm},
+    {Isa::neon_bf16, &kLimitsNeonBf16},
 #endif
 };
 
@@ -40,7 +40,7 @@ using SumFn = decltype(LimitKernels::sum);
 
 /// The sum by the last instruction set up to `isa` that has one.
 SumFn sum_of(Isa isa) {
-  SumFn sum = limits_scalar.sum;
+  SumFn sum = kLimitsScalar.sum;
   for (const auto& row : kKernels) {
     if (row.isa <= isa && row.kernels->sum != nullptr) sum = row.kernels->sum;
   }

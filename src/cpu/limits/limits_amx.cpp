@@ -60,7 +60,7 @@ void tiles_bf16(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_amx = {
+const LimitKernels kLimitsAmx = {
     nullptr,
     {{"bfloat16", kTiles* kOutputs * 32 * 2, tiles_bf16},
      {"int8", kTiles* kOutputs * 64 * 2, tiles_int8}}};

@@ -5,7 +5,7 @@
 namespace llamlx {
 namespace {
 
-constexpr int kSums = 8;
+constexpr std::size_t kSums = 8;
 // Two units of a latency of four or five; 16 registers hold these and factors.
 constexpr int kAccumulators = 12;
 
@@ -13,12 +13,13 @@ std::uint64_t sum(const std::uint64_t* data, std::size_t words) {
   __m256i sums[kSums];
   for (auto& value : sums) value = _mm256_setzero_si256();
   for (std::size_t i = 0; i < words; i += 4 * kSums) {
-    for (int k = 0; k < kSums; ++k) {
+    for (std::size_t k = 0; k < kSums; ++k) {
       const auto* at = reinterpret_cast<const __m256i*>(data + i + 4 * k);
       sums[k] = _mm256_add_epi64(sums[k], _mm256_load_si256(at));
     }
   }
-  for (int k = 1; k < kSums; ++k) sums[0] = _mm256_add_epi64(sums[0], sums[k]);
+  for (std::size_t k = 1; k < kSums; ++k)
+    sums[0] = _mm256_add_epi64(sums[0], sums[k]);
   alignas(32) std::uint64_t lanes[4];
   _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sums[0]);
   return lanes[0] + lanes[1] + lanes[2] + lanes[3];
@@ -37,7 +38,7 @@ void multiply_add(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_avx2 = {
+const LimitKernels kLimitsAvx2 = {
     sum, {{"float32", 2.0 * 8 * kAccumulators, multiply_add}}};
 
 }  // namespace llamlx

@@ -5,18 +5,19 @@
 namespace llamlx {
 namespace {
 
-constexpr int kSums = 8;
+constexpr std::size_t kSums = 8;
 constexpr int kAccumulators = 16;
 
 std::uint64_t sum(const std::uint64_t* data, std::size_t words) {
   __m512i sums[kSums];
   for (auto& value : sums) value = _mm512_setzero_si512();
   for (std::size_t i = 0; i < words; i += 8 * kSums) {
-    for (int k = 0; k < kSums; ++k) {
+    for (std::size_t k = 0; k < kSums; ++k) {
       sums[k] = _mm512_add_epi64(sums[k], _mm512_load_si512(data + i + 8 * k));
     }
   }
-  for (int k = 1; k < kSums; ++k) sums[0] = _mm512_add_epi64(sums[0], sums[k]);
+  for (std::size_t k = 1; k < kSums; ++k)
+    sums[0] = _mm512_add_epi64(sums[0], sums[k]);
   alignas(64) std::uint64_t lanes[8];
   _mm512_store_si512(lanes, sums[0]);
   for (int k = 1; k < 8; ++k) lanes[0] += lanes[k];
@@ -36,7 +37,7 @@ void multiply_add(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_avx512 = {
+const LimitKernels kLimitsAvx512 = {
     sum, {{"float32", 2.0 * 16 * kAccumulators, multiply_add}}};
 
 }  // namespace llamlx

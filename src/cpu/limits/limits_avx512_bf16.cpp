@@ -22,7 +22,7 @@ void dot_bf16(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_avx512_bf16 = {
+const LimitKernels kLimitsAvx512Bf16 = {
     nullptr, {{"bfloat16", 2.0 * 32 * kAccumulators, dot_bf16}}};
 
 }  // namespace llamlx

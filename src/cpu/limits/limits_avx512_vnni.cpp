@@ -20,7 +20,7 @@ void dot_int8(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_avx512_vnni = {
+const LimitKernels kLimitsAvx512Vnni = {
     nullptr, {{"int8", 2.0 * 64 * kAccumulators, dot_int8}}};
 
 }  // namespace llamlx

@@ -5,7 +5,7 @@
 namespace llamlx {
 namespace {
 
-constexpr int kSums = 8;
+constexpr std::size_t kSums = 8;
 // Four units of a latency of four.
 constexpr int kAccumulators = 20;
 
@@ -13,11 +13,11 @@ std::uint64_t sum(const std::uint64_t* data, std::size_t words) {
   uint64x2_t sums[kSums];
   for (auto& value : sums) value = vdupq_n_u64(0);
   for (std::size_t i = 0; i < words; i += 2 * kSums) {
-    for (int k = 0; k < kSums; ++k) {
+    for (std::size_t k = 0; k < kSums; ++k) {
       sums[k] = vaddq_u64(sums[k], vld1q_u64(data + i + 2 * k));
     }
   }
-  for (int k = 1; k < kSums; ++k) sums[0] = vaddq_u64(sums[0], sums[k]);
+  for (std::size_t k = 1; k < kSums; ++k) sums[0] = vaddq_u64(sums[0], sums[k]);
   return vaddvq_u64(sums[0]);
 }
 
@@ -34,7 +34,7 @@ void multiply_add(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_neon = {
+const LimitKernels kLimitsNeon = {
     sum, {{"float32", 2.0 * 4 * kAccumulators, multiply_add}}};
 
 }  // namespace llamlx

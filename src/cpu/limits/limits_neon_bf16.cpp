@@ -22,7 +22,7 @@ void matrix_bf16(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_neon_bf16 = {
+const LimitKernels kLimitsNeonBf16 = {
     nullptr, {{"bfloat16", 2.0 * 16 * kAccumulators, matrix_bf16}}};
 
 }  // namespace llamlx

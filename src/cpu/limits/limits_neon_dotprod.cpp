@@ -20,7 +20,7 @@ void dot_int8(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_neon_dotprod = {
+const LimitKernels kLimitsNeonDotprod = {
     nullptr, {{"int8", 2.0 * 16 * kAccumulators, dot_int8}}};
 
 }  // namespace llamlx

@@ -20,7 +20,7 @@ void matrix_int8(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_neon_i8mm = {
+const LimitKernels kLimitsNeonI8mm = {
     nullptr, {{"int8", 2.0 * 32 * kAccumulators, matrix_int8}}};
 
 }  // namespace llamlx

@@ -3,16 +3,16 @@
 namespace llamlx {
 namespace {
 
-constexpr int kSums = 8;
+constexpr std::size_t kSums = 8;
 // Enough sums to hide the latency of an addition behind the others.
 constexpr int kAccumulators = 32;
 
 std::uint64_t sum(const std::uint64_t* data, std::size_t words) {
   std::uint64_t sums[kSums] = {};
   for (std::size_t i = 0; i < words; i += kSums) {
-    for (int k = 0; k < kSums; ++k) sums[k] += data[i + k];
+    for (std::size_t k = 0; k < kSums; ++k) sums[k] += data[i + k];
   }
-  for (int k = 1; k < kSums; ++k) sums[0] += sums[k];
+  for (std::size_t k = 1; k < kSums; ++k) sums[0] += sums[k];
   return sums[0];
 }
 
@@ -33,7 +33,7 @@ void multiply_add(std::int64_t rounds) {
 
 }  // namespace
 
-const LimitKernels limits_scalar = {
+const LimitKernels kLimitsScalar = {
     sum, {{"float32", 2.0 * kAccumulators, multiply_add}}};
 
 }  // namespace llamlx
