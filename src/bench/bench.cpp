@@ -341,8 +341,8 @@ BenchReport run_limits(const std::vector<int>& threads,
     counts.push_back(count > 0 ? count : report.machine.threads);
   }
   std::ranges::sort(counts);
-  const auto repeated = std::ranges::unique(counts);
-  counts.erase(repeated.begin(), repeated.end());
+  // std::ranges::unique() returns what clang 14 cannot compile.
+  counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
   const auto sets = usual_working_sets();
   const double steps = double(counts.size() * (sets.size() + 1));
   double done = 0;

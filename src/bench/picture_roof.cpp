@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kLeft = kPictureMargin + 52, kLabels = 226;
 constexpr double kRadius = 9;  // of a numbered point
+constexpr double kHop = 20;
 
 /// What the roof is made of, of the largest number of threads.
 struct Roof {
@@ -164,7 +165,8 @@ std::vector<Mark> place_marks(const Frame& frame, const Axis& x, const Axis& y,
                               y.place(result.gflop_per_s())};
     auto place = exact;
     for (int step = 1; !is_free(place) && step < kMostSteps; ++step) {
-      const double away = (step % 2 == 1 ? -1 : 1) * ((step + 1) / 2) * 20.0;
+      const int hops = (step % 2 == 1 ? -1 : 1) * ((step + 1) / 2);
+      const double away = kHop * hops;
       place.second = std::clamp(exact.second + away, frame.y + kRadius,
                                 frame.bottom() - kRadius);
     }
