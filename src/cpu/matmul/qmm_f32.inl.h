@@ -28,7 +28,11 @@ struct Product {
   static F load_bf16(const std::uint16_t* p) {
     return Simd::load_bf16(p);
   }
-  static F multiply_add(F x, F w, F sum) { return Simd::fma(x, w, sum); }
+  static F multiply_add(F x, F w, F sum) {
+    // Without an instruction for it, an exact fma is a call of a function.
+    if constexpr (Simd::kLanes == 1) return Simd::add(Simd::mul(x, w), sum);
+    return Simd::fma(x, w, sum);
+  }
   static void store_pair(float* panel, int stride, F first, F second) {
     Simd::store(panel, first);
     Simd::store(panel + stride, second);
