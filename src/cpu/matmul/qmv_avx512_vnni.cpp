@@ -30,7 +30,10 @@ constexpr int kMostRows = 8;     // of x
 constexpr int kLargest = 32639;  // 127 * 256 + 127
 constexpr int kPlaneBytes = 64;
 
-constexpr int rows_at_once(int x_rows) { return x_rows <= 2 ? 4 : 2; }
+// Rows of the weight multiplied together, even where their sums do not all have
+// registers: a sum is touched once a chunk, and two rows at a time were seen to
+// wait for memory where four did not.
+constexpr int kRows = 4;
 constexpr int planes_of(int bits) { return bits == 2 ? 4 : bits == 4 ? 2 : 1; }
 /// How one row of x lies when prepared: for every 16 groups their scales and
 /// sums, then for every chunk P high and P low planes. Rows take turns, by
@@ -156,7 +159,6 @@ template <int bits, int x_rows>
 void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
                    float* y, int y_stride) {
   constexpr int kPlanes = planes_of(bits);
-  constexpr int kRows = rows_at_once(x_rows);
   constexpr int kChunkBytes = kPlanes * 8 * bits;
   const ValueType type = w.format.values;
   const Layout layout = layout_of(w.format, w.cols);

@@ -1,3 +1,5 @@
+#pragma once
+
 // Few rows of x times a weight read in place, in float32: bound by memory, so
 // each byte of the weight is read once, far ahead by prefetches, and as many
 // of its rows as the registers hold share each load of x.
@@ -31,11 +33,14 @@ namespace {
 using F = Simd::F;
 constexpr int kLanes = Simd::kLanes;
 constexpr int kSlabRows = 8;  // of x, multiplied together
-constexpr int kRowStep = 4;   // a multiple of what rows_at_once() says
+constexpr int kRowStep = 4;   // of a weight, multiplied together
 
-constexpr int rows_at_once(int slab_rows) {
-  const int rows = Words::kRegisters / 8 / ((slab_rows + 1) / 2);
-  return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+// Rows of x whose sums fit the registers beside kRowStep rows of a weight.
+constexpr int kTogether = Words::kRegisters / 8;
+
+// Rows of a dense weight whose sums fit the registers.
+constexpr int dense_rows(int slab_rows) {
+  return slab_rows <= kTogether ? kRowStep : kRowStep / 2;
 }
 
 /// How one row of x lies when prepared: `sums` floats, a block at a time, of
@@ -87,7 +92,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
                      float* y, int y_stride) {
   using I = Words::I;
   constexpr int kPerLane = Words::codes_of(bits);
-  constexpr int kRows = rows_at_once(slab_rows);
+  constexpr int kRows = kRowStep;
   constexpr int kChunkBytes = kLanes * kPerLane * bits / 8;
   const ValueType type = w.format.values;
   const Layout layout = layout_of(w.format, w.cols);
@@ -139,41 +144,49 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
       const int chunk_end = smaller(chunk + chunks_in_block, layout.chunks);
       for (; chunk < chunk_end; ++chunk) {
         I word[kRows];
-        F part[slab_rows][kRows];
+        F picked[kRows];
+        const I which = Words::shifted(lane, lanes_shift);
+        lane = Words::advance(lane);
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
           const Byte* p = row[r.kValue] + std::ptrdiff_t{chunk} * kChunkBytes;
           prefetch(p, ahead);
           word[r.kValue] =
               Words::template load<bits>(p, words - chunk * kLanes);
+          picked[r.kValue] = Words::pick(scale[r.kValue], which);
         });
-        for_each_number<kPerLane>([&](auto k) __attribute__((always_inline)) {
-          F code[kRows];
-          for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-            code[r.kValue] =
-                Words::template fraction<bits, k.kValue>(word[r.kValue]);
-          });
-          for_each_number<slab_rows>([&](
-              auto m) __attribute__((always_inline)) {
-            const F factor =
-                Simd::load(codes + (m.kValue * kPerLane + k.kValue) * kLanes);
+        // Codes are unpacked again for the next rows of x, whose sums have no
+        // register before these are done.
+        for_each_number<ceil_div(slab_rows, kTogether)>([&](
+            auto some) __attribute__((always_inline)) {
+          constexpr int kFirst = some.kValue * kTogether;
+          constexpr int kCount = smaller(kTogether, slab_rows - kFirst);
+          F part[kCount][kRows];
+          for_each_number<kPerLane>([&](auto k) __attribute__((always_inline)) {
+            F code[kRows];
             for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-              F& sum = part[m.kValue][r.kValue];
-              sum = k.kValue == 0 ? Simd::mul(code[r.kValue], factor)
-                                  : Simd::fma(code[r.kValue], factor, sum);
+              code[r.kValue] =
+                  Words::template fraction<bits, k.kValue>(word[r.kValue]);
             });
+            for_each_number<kCount>([&](auto m) __attribute__((always_inline)) {
+              constexpr int kVector = (kFirst + m.kValue) * kPerLane + k.kValue;
+              const F factor = Simd::load(codes + kVector * kLanes);
+              for_each_number<kRows>([&](
+                  auto r) __attribute__((always_inline)) {
+                F& sum = part[m.kValue][r.kValue];
+                sum = k.kValue == 0 ? Simd::mul(code[r.kValue], factor)
+                                    : Simd::fma(code[r.kValue], factor, sum);
+              });
+            });
+          });
+          for_each_number<kCount * kRows>([&](
+              auto i) __attribute__((always_inline)) {
+            constexpr int kRow = i.kValue / kRows;
+            constexpr int kColumn = i.kValue % kRows;
+            F& sum = total[kFirst + kRow][kColumn];
+            sum = Simd::fma(part[kRow][kColumn], picked[kColumn], sum);
           });
         });
         codes += slab_rows * kPerLane * kLanes;
-        const I which = Words::shifted(lane, lanes_shift);
-        lane = Words::advance(lane);
-        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-          const F s = Words::pick(scale[r.kValue], which);
-          for_each_number<slab_rows>([&](
-              auto m) __attribute__((always_inline)) {
-            F& sum = total[m.kValue][r.kValue];
-            sum = Simd::fma(part[m.kValue][r.kValue], s, sum);
-          });
-        });
       }
     }
     store_sums(total, end - n, y + (n - begin), y_stride);
@@ -183,7 +196,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
 template <ValueType type, int slab_rows>
 void multiply_dense(const WeightView& w, const float* x, int begin, int end,
                     float* y, int y_stride) {
-  constexpr int kRows = rows_at_once(slab_rows);
+  constexpr int kRows = dense_rows(slab_rows);
   constexpr int kPerLane = type == ValueType::bf16 ? 2 : 1;
   constexpr int kChunk = kLanes * kPerLane;
   constexpr int kChunkBytes = kChunk * bytes_of(type);

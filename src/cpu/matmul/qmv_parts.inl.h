@@ -1,3 +1,5 @@
+#pragma once
+
 // What the files of few rows share; each is compiled for an instruction set of
 // its own, so each has its own copy.
 
