@@ -22,13 +22,15 @@
 namespace llamlx {
 namespace {
 
-constexpr int kTileRows = 16;
-constexpr int kTileColumns = 32;
-constexpr int kTileWords = 256;
-constexpr int kRowStep = 32;
-constexpr int kTileBytes = kTileWords * 4;
+inline constexpr int kTileRows = 16;
+inline constexpr int kTileColumns = 32;
+inline constexpr int kTileWords = 256;
+inline constexpr int kRowStep = 32;
+inline constexpr std::ptrdiff_t kPanelWords =
+    Index(kPlanes) * Product::kPlaneWords;
+inline constexpr int kTileBytes = kTileWords * 4;
 // Products of the planes: nearest by nearest, and by either rest.
-constexpr int kProducts = kPlanes == 1 ? 1 : 3;
+inline constexpr int kProducts = kPlanes == 1 ? 1 : 3;
 static_assert(kLanes == kTileRows && kBlock % kTileColumns == 0);
 
 inline int tiles_of(int columns) {
@@ -42,8 +44,8 @@ inline std::size_t prepared_bytes(const WeightFormat&, int rows, int cols) {
 
 // Where the block of x that begins at column `start` lies, in words.
 inline std::ptrdiff_t block_offset(int rows, int start) {
-  return static_cast<std::ptrdiff_t>(round_up(rows, kTileRows) / kTileRows) *
-         tiles_of(start) * kPlanes * kTileWords;
+  return Index(round_up(rows, kTileRows) / kTileRows) * tiles_of(start) *
+         kPlanes * kTileWords;
 }
 
 // `columns` numbers of a row to its places in the tiles from `to` on.
@@ -51,8 +53,7 @@ template <int plane>
 void prepare_row(const float* x, int columns, float* to) {
   for (int k = 0; k < columns; k += kTileColumns) {
     Simd::store(
-        to + static_cast<std::ptrdiff_t>(k / kTileColumns) * kPlanes *
-                 kTileWords,
+        to + Index(k / kTileColumns) * kPlanes * kTileWords,
         load_values<float, Product::load_f32<plane>>(x + k, columns - k));
   }
   if constexpr (plane + 1 < kPlanes) {
@@ -68,13 +69,12 @@ inline void prepare_rows(const WeightFormat&, const float* x, int x_stride,
     const int count = smaller(kBlock, cols - start);
     float* block = static_cast<float*>(prepared) + block_offset(rows, start);
     for (int row = begin; row < round_up(end, kTileRows); ++row) {
-      const std::ptrdiff_t tile = static_cast<std::ptrdiff_t>(row / kTileRows) *
-                                  tiles_of(count) * kPlanes;
-      const float* from =
-          row < end ? x + static_cast<std::ptrdiff_t>(row) * x_stride + start
-                    : zeros;
-      prepare_row<0>(from, count,
-                     block + tile * kTileWords + row % kTileRows * kLanes);
+      const std::ptrdiff_t tile =
+          Index(row / kTileRows) * tiles_of(count) * kPlanes;
+      const float* from = row < end ? x + Index(row) * x_stride + start : zeros;
+      prepare_row<0>(
+          from, count,
+          block + tile * kTileWords + Index(row % kTileRows) * kLanes);
     }
   }
 }
@@ -91,8 +91,9 @@ inline void pack_rows(const WeightView& w, int first, int start, int count,
   const int words = (count + 1) / 2;
   for (int k = words; k < tiles_of(count) * kTileRows; ++k) {
     for (int plane = 0; plane < kPlanes; ++plane) {
-      Simd::store(panel + plane * Product::kPlaneWords + k * kLanes,
-                  Simd::zero());
+      Simd::store(
+          panel + Index(plane) * Product::kPlaneWords + Index(k) * kLanes,
+          Simd::zero());
     }
   }
 }
@@ -103,7 +104,7 @@ template <int row_tiles>
 void multiply_square(const float* x, const float* w, int tiles, float* y,
                      int y_stride, bool adds) {
   constexpr bool kTwo = row_tiles == 2;
-  float* y_next = y + static_cast<std::ptrdiff_t>(kTileRows) * y_stride;
+  float* y_next = y + Index(kTileRows) * y_stride;
   if (adds) {
     Tiles::load<0>(y, y_stride);
     Tiles::load<1>(y + kLanes, y_stride);
@@ -115,9 +116,8 @@ void multiply_square(const float* x, const float* w, int tiles, float* y,
     if constexpr (kTwo) Tiles::zero<2>();
     if constexpr (kTwo) Tiles::zero<3>();
   }
-  const std::ptrdiff_t next_rows =
-      static_cast<std::ptrdiff_t>(tiles) * kPlanes * kTileWords;
-  const float* w_next = w + kPlanes * Product::kPlaneWords;
+  const std::ptrdiff_t next_rows = Index(tiles) * kPlanes * kTileWords;
+  const float* w_next = w + kPanelWords;
   for (int tile = 0; tile < tiles; ++tile) {
     for (int product = 0; product < kProducts; ++product) {
       const float* x_tile = x + (product == 2 ? kTileWords : 0);
@@ -131,7 +131,7 @@ void multiply_square(const float* x, const float* w, int tiles, float* y,
       if constexpr (kTwo) Tiles::multiply_add<2, 5, 6>();
       if constexpr (kTwo) Tiles::multiply_add<3, 5, 7>();
     }
-    x += kPlanes * kTileWords;
+    x += Index(kPlanes) * kTileWords;
     w += kTileWords;
     w_next += kTileWords;
   }
@@ -145,8 +145,7 @@ void multiply_square(const float* x, const float* w, int tiles, float* y,
 inline void copy_rows(const float* from, int from_stride, int rows, int width,
                       float* to, int to_stride) {
   for (int i = 0; i < rows; ++i) {
-    std::memcpy(to + static_cast<std::ptrdiff_t>(i) * to_stride,
-                from + static_cast<std::ptrdiff_t>(i) * from_stride,
+    std::memcpy(to + Index(i) * to_stride, from + Index(i) * from_stride,
                 static_cast<std::size_t>(width) * sizeof(float));
   }
 }
@@ -166,8 +165,8 @@ inline void multiply_rows(const WeightView& w, const void* prepared, int rows,
                           int begin, int end, void* scratch, float* y,
                           int y_stride) {
   float* panel = static_cast<float*>(scratch);
-  float* panel_next = panel + kPlanes * Product::kPlaneWords;
-  float* sums = panel_next + kPlanes * Product::kPlaneWords;
+  float* panel_next = panel + kPanelWords;
+  float* sums = panel_next + kPanelWords;
   Tiles::configure();
   for (int start = 0; start < w.cols; start += kBlock) {
     const int count = smaller(kBlock, w.cols - start);
@@ -179,9 +178,9 @@ inline void multiply_rows(const WeightView& w, const void* prepared, int rows,
       pack_rows(w, n + kTileRows, start, count, panel_next);
       const int width = smaller(2 * kTileRows, end - n);
       for (int i = 0; i < rows; i += 2 * kTileRows) {
-        const float* x = block + static_cast<std::ptrdiff_t>(i / kTileRows) *
-                                     tiles * kPlanes * kTileWords;
-        float* to = y + static_cast<std::ptrdiff_t>(i) * y_stride + (n - begin);
+        const float* x =
+            block + Index(i / kTileRows) * tiles * kPlanes * kTileWords;
+        float* to = y + Index(i) * y_stride + (n - begin);
         if (rows - i >= 2 * kTileRows && width == 2 * kTileRows) {
           multiply_square<2>(x, panel, tiles, to, y_stride, start > 0);
         } else {

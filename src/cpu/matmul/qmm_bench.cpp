@@ -114,7 +114,7 @@ void run(benchmark::State& state, const MatmulKernel& kernel,
       for (int i; (i = worker.next_task()) * kRange < shape.rows;) {
         kernel.multiply(weight.view, prepared.data(), kRows, i * kRange,
                         std::min(shape.rows, (i + 1) * kRange), own,
-                        y.data() + i * kRange, shape.rows);
+                        y.data() + std::ptrdiff_t{i} * kRange, shape.rows);
       }
       worker.barrier();
     });
@@ -142,7 +142,9 @@ int register_all() {
   for (const auto* kernel : all_matmul_kernels()) {
     if (!kernel->name.starts_with("qmm")) continue;
     for (const auto& shape : shapes) {
-      for (const auto& [name, format] : formats) {
+      for (const auto& named : formats) {
+        const auto& name = named.first;
+        const auto& format = named.second;
         for (const int threads : {1, 2}) {
           benchmark::RegisterBenchmark(concat(kernel->name, "/", shape.name,
                                               "/", name, "/threads:", threads)

@@ -8,7 +8,7 @@
 namespace llamlx {
 namespace {
 
-constexpr int kBlockWords = 256;
+inline constexpr int kBlockWords = 256;
 
 struct Product {
   static constexpr int kValues = 1;
@@ -48,7 +48,7 @@ struct Product {
 namespace llamlx {
 namespace {
 
-bool supports(const WeightFormat& format, int cols, ValueType) {
+inline bool supports(const WeightFormat& format, int cols, ValueType) {
   return supports_format(format, cols);
 }
 

@@ -20,13 +20,16 @@
 namespace llamlx {
 namespace {
 
-constexpr int kLanes = Simd::kLanes;
-constexpr int kValues = Product::kValues;
+// Of what lies in memory: products of ints that are widened first.
+using Index = std::ptrdiff_t;
+
+inline constexpr int kLanes = Simd::kLanes;
+inline constexpr int kValues = Product::kValues;
 
 // Columns taken at a time. The block of w for one tile stays in the first or
 // second cache, and the block of 512 rows of x in the second. A multiple of
 // every group and of every square of words.
-constexpr int kBlock = kBlockWords * kValues;
+inline constexpr int kBlock = kBlockWords * kValues;
 
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
 constexpr int round_up(int count, int step) {
@@ -54,8 +57,7 @@ void transpose_words(const Load& load, int count, float* panel, int stride) {
     for (int i = 0; i < kLanes; ++i) square[i] = load(i, at);
     Simd::transpose(square);
     for (int i = 0; i < smaller(kLanes, count - at); ++i) {
-      Simd::store(panel + static_cast<std::ptrdiff_t>(at + i) * stride,
-                  square[i]);
+      Simd::store(panel + Index(at + i) * stride, square[i]);
     }
   }
 }
@@ -132,15 +134,14 @@ void unpack_values(const float* words, Simd::F scale, Simd::F bias,
   constexpr int kFirst = at * bits / 32;
   constexpr int kSecond = (at + 1) * bits / 32;
   const auto word = [words](int i) {
-    return Simd::load(words + (i < bits ? i : bits - 1) * kLanes);
+    return Simd::load(words + Index(i < bits ? i : bits - 1) * kLanes);
   };
   const Simd::F a =
       Simd::number_at<at * bits % 32, bits>(word(kFirst), word(kFirst + 1));
   const Simd::F b = Simd::number_at<(at + 1) * bits % 32, bits>(
       word(kSecond), word(kSecond + 1));
-  Product::store_pair(
-      panel + static_cast<std::ptrdiff_t>(at / kValues) * stride, stride,
-      Simd::fma(scale, a, bias), Simd::fma(scale, b, bias));
+  Product::store_pair(panel + Index(at / kValues) * stride, stride,
+                      Simd::fma(scale, a, bias), Simd::fma(scale, b, bias));
   if constexpr (at + 2 < 32) {
     unpack_values<bits, at + 2>(words, scale, bias, panel, stride);
   }
@@ -149,12 +150,10 @@ void unpack_values(const float* words, Simd::F scale, Simd::F bias,
 template <int bits>
 void pack_affine(const RowsOfWeight& rows, float* panel, int stride) {
   const WeightView& w = *rows.w;
-  const std::ptrdiff_t row_words =
-      static_cast<std::ptrdiff_t>(w.cols) * bits / 32;
+  const std::ptrdiff_t row_words = Index(w.cols) * bits / 32;
   const int count = rows.count / 32 * bits;
   const std::uint32_t* begin =
-      static_cast<const std::uint32_t*>(w.data) +
-      static_cast<std::ptrdiff_t>(rows.start) / 32 * bits;
+      static_cast<const std::uint32_t*>(w.data) + Index(rows.start) / 32 * bits;
   const auto load_row = [&](int i, int at) {
     const std::uint32_t* words = begin + rows.row(i) * row_words + at;
     if (at + kLanes <= count) return Simd::load_words(words);
@@ -172,10 +171,8 @@ void pack_affine(const RowsOfWeight& rows, float* panel, int stride) {
       scale = load_column(rows, w.scales, column / w.format.group_size);
       bias = load_column(rows, w.biases, column / w.format.group_size);
     }
-    unpack_values<bits>(
-        words + static_cast<std::ptrdiff_t>(k) / 32 * bits * kLanes, scale,
-        bias, panel + static_cast<std::ptrdiff_t>(k) / kValues * stride,
-        stride);
+    unpack_values<bits>(words + Index(k) / 32 * bits * kLanes, scale, bias,
+                        panel + Index(k) / kValues * stride, stride);
   }
 }
 

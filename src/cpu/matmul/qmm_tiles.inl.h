@@ -17,9 +17,9 @@
 namespace llamlx {
 namespace {
 
-constexpr int kTileWidth = kTileVectors * kLanes;
-constexpr int kRowStep = 32;  // of w: divides a head of most models
-constexpr int kPrepareStep = 16;
+inline constexpr int kTileWidth = kTileVectors * kLanes;
+inline constexpr int kRowStep = 32;  // of w: divides a head of most models
+inline constexpr int kPrepareStep = 16;
 
 constexpr std::ptrdiff_t words_of(int values) {
   return (values + kValues - 1) / kValues;
@@ -41,8 +41,7 @@ inline void prepare_block(const float* x, int x_stride, int row, int rows,
   const auto load_row = [=](int i, int at) {
     if (i >= rows) return Simd::zero();
     return load_values<float, Product::load_f32<0>>(
-        x + static_cast<std::ptrdiff_t>(i) * x_stride + at * kValues,
-        count - at * kValues);
+        x + Index(i) * x_stride + Index(at) * kValues, count - at * kValues);
   };
   const int words = static_cast<int>(words_of(count));
   float columns[kBlock / kValues * kLanes];
@@ -50,9 +49,9 @@ inline void prepare_block(const float* x, int x_stride, int row, int rows,
   constexpr int kTogether = smaller(kLanes, kTileRows);
   for (int i = 0; i < kLanes; i += kTogether) {
     const int panel = (row + i) / kTileRows;
-    float* to = block + static_cast<std::ptrdiff_t>(panel) * kTileRows * words +
-                (row + i) % kTileRows;
-    for (int k = 0; k < words; ++k) {
+    float* to =
+        block + Index(panel) * kTileRows * words + (row + i) % kTileRows;
+    for (Index k = 0; k < words; ++k) {
       std::memcpy(to + k * kTileRows, columns + k * kLanes + i,
                   kTogether * sizeof(float));
     }
@@ -65,9 +64,8 @@ inline void prepare_rows(const WeightFormat&, const float* x, int x_stride,
   for (int start = 0; start < cols; start += kBlock) {
     float* block = static_cast<float*>(prepared) + block_offset(rows, start);
     for (int row = begin; row < end; row += kLanes) {
-      prepare_block(x + static_cast<std::ptrdiff_t>(row) * x_stride + start,
-                    x_stride, row, end - row, smaller(kBlock, cols - start),
-                    block);
+      prepare_block(x + Index(row) * x_stride + start, x_stride, row, end - row,
+                    smaller(kBlock, cols - start), block);
     }
   }
 }
@@ -83,7 +81,7 @@ void multiply_tile(const float* x, const float* w, int words, float* y,
   for (int k = 0; k < words; ++k) {
     Simd::F columns[kTileVectors];
     for (int j = 0; j < kTileVectors; ++j) {
-      columns[j] = Simd::load(w + j * kLanes);
+      columns[j] = Simd::load(w + Index(j) * kLanes);
     }
     for (int i = 0; i < tile_rows; ++i) {
       const Simd::F row = Simd::set1(x[i]);
@@ -96,7 +94,7 @@ void multiply_tile(const float* x, const float* w, int words, float* y,
   }
   for (int i = 0; i < tile_rows; ++i) {
     for (int j = 0; j < kTileVectors; ++j) {
-      float* to = y + static_cast<std::ptrdiff_t>(i) * y_stride + j * kLanes;
+      float* to = y + Index(i) * y_stride + Index(j) * kLanes;
       const int count = width - j * kLanes;
       if (adds) {
         sums[i][j] =
@@ -142,16 +140,15 @@ inline void multiply_rows(const WeightView& w, const void* prepared, int rows,
         static_cast<const float*>(prepared) + block_offset(rows, start);
     for (int n = begin; n < end; n += kTileWidth) {
       for (int j = 0; j < kTileVectors; ++j) {
-        pack_weight({&w, n + j * kLanes, start, count}, panel + j * kLanes,
-                    kTileWidth);
+        pack_weight({&w, n + j * kLanes, start, count},
+                    panel + Index(j) * kLanes, kTileWidth);
       }
       const int width = smaller(kTileWidth, end - n);
       for (int i = 0; i < rows; i += kTileRows) {
         const MultiplyTile tile =
             i < whole ? multiply_tile<kTileRows> : last_tile;
-        tile(x + static_cast<std::ptrdiff_t>(i) * words, panel, words,
-             y + static_cast<std::ptrdiff_t>(i) * y_stride + (n - begin),
-             y_stride, width, start > 0);
+        tile(x + Index(i) * words, panel, words,
+             y + Index(i) * y_stride + (n - begin), y_stride, width, start > 0);
       }
     }
   }
