@@ -58,10 +58,13 @@ void add_compute_options(CLI::App& command, ModelArguments& arguments) {
       ->check(CLI::IsMember({"cpu", "gpu"}));
 }
 
+LoadOptions load_options(const ModelArguments& arguments) {
+  return {.device = device_of(arguments.device),
+          .dtype = compute_type(arguments.dtype)};
+}
+
 Model load_model(const ModelArguments& arguments, bool quiet) {
-  auto model = Model::load(arguments.model_path,
-                           {.device = device_of(arguments.device),
-                            .dtype = compute_type(arguments.dtype)});
+  auto model = Model::load(arguments.model_path, load_options(arguments));
   for (const auto& notice : model.notices()) {
     print_note(concat("[NOTE] ", printable(notice)));
   }
@@ -70,6 +73,11 @@ Model load_model(const ModelArguments& arguments, bool quiet) {
 }
 
 std::vector<std::int32_t> parse_ids(const std::string& list) {
+  return parse_list(list, "token ids");
+}
+
+std::vector<std::int32_t> parse_list(const std::string& list,
+                                     std::string_view what) {
   std::vector<std::int32_t> ids;
   const char* at = list.data();
   const char* const end = at + list.size();
@@ -78,9 +86,9 @@ std::vector<std::int32_t> parse_ids(const std::string& list) {
     const auto parsed = std::from_chars(at, end, id);
     const bool ends = parsed.ptr == end;
     if (parsed.ec != std::errc() || (!ends && *parsed.ptr != ',')) {
-      throw std::invalid_argument(concat(
-          "token ids are whole numbers with commas between (1,5,9), got \"",
-          list, '"'));
+      throw std::invalid_argument(
+          concat(what, " are whole numbers with commas between (1,5,9), got \"",
+                 list, '"'));
     }
     ids.push_back(id);
     if (ends) return ids;

@@ -1,6 +1,6 @@
 # llamlx_isa_flags(TARGET)
 #
-# Compiles a file NAME_ISA.cpp of the target for the instruction set ISA
+# Compiles a file NAME_ISA.cpp (or NAME_ISA_test.cpp) of the target for the instruction set ISA
 # (src/cpu/isa.h), and leaves it out where the architecture has none such. Flags
 # of instruction sets are written here and nowhere else.
 set(LLAMLX_X86_ISAS avx2 avx512 avx512_vnni avx512_bf16 amx)
@@ -33,7 +33,7 @@ function(llamlx_isa_flags target)
   get_target_property(sources ${target} SOURCES)
   foreach(isa ${LLAMLX_X86_ISAS} ${LLAMLX_ARM_ISAS})
     set(files ${sources})
-    list(FILTER files INCLUDE REGEX "_${isa}\\.cpp$")
+    list(FILTER files INCLUDE REGEX "_${isa}(_test)?\\.cpp$")
     if(NOT files)
       continue()
     endif()

@@ -70,6 +70,8 @@ enum class ComputeType { automatic, float32, float16, bfloat16 };
 struct LoadOptions {
   Device device = Device::automatic;
   ComputeType dtype = ComputeType::automatic;
+  /// Threads that compute on the CPU; 0: as many as this process may keep busy.
+  int threads = 0;
 };
 
 struct SamplingOptions {

@@ -29,6 +29,10 @@ class KVCache {
   /// Makes the `length` rows that every layer has appended part of the past.
   void advance(int length) { offset_ += length; }
 
+  /// Forgets the rows from `offset` on, so that another text can follow those
+  /// before it. Errors: std::invalid_argument unless 0 <= offset <= offset().
+  void rewind(int offset);
+
   /// Number of rows of the past: the position of the next token.
   int offset() const { return offset_; }
 
@@ -41,6 +45,10 @@ class KVCache {
 
   /// The arrays to evaluate when nothing else depends on what was appended.
   virtual std::vector<mx::array> state() const = 0;
+
+ protected:
+  /// Drops what was appended after the first `rows` rows, in every layer.
+  virtual void drop_after(int rows) = 0;
 
  private:
   int offset_ = 0;
@@ -57,6 +65,9 @@ class ContiguousKVCache final : public KVCache {
   void append(int layer, const mx::array& k, const mx::array& v) override;
   std::pair<mx::array, mx::array> fetch(int layer) const override;
   std::vector<mx::array> state() const override;
+
+ protected:
+  void drop_after(int rows) override;
 
  private:
   struct Layer {

@@ -232,10 +232,11 @@ inline std::vector<float> product_by(const MatmulKernel& kernel,
 
 /// How far a product may be from the exact one: sums in float32 of K terms in
 /// any order are off by at most K roundings of the sum of magnitudes, and
-/// operands are rounded to float32, or to what `compute` allows.
+/// operands are rounded to float32, or to what `compute` allows: a number of p
+/// bits is off by at most 2^-p of itself.
 inline double matmul_tolerance(ValueType compute, int cols) {
-  const double operand = compute == ValueType::bf16  ? std::ldexp(1, -9)
-                         : compute == ValueType::f16 ? std::ldexp(1, -12)
+  const double operand = compute == ValueType::bf16  ? std::ldexp(1, -8)
+                         : compute == ValueType::f16 ? std::ldexp(1, -11)
                                                      : std::ldexp(1, -24);
   return 2.01 * operand + (cols + 2) * std::ldexp(1, -24);
 }

@@ -115,7 +115,7 @@ struct Words {
 namespace llamlx {
 
 const MatmulKernel qmv_avx2{
-    "qmv_avx2", Isa::avx2,      1,       1 << 30,       kRows,
-    supports,   prepared_bytes, prepare, scratch_bytes, multiply};
+    "qmv_avx2", Isa::avx2,     1,       8, kRows, supports, prepared_bytes,
+    prepare,    scratch_bytes, multiply};
 
 }  // namespace llamlx

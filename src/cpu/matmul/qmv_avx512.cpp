@@ -132,7 +132,7 @@ struct Words {
 namespace llamlx {
 
 const MatmulKernel qmv_avx512{
-    "qmv_avx512", Isa::avx512,    1,       1 << 30,       kRows,
-    supports,     prepared_bytes, prepare, scratch_bytes, multiply};
+    "qmv_avx512", Isa::avx512,   1,       8, kRows, supports, prepared_bytes,
+    prepare,      scratch_bytes, multiply};
 
 }  // namespace llamlx

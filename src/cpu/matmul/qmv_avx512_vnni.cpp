@@ -213,7 +213,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
           scale[r.kValue] = _mm512_mul_ps(scale[r.kValue], x_scales[0]);
         }
       });
-      block += x_rows * Layout::kBlockBytes;
+      block += std::ptrdiff_t{x_rows} * Layout::kBlockBytes;
       __m512i lanes = first_lanes;
       const int block_end =
           smaller(at + lanes_of_group * kChunkBytes, row_bytes);
@@ -229,7 +229,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
         });
         for_each_number<x_rows>([&](auto m) __attribute__((always_inline)) {
           const __m512i* plane = reinterpret_cast<const __m512i*>(
-              planes + m.kValue * 2 * kPlanes * kPlaneBytes);
+              planes + std::ptrdiff_t{m.kValue} * 2 * kPlanes * kPlaneBytes);
           __m512 x_scale = _mm512_setzero_ps();
           if constexpr (x_rows > 1) {
             x_scale = _mm512_permutexvar_ps(which, x_scales[2 * m.kValue]);
@@ -259,7 +259,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
                 _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[r.kValue]), factor, sum);
           });
         });
-        planes += x_rows * 2 * kPlanes * kPlaneBytes;
+        planes += std::ptrdiff_t{x_rows} * 2 * kPlanes * kPlaneBytes;
       }
     }
     store_sums<kRows, x_rows>(total, end - n, y + (n - begin), y_stride);
@@ -395,7 +395,8 @@ void prepare_row(const WeightFormat& format, const Layout& layout,
   alignas(64) Byte low[kColumns];
   const std::ptrdiff_t block_step =
       std::ptrdiff_t{x_rows} * Layout::kBlockBytes;
-  float* block = reinterpret_cast<float*>(prepared + m * Layout::kBlockBytes);
+  float* block = reinterpret_cast<float*>(prepared + std::ptrdiff_t{m} *
+                                                         Layout::kBlockBytes);
   for (int i = 0; i < layout.blocks; ++i) {
     std::memset(reinterpret_cast<Byte*>(block) + i * block_step, 0,
                 Layout::kBlockBytes);
@@ -415,7 +416,7 @@ void prepare_row(const WeightFormat& format, const Layout& layout,
                   block + lane, block + kLanes + lane);
       if (++lane == kLanes) {
         lane = 0;
-        block += x_rows * Layout::kBlockBytes / 4;
+        block += block_step / 4;
       }
     }
     for (int i = 0; i < count; i += chunk_columns) {

@@ -35,12 +35,12 @@ namespace llamlx {
 namespace {
 
 using F = Simd::F;
-constexpr int kLanes = Simd::kLanes;
-constexpr int kRows = 4;  // of a weight, multiplied together
+inline constexpr int kLanes = Simd::kLanes;
+inline constexpr int kRows = 4;  // of a weight, multiplied together
 
 // Rows of x multiplied together, a "slab": so many as have registers for their
 // sums, twice in a quantised weight.
-constexpr int kSlabRows = Words::kRegisters / 8;
+inline constexpr int kSlabRows = Words::kRegisters / 8;
 
 /// How one row of x lies when prepared: `sums` floats, a block at a time, of
 /// its groups, and `chunks` chunks of `per_lane` vectors. Rows of a slab take
@@ -53,7 +53,7 @@ struct Layout {
   int row_floats() const { return sums + chunks * per_lane * kLanes; }
 };
 
-Layout layout_of(const WeightFormat& format, int cols) {
+inline Layout layout_of(const WeightFormat& format, int cols) {
   int per_lane = 1;
   int sums = 0;
   if (format.bits != 0) {
@@ -65,7 +65,7 @@ Layout layout_of(const WeightFormat& format, int cols) {
   return {sums, per_lane, ceil_div(cols, per_lane * kLanes)};
 }
 
-F load_values(const Byte* p, ValueType type, int count) {
+inline F load_values(const Byte* p, ValueType type, int count) {
   if (type == ValueType::bf16) return Words::load_bf16(p, count);
   if (type == ValueType::f16) return Words::load_f16(p, count);
   return Simd::load_part(reinterpret_cast<const float*>(p), count);
@@ -134,10 +134,12 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
                       load_values(biases[r.kValue] + at, type, count));
         for_each_number<slab_rows>([&](auto m) __attribute__((always_inline)) {
           F& sum = total[m.kValue][r.kValue];
-          sum = Simd::fma(offset, Simd::load(sums + m.kValue * kLanes), sum);
+          sum = Simd::fma(offset,
+                          Simd::load(sums + std::ptrdiff_t{m.kValue} * kLanes),
+                          sum);
         });
       });
-      sums += slab_rows * kLanes;
+      sums += std::ptrdiff_t{slab_rows} * kLanes;
       I lane = Words::iota();
       const int chunk_end = smaller(chunk + chunks_in_block, layout.chunks);
       for (; chunk < chunk_end; ++chunk) {
@@ -162,7 +164,8 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
           for_each_number<slab_rows>([&](
               auto m) __attribute__((always_inline)) {
             constexpr int kVector = m.kValue * kPerLane + k.kValue;
-            const F factor = Words::kept(Simd::load(codes + kVector * kLanes));
+            const F factor = Words::kept(
+                Simd::load(codes + std::ptrdiff_t{kVector} * kLanes));
             for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
               F& sum = part[m.kValue][r.kValue];
               sum = k.kValue == 0 ? Simd::mul(code[r.kValue], factor)
@@ -177,7 +180,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
           F& sum = total[kRow][kColumn];
           sum = Simd::fma(part[kRow][kColumn], picked[kColumn], sum);
         });
-        codes += slab_rows * kPerLane * kLanes;
+        codes += std::ptrdiff_t{slab_rows} * kPerLane * kLanes;
       }
     }
     store_sums(total, end - n, y + (n - begin), y_stride);
@@ -221,14 +224,14 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
           auto i) __attribute__((always_inline)) {
         constexpr int kWhich = i.kValue / slab_rows;
         constexpr int kRow = i.kValue % slab_rows;
-        const F factor = Words::kept(
-            Simd::load(factors + (kRow * kPerLane + kWhich) * kLanes));
+        const F factor = Words::kept(Simd::load(
+            factors + std::ptrdiff_t{kRow * kPerLane + kWhich} * kLanes));
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
           F& sum = total[kRow][r.kValue];
           sum = Simd::fma(value[kWhich][r.kValue], factor, sum);
         });
       });
-      factors += slab_rows * kChunk;
+      factors += std::ptrdiff_t{slab_rows} * kChunk;
     }
     store_sums(total, end - n, y + (n - begin), y_stride);
   }
@@ -265,7 +268,7 @@ Multiply multiply_for(const WeightFormat& format) {
   }
 }
 
-Multiply multiply_for(const WeightFormat& format, int slab_rows) {
+inline Multiply multiply_for(const WeightFormat& format, int slab_rows) {
   if constexpr (kSlabRows > 2) {
     if (slab_rows == 4) return multiply_for<4>(format);
     if (slab_rows == 3) return multiply_for<3>(format);
@@ -273,7 +276,8 @@ Multiply multiply_for(const WeightFormat& format, int slab_rows) {
   return slab_rows == 2 ? multiply_for<2>(format) : multiply_for<1>(format);
 }
 
-bool supports(const WeightFormat& format, int /*cols*/, ValueType /*compute*/) {
+inline bool supports(const WeightFormat& format, int /*cols*/,
+                     ValueType /*compute*/) {
   const int group = format.group_size;
   switch (format.bits) {
     case 0:
@@ -290,7 +294,8 @@ bool supports(const WeightFormat& format, int /*cols*/, ValueType /*compute*/) {
   }
 }
 
-std::size_t prepared_bytes(const WeightFormat& format, int rows, int cols) {
+inline std::size_t prepared_bytes(const WeightFormat& format, int rows,
+                                  int cols) {
   const auto floats = layout_of(format, cols).row_floats();
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(floats) *
          sizeof(float);
@@ -298,8 +303,9 @@ std::size_t prepared_bytes(const WeightFormat& format, int rows, int cols) {
 
 // One row x[0, cols) of a slab of `slab_rows`, of which `to` is the prepared
 // row's first vector.
-void prepare_row(const WeightFormat& format, const Layout& layout,
-                 const float* x, int slab_rows, int cols, int m, float* to) {
+inline void prepare_row(const WeightFormat& format, const Layout& layout,
+                        const float* x, int slab_rows, int cols, int m,
+                        float* to) {
   float* sums = to + std::ptrdiff_t{m} * kLanes;
   for (int first = 0; first < layout.sums; first += kLanes) {
     for (int j = 0; j < kLanes; ++j) {
@@ -328,8 +334,8 @@ void prepare_row(const WeightFormat& format, const Layout& layout,
   }
 }
 
-void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
-             int cols, int begin, int end, void* prepared) {
+inline void prepare(const WeightFormat& format, const float* x, int x_stride,
+                    int rows, int cols, int begin, int end, void* prepared) {
   const Layout layout = layout_of(format, cols);
   for (int i = begin; i < end; ++i) {
     const int first = i / kSlabRows * kSlabRows;
@@ -340,13 +346,14 @@ void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
   }
 }
 
-std::size_t scratch_bytes(const WeightFormat& /*format*/, int /*rows*/,
-                          int /*cols*/) {
+inline std::size_t scratch_bytes(const WeightFormat& /*format*/, int /*rows*/,
+                                 int /*cols*/) {
   return 0;
 }
 
-void multiply(const WeightView& w, const void* prepared, int rows, int begin,
-              int end, void* /*scratch*/, float* y, int y_stride) {
+inline void multiply(const WeightView& w, const void* prepared, int rows,
+                     int begin, int end, void* /*scratch*/, float* y,
+                     int y_stride) {
   const std::ptrdiff_t slab_floats =
       std::ptrdiff_t{kSlabRows} * layout_of(w.format, w.cols).row_floats();
   for_each_block(

@@ -106,7 +106,7 @@ struct Words {
 namespace llamlx {
 
 const MatmulKernel qmv_neon{
-    "qmv_neon", Isa::neon,      1,       1 << 30,       kRows,
-    supports,   prepared_bytes, prepare, scratch_bytes, multiply};
+    "qmv_neon", Isa::neon,     1,       8, kRows, supports, prepared_bytes,
+    prepare,    scratch_bytes, multiply};
 
 }  // namespace llamlx

@@ -14,7 +14,7 @@ namespace {
 using Byte = unsigned char;
 
 // Bytes of a weight between what is multiplied and what is asked for.
-constexpr int kReadAhead = 8192;
+inline constexpr int kReadAhead = 8192;
 
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
@@ -23,13 +23,13 @@ constexpr int bytes_of(ValueType type) {
   return type == ValueType::f32 ? 4 : 2;
 }
 
-[[maybe_unused]] std::ptrdiff_t bytes_of_row(const WeightView& w) {
+inline std::ptrdiff_t bytes_of_row(const WeightView& w) {
   const std::ptrdiff_t cols = w.cols;
   return w.format.bits == 0 ? cols * bytes_of(w.format.values)
                             : cols * w.format.bits / 8;
 }
 
-[[maybe_unused]] constexpr int log2_of(int power) {
+constexpr int log2_of(int power) {
   return __builtin_ctz(static_cast<unsigned>(power));
 }
 
@@ -57,7 +57,7 @@ template <int end, int first = 0, typename Step>
 
 // How many rows ahead of a row its prefetches are: whole steps of `rows` rows,
 // so that each line is asked for once.
-[[maybe_unused]] int rows_ahead(std::ptrdiff_t row_bytes, int rows) {
+inline int rows_ahead(std::ptrdiff_t row_bytes, int rows) {
   const std::ptrdiff_t step = row_bytes * rows;
   return static_cast<int>((kReadAhead + step - 1) / step) * rows;
 }

@@ -51,9 +51,8 @@ struct Words {
 
 namespace llamlx {
 
-// Any number of rows: what all else falls back on.
 const MatmulKernel qmv_scalar{
-    "qmv_scalar", Isa::scalar,    1,       1 << 30,       kRows,
-    supports,     prepared_bytes, prepare, scratch_bytes, multiply};
+    "qmv_scalar", Isa::scalar,   1,       8, kRows, supports, prepared_bytes,
+    prepare,      scratch_bytes, multiply};
 
 }  // namespace llamlx

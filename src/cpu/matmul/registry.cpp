@@ -21,11 +21,13 @@ struct RankedKernel {
 
 std::vector<RankedKernel> ranked_kernels() {
   return {
-    {&qmv_scalar, 90, 90},
+    {&qmv_scalar, 90, 90}, {&qmm_scalar, 91, 91},
 #if defined(__x86_64__)
         {&qmv_avx512_vnni, 20, 20}, {&qmv_avx512, 30, 30}, {&qmv_avx2, 50, 50},
+        {&qmm_amx, 31, 31}, {&qmm_f16_amx, 32, 32}, {&qmm_avx512, 34, 34},
+        {&qmm_avx512_bf16, 35, 33}, {&qmm_avx2, 51, 51},
 #elif defined(__aarch64__)
-        {&qmv_neon, 50, 50},
+        {&qmv_neon, 50, 50}, {&qmm_neon, 51, 51},
 #endif
   };
 }

@@ -58,6 +58,33 @@ struct Simd {
     return vreinterpretq_f32_s32(
         vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
   }
+  static F load_words(const void* p) {
+    return vreinterpretq_f32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)));
+  }
+  template <int at, int bits>
+  static F number_at(F word, F next) {
+    uint32x4_t number = vreinterpretq_u32_f32(word);
+    if constexpr (at > 0) number = vshrq_n_u32(number, at);
+    if constexpr (at + bits > 32) {
+      const uint32x4_t rest = vshlq_n_u32(vreinterpretq_u32_f32(next), 32 - at);
+      number = vorrq_u32(number, rest);
+    }
+    if constexpr (at + bits != 32) {
+      number = vandq_u32(number, vdupq_n_u32((1u << bits) - 1));
+    }
+    return vcvtq_f32_u32(number);
+  }
+  static void transpose(F (&rows)[kLanes]) {
+    const float32x4x2_t low = vzipq_f32(rows[0], rows[2]);
+    const float32x4x2_t high = vzipq_f32(rows[1], rows[3]);
+    const float32x4x2_t first = vzipq_f32(low.val[0], high.val[0]);
+    const float32x4x2_t last = vzipq_f32(low.val[1], high.val[1]);
+    rows[0] = first.val[0];
+    rows[1] = first.val[1];
+    rows[2] = last.val[0];
+    rows[3] = last.val[1];
+  }
+
   static float sum(F a) { return vaddvq_f32(a); }
   static float largest(F a) { return vmaxvq_f32(a); }
 };

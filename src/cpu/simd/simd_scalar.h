@@ -46,6 +46,18 @@ struct Simd {
     return float_of((static_cast<std::uint32_t>(static_cast<int>(n)) + 127)
                     << 23);
   }
+  static F load_words(const void* p) {
+    F a;
+    std::memcpy(&a, p, sizeof(a));
+    return a;
+  }
+  template <int at, int bits>
+  static F number_at(F word, F next) {
+    std::uint64_t both = std::uint64_t{bits_of(next)} << 32 | bits_of(word);
+    return static_cast<F>(both >> at & ((1u << bits) - 1));
+  }
+  static void transpose(F (&)[kLanes]) {}
+
   static float sum(F a) { return a; }
   static float largest(F a) { return a; }
 
