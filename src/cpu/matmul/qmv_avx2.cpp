@@ -94,7 +94,7 @@ struct Words {
   static __m128i load_halves(const unsigned char* p, int count) {
     if (count >= 8) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     alignas(16) unsigned char part[16] = {};
-    std::memcpy(part, p, static_cast<std::size_t>(2 * count));
+    std::memcpy(part, p, std::size_t{2} * static_cast<unsigned>(count));
     return _mm_load_si128(reinterpret_cast<const __m128i*>(part));
   }
   static __m256 load_f16(const unsigned char* p, int count) {

@@ -11,9 +11,9 @@ struct alignas(64) Table {
 template <int bits>
 constexpr Table kTable = [] {
   Table table{};
-  constexpr int kCodes = 1 << bits;
+  constexpr int kZero = 1 << (bits - 1);
   for (int i = 0; i < 32; ++i) {
-    table.value[i] = static_cast<float>(i % kCodes - kCodes / 2) / kCodes;
+    table.value[i] = static_cast<float>(i % (2 * kZero) - kZero) / (2 * kZero);
   }
   return table;
 }();

@@ -174,8 +174,9 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   const int scale_bytes = groups * bytes_of(type);
   const int lanes_of_group = w.format.group_size / (4 * kPlanes);
   const __m128i lanes_shift = _mm_cvtsi32_si128(log2_of(lanes_of_group));
-  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
-  const std::ptrdiff_t scale_ahead = rows_ahead(row_bytes, kRows) * scale_bytes;
+  const std::ptrdiff_t later = rows_ahead(row_bytes, kRows);
+  const std::ptrdiff_t ahead = later * row_bytes;
+  const std::ptrdiff_t scale_ahead = later * scale_bytes;
   const __m512i first_lanes =
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 

@@ -20,9 +20,9 @@ struct Words {
   }
   template <int bits, int k>
   static float centred(I word) {
-    constexpr int kCodes = 1 << bits;
-    const auto code = static_cast<int>(word >> (k * bits) & (kCodes - 1));
-    return static_cast<float>(code - kCodes / 2) / kCodes;
+    constexpr int kZero = 1 << (bits - 1);
+    const auto code = static_cast<int>(word >> (k * bits) & (2 * kZero - 1));
+    return static_cast<float>(code - kZero) / (2 * kZero);
   }
   static float even(I word) {
     return Simd::float_of(static_cast<std::uint32_t>(word) << 16);
