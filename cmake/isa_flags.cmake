@@ -8,7 +8,10 @@ set(LLAMLX_ARM_ISAS neon neon_dotprod neon_i8mm neon_bf16)
 
 set(LLAMLX_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(LLAMLX_ISA_FLAGS_avx512 ${LLAMLX_ISA_FLAGS_avx2}
-    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+    # GCC 12 warns of its own intrinsics (its bug 105593).
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>)
 set(LLAMLX_ISA_FLAGS_avx512_vnni ${LLAMLX_ISA_FLAGS_avx512}
     -mavx512vnni -mavx512vbmi)
 set(LLAMLX_ISA_FLAGS_avx512_bf16 ${LLAMLX_ISA_FLAGS_avx512_vnni} -mavx512bf16)
