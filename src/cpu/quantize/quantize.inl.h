@@ -9,6 +9,8 @@
 // and maximum do not depend on the order, but for the sign of a zero, which
 // never reaches a result.
 
+#pragma once
+
 #include <cstdint>
 #include <cstring>
 
@@ -58,12 +60,14 @@ struct FiniteCheck {
 template <typename In, typename Out>
 void read_groups(const typename In::Value* values, int groups, int group_size,
                  float* floats, Ranges& ranges, FiniteCheck& check) {
+  // A copy, as what is stored might else be it.
+  FiniteCheck local = check;
   for (int g = 0; g < groups; ++g) {
     Simd::F most = Simd::set1(-__builtin_inff());
     Simd::F least = Simd::set1(-__builtin_inff());  // of the negated values
     for (int i = 0; i < group_size; i += Simd::kLanes) {
       Simd::F a = In::load(values + g * group_size + i);
-      check.add(a);
+      local.add(a);
       if constexpr (sizeof(typename Out::Value) == 2 && !__is_same(In, Out)) {
         typename Out::Value rounded[Simd::kLanes];
         Out::store(rounded, a);
@@ -76,6 +80,7 @@ void read_groups(const typename In::Value* values, int groups, int group_size,
     ranges.most[g] = Simd::largest(most);
     ranges.least[g] = -Simd::largest(least);
   }
+  check = local;
 }
 
 /// The scale of a group is its range over the number of steps, negative where
