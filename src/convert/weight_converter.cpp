@@ -71,8 +71,8 @@ class RowBlocks {
 /// Dense values in memory, that is: the kernel reads them there.
 bool can_quantize_whole(const Weight& weight, const PlannedWeight& planned) {
   return planned.quantization && !weight.quantization &&
-         weight.data.ndim() >= 2 && weight.data.flags().row_contiguous &&
-         is_quantizable(weight.dtype()) && is_quantizable(planned.dtype);
+         weight.data.ndim() >= 2 && is_quantizable(weight.dtype()) &&
+         is_quantizable(planned.dtype);
 }
 
 void evaluate(const std::vector<Weight>& weights) {
@@ -132,8 +132,8 @@ void WeightConverter::write_quantized(const mx::array& values,
                                       std::span<const std::int32_t> order,
                                       const PlannedWeight& planned,
                                       const OnBytes& on_bytes) const {
-  auto [weight, finiteness] =
-      quantize_weight(values, order, planned.dtype, *planned.quantization);
+  auto [weight, finiteness] = quantize_weight(
+      row_by_row(values), order, planned.dtype, *planned.quantization);
   if (!finiteness.source) refuse_source(planned);
   if (!finiteness.result) refuse_result(planned);
   const auto nbytes = weight.nbytes();

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include <mlx/ops.h>
+#include "tensor/weight.h"
 
 namespace llamlx {
 
@@ -35,11 +35,7 @@ void WriteBehind::finish() {
 
 void WriteBehind::put(Item item) {
   // Here, as MLX's streams belong to threads.
-  item.values.eval();
-  if (!item.values.flags().row_contiguous) {
-    item.values = mx::contiguous(item.values);
-    item.values.eval();
-  }
+  item.values = row_by_row(item.values);
   {
     const std::lock_guard lock(mutex_);
     waiting_ += item.values.nbytes();

@@ -110,39 +110,17 @@ void choose_steps(const Ranges& ranges, float last_code, Steps& steps) {
   }
 }
 
-/// a / divisor, rounded as IEEE's division is, where the quotient is a number
-/// of steps; `inverse` is 1 / divisor, rounded. Several times as fast as
-/// dividing.
-///
-/// The product is wrong by at most two units of the last place. Adding what
-/// remains, a - divisor * quotient, times the inverse brings it to less than
-/// one; from there the remainder is exact, and adding it again rounds the true
-/// quotient (Markstein, IA-64 and Elementary Functions, theorem 8.5). That
-/// holds while nothing overflows and no remainder is subnormal: with 1e-8 <
-/// |divisor| < 2^100 only of quotients below 2^-20, which are 0 when rounded
-/// either way.
-inline Simd::F quotient(Simd::F a, Simd::F divisor, Simd::F inverse) {
-  const Simd::F minus = Simd::sub(Simd::zero(), divisor);
-  Simd::F q = Simd::mul(a, inverse);
-  q = Simd::fma(Simd::fma(minus, q, a), inverse, q);
-  return Simd::fma(Simd::fma(minus, q, a), inverse, q);
-}
-
 void write_codes(const float* floats, int groups, int group_size,
                  float last_code, const Steps& steps, std::uint8_t* codes) {
-  constexpr float kLargest = 0x1p100f;
   const Simd::F last = Simd::set1(last_code);
   for (int g = 0; g < groups; ++g) {
     const Simd::F scale = Simd::set1(steps.scale[g]);
     const Simd::F bias = Simd::set1(steps.bias[g]);
-    const Simd::F inverse = Simd::set1(1 / steps.scale[g]);
-    // A machine without vectors has no fused product either.
-    const bool divides =
-        Simd::kLanes == 1 || !(__builtin_fabsf(steps.scale[g]) < kLargest);
     for (int i = g * group_size; i < (g + 1) * group_size; i += Simd::kLanes) {
-      const Simd::F a = Simd::sub(Simd::load(floats + i), bias);
+      // An inverse would not give the same bits, and is no faster: the loop
+      // waits for other units than the divider.
       const Simd::F code =
-          divides ? Simd::div(a, scale) : quotient(a, scale, inverse);
+          Simd::div(Simd::sub(Simd::load(floats + i), bias), scale);
       Codes::store(codes + i, Simd::min(Simd::max(code, Simd::zero()), last));
     }
   }
