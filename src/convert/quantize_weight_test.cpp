@@ -150,7 +150,7 @@ TEST(QuantizeWeightRows, TellOfValuesThatAreNotFinite) {
   for (const float odd :
        {std::numeric_limits<float>::infinity(),
         -std::numeric_limits<float>::infinity(), std::nanf("")}) {
-    std::vector<float> values(9000 * 96, 0.5f);
+    std::vector<float> values(std::size_t{9000} * 96, 0.5f);
     values[values.size() - 5] = odd;
     const auto made = quantize_weight(mx::array(values.data(), {9000, 96}), {},
                                       mx::bfloat16, {4, 32});

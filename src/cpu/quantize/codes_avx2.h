@@ -2,6 +2,7 @@
 
 // Packing of codes with AVX2, for it and what builds upon it.
 
+#include <cstddef>
 #include <cstdint>
 
 #include <immintrin.h>
@@ -33,7 +34,8 @@ struct CodesAvx2 {
     }
     auto* to = reinterpret_cast<__m128i*>(out);
     _mm_storeu_si128(to, _mm256_castsi256_si128(codes));
-    to = reinterpret_cast<__m128i*>(out + 2 * bits);
+    to =
+        reinterpret_cast<__m128i*>(out + static_cast<std::ptrdiff_t>(2) * bits);
     _mm_storeu_si128(to, _mm256_extracti128_si256(codes, 1));
   }
 

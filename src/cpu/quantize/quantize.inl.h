@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -36,8 +37,8 @@ struct InBf16 {
 };
 
 // Groups are taken so many at once, their scales in the lanes of a vector.
-constexpr int kGroups = 16;
-constexpr int kLargestGroup = 128;
+inline constexpr int kGroups = 16;
+inline constexpr int kLargestGroup = 128;
 
 struct Ranges {
   float least[kGroups];
@@ -63,17 +64,18 @@ void read_groups(const typename In::Value* values, int groups, int group_size,
   // A copy, as what is stored might else be it.
   FiniteCheck local = check;
   for (int g = 0; g < groups; ++g) {
+    const auto begin = static_cast<std::ptrdiff_t>(g) * group_size;
     Simd::F most = Simd::set1(-__builtin_inff());
     Simd::F least = Simd::set1(-__builtin_inff());  // of the negated values
     for (int i = 0; i < group_size; i += Simd::kLanes) {
-      Simd::F a = In::load(values + g * group_size + i);
+      Simd::F a = In::load(values + begin + i);
       local.add(a);
       if constexpr (sizeof(typename Out::Value) == 2 && !__is_same(In, Out)) {
         typename Out::Value rounded[Simd::kLanes];
         Out::store(rounded, a);
         a = Out::load(rounded);
       }
-      Simd::store(floats + g * group_size + i, a);
+      Simd::store(floats + begin + i, a);
       most = Simd::max(most, a);
       least = Simd::max(least, Simd::sub(Simd::zero(), a));
     }
@@ -86,7 +88,7 @@ void read_groups(const typename In::Value* values, int groups, int group_size,
 /// The scale of a group is its range over the number of steps, negative where
 /// the highest value lies farther from 0 than the lowest. Then that end is
 /// given a whole number of steps, so that it and 0 have codes of their own.
-void choose_steps(const Ranges& ranges, float last_code, Steps& steps) {
+inline void choose_steps(const Ranges& ranges, float last_code, Steps& steps) {
   constexpr float kSmallest = 1e-7f;
   float edges[kGroups];
   float whole[kGroups];  // steps from 0 to the edge
@@ -110,8 +112,9 @@ void choose_steps(const Ranges& ranges, float last_code, Steps& steps) {
   }
 }
 
-void write_codes(const float* floats, int groups, int group_size,
-                 float last_code, const Steps& steps, std::uint8_t* codes) {
+inline void write_codes(const float* floats, int groups, int group_size,
+                        float last_code, const Steps& steps,
+                        std::uint8_t* codes) {
   const Simd::F last = Simd::set1(last_code);
   for (int g = 0; g < groups; ++g) {
     const Simd::F scale = Simd::set1(steps.scale[g]);
@@ -164,7 +167,7 @@ Finiteness quantize_as(const WeightFormat& format, const void* values,
     std::uint8_t* to = packed;
     for (int i = 0; i < count * size; i += Codes::kStep) {
       Codes::pack(codes + i, format.bits, to);
-      to += Codes::kStep / 8 * format.bits;
+      to += static_cast<std::ptrdiff_t>(Codes::kStep / 8) * format.bits;
     }
     std::memcpy(
         static_cast<std::uint8_t*>(out.data) + at * size / 8 * format.bits,
@@ -186,9 +189,10 @@ Finiteness quantize_from(const WeightFormat& format, const void* values,
   }
 }
 
-Finiteness quantize_groups(const WeightFormat& format, const void* values,
-                           ValueType source, std::int64_t groups,
-                           const QuantizedRows& out) {
+inline Finiteness quantize_groups(const WeightFormat& format,
+                                  const void* values, ValueType source,
+                                  std::int64_t groups,
+                                  const QuantizedRows& out) {
   switch (source) {
     case ValueType::f16:
       return quantize_from<InF16>(format, values, groups, out);

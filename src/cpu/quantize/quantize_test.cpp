@@ -270,7 +270,7 @@ TEST_P(QuantizeKernels, TellOfValuesThatAreNotFinite) {
   const float infinity = std::numeric_limits<float>::infinity();
   for (const auto type : kTypes) {
     const WeightFormat format = {type, 4, 32};
-    std::vector<float> values(32 * 21, 0.5f);
+    std::vector<float> values(std::size_t{32} * 21, 0.5f);
     EXPECT_TRUE(
         Trial(kernel_, format, values, ValueType::f32).finiteness.source);
     for (const float odd : {infinity, -infinity, std::nanf("")}) {
@@ -286,7 +286,7 @@ TEST_P(QuantizeKernels, TellOfValuesThatAreNotFinite) {
 }
 
 TEST_P(QuantizeKernels, TellOfResultsThatAreNotFinite) {
-  std::vector<float> values(32 * 21, 0.5f);
+  std::vector<float> values(std::size_t{32} * 21, 0.5f);
   values.back() = 65520;  // the first that rounds to infinity
   for (const auto type : kTypes) {
     const Trial trial(kernel_, {type, 4, 32}, values, ValueType::f32);
