@@ -120,8 +120,8 @@ inline void write_codes(const float* floats, int groups, int group_size,
     const Simd::F scale = Simd::set1(steps.scale[g]);
     const Simd::F bias = Simd::set1(steps.bias[g]);
     for (int i = g * group_size; i < (g + 1) * group_size; i += Simd::kLanes) {
-      // An inverse would not give the same bits, and is no faster: the loop
-      // waits for other units than the divider.
+      // A product with the inverse would need two corrections for the same
+      // bits, and was no faster (Zen 5).
       const Simd::F code =
           Simd::div(Simd::sub(Simd::load(floats + i), bias), scale);
       Codes::store(codes + i, Simd::min(Simd::max(code, Simd::zero()), last));
