@@ -156,9 +156,9 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="few rows")
     parser.add_argument(
-        "--only", default="", help="rows whose name matches this", metavar="REGEX"
+        "--only", default="", metavar="REGEX", help="rows that match this"
     )
-    parser.add_argument("--list", action="store_true", help="only name the rows")
+    parser.add_argument("--list", action="store_true", help="name the rows")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()

@@ -3,7 +3,8 @@
 
     drive_openvino.py MODEL.gguf [-p 512] [-n 128] [-t 2] [-r 3]
 
-A prompt's time is that to the first token, which is drawn in it. There is no -d.
+A prompt's time is that to the first token, which is drawn in it. There is no
+-d.
 """
 
 import sys

