@@ -5,6 +5,11 @@ import statistics
 from dataclasses import asdict, dataclass
 
 
+def digits(value):
+    """Returns a number with three digits or more, and no exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 @dataclass
 class Row:
     """One promise, or one comparison without any.
@@ -46,11 +51,11 @@ class Row:
             self.name,
             self.llamlx,
             f"{self.rival} {self.rivals}".strip(),
-            "" if self.value is None else f"{self.value:.3g}{self.unit}",
+            "" if self.value is None else digits(self.value) + self.unit,
             (
                 ""
                 if self.promise is None
-                else f"{sign} {self.promise:.3g}{self.unit}"
+                else f"{sign} {digits(self.promise)}{self.unit}"
             ),
             self.met,
             self.note,
