@@ -11,6 +11,7 @@
 // status) and ends with another status than 0 by throwing CLI::RuntimeError.
 namespace llamlx {
 
+void add_bench(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_doctor(CLI::App& app);

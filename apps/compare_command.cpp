@@ -64,9 +64,10 @@ std::vector<std::string> generate_command(const CompareArguments& arguments,
       arguments.prompt_ids.empty()
           ? std::string("--prompt=-")
           : concat("--prompt-ids=", arguments.prompt_ids)};
-  const auto& [path, dtype, device] = arguments.compute;
+  const auto& [path, dtype, device, threads] = arguments.compute;
   if (!dtype.empty()) command.push_back(concat("--dtype=", dtype));
   if (!device.empty()) command.push_back(concat("--device=", device));
+  if (threads > 0) command.push_back(concat("--threads=", threads));
   return command;
 }
 
@@ -219,6 +220,7 @@ void add_compare(CLI::App& app) {
                    "How often to measure each; medians are shown")
       ->check(at_least(1));
   add_compute_options(*command, arguments->compute);
+  add_threads_option(*command, arguments->compute);
   command->add_flag("--json", arguments->json,
                     "Report on standard output as JSON");
   command->callback([arguments] { run_compare(*arguments); });

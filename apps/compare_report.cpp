@@ -7,6 +7,7 @@
 
 #include "base/concat.h"
 #include "base/human_size.h"
+#include "base/spread.h"
 #include "table.h"
 #include "terminal.h"
 
@@ -16,14 +17,12 @@ namespace {
 constexpr std::array kMeasures = {"load_s", "prompt_tps", "generation_tps",
                                   "time_to_first_token_s", "peak_memory_bytes"};
 
-std::vector<double> sorted_values(const std::vector<Json>& documents,
-                                  const char* key) {
+Spread spread_over(const std::vector<Json>& documents, const char* key) {
   std::vector<double> values;
   for (const auto& document : documents) {
     values.push_back(document.at(key).get<double>());
   }
-  std::ranges::sort(values);
-  return values;
+  return spread_of(std::move(values));
 }
 
 template <typename... Values>
@@ -182,16 +181,11 @@ std::string distance(const CompareReport& report) {
 }  // namespace
 
 double ModelRuns::median(const char* key) const {
-  const auto values = sorted_values(documents, key);
-  const auto middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle]
-                                : (values[middle - 1] + values[middle]) / 2;
+  return spread_over(documents, key).median;
 }
 
 double ModelRuns::spread(const char* key) const {
-  const auto values = sorted_values(documents, key);
-  const double middle = median(key);
-  return middle > 0 ? (values.back() - values.front()) / middle : 0;
+  return spread_over(documents, key).relative();
 }
 
 std::optional<double> ratio(double a, double b) {

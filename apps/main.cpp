@@ -30,6 +30,7 @@ constexpr const char* kExamples =
   llamlx generate --model-path my-model -m 200 \
       --prompt "A great hobby to have is"              write a text
   llamlx compare my-model-bf16 my-model-4bit           measure both
+  llamlx bench my-model                                measure its speed
   llamlx perplexity --model-path my-model --text-file corpus.txt
                                                        measure how well it fits
   llamlx info my-model                                 say what is in there
@@ -63,6 +64,7 @@ int run(int argc, char** argv) {
   add_convert(app);
   add_generate(app);
   add_compare(app);
+  add_bench(app);
   add_perplexity(app);
   add_info(app);
   add_doctor(app);

@@ -11,7 +11,7 @@
 #include "base/mapped_file.h"
 #include "checkpoint/checkpoint.h"
 #include "generate/loaded_model.h"
-#include "kernels/backend.h"
+#include "models/decoder.h"
 #include "models/tensor_spec.h"
 #include "tokenizer/tiktoken_file.h"
 
@@ -104,15 +104,16 @@ void add_tokenizer(const Checkpoint& checkpoint, ModelFacts& facts) {
 RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config) {
   const auto device = resolve_device(Device::automatic);
   const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
-  const auto dtype =
-      resolve_dtype(ComputeType::automatic, embeddings->dtype, device);
+  const auto dtype = resolve_dtype(ComputeType::automatic, embeddings->dtype);
+  const auto backend = resolve_backend(device, dtype, 0);
   RunFacts run;
   run.device = device == mx::Device::cpu ? "cpu" : "gpu";
   run.dtype = to_string(dtype);
-  run.kernels = mlx_backend().name;
+  run.kernels = backend.name;
   for (const auto& spec : tensor_specs(config)) {
     const auto& info = *checkpoint.find(spec.name);
-    run.weight_bytes += stored_bytes(info.shape, dtype, info.quantization);
+    run.weight_bytes += stored_bytes(
+        info.shape, held_dtype(backend, info.dtype, dtype), info.quantization);
   }
   run.cache_token_bytes =
       std::uint64_t{2} * mx::size_of(dtype) *

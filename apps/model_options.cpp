@@ -27,13 +27,11 @@ Device device_of(const std::string& name) {
 }
 
 void announce(const ModelArguments& arguments, const ModelInfo& info) {
-  const bool widened = arguments.dtype.empty() && info.device == "cpu";
   print_note(concat("[INFO] Loaded ", printable(arguments.model_path), ": ",
                     info.model_type, ", ", human_count(info.parameters),
                     " parameters, quantization: ", info.quantization));
   print_note(concat("[INFO] Computing in ", info.dtype, " on the ", info.device,
-                    " with ", info.kernels, "'s kernels",
-                    widened ? ", which are slow in half precision there" : ""));
+                    " with ", info.kernels, " kernels"));
 }
 
 }  // namespace
@@ -44,13 +42,14 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
                   "Folder of a model, or a GGUF file")
       ->type_name("PATH");
   add_compute_options(command, arguments);
+  add_threads_option(command, arguments);
 }
 
 void add_compute_options(CLI::App& command, ModelArguments& arguments) {
   command
       .add_option("--dtype", arguments.dtype,
-                  "Compute type (default: float32 on a CPU, the model's own on "
-                  "a GPU)")
+                  "Compute type (default: the model's own; sums are float32 in "
+                  "any case)")
       ->check(CLI::IsMember({"float16", "bfloat16", "float32"}));
   command
       .add_option("--device", arguments.device,
@@ -58,10 +57,22 @@ void add_compute_options(CLI::App& command, ModelArguments& arguments) {
       ->check(CLI::IsMember({"cpu", "gpu"}));
 }
 
+void add_threads_option(CLI::App& command, ModelArguments& arguments) {
+  command
+      .add_option("--threads,-t", arguments.threads,
+                  "Threads that compute on the CPU (default: all processors "
+                  "this program may use)")
+      ->check(CLI::Range(1, 1024));
+}
+
+LoadOptions load_options(const ModelArguments& arguments) {
+  return {.device = device_of(arguments.device),
+          .dtype = compute_type(arguments.dtype),
+          .threads = arguments.threads};
+}
+
 Model load_model(const ModelArguments& arguments, bool quiet) {
-  auto model = Model::load(arguments.model_path,
-                           {.device = device_of(arguments.device),
-                            .dtype = compute_type(arguments.dtype)});
+  auto model = Model::load(arguments.model_path, load_options(arguments));
   for (const auto& notice : model.notices()) {
     print_note(concat("[NOTE] ", printable(notice)));
   }
@@ -70,6 +81,11 @@ Model load_model(const ModelArguments& arguments, bool quiet) {
 }
 
 std::vector<std::int32_t> parse_ids(const std::string& list) {
+  return parse_list(list, "token ids");
+}
+
+std::vector<std::int32_t> parse_list(const std::string& list,
+                                     std::string_view what) {
   std::vector<std::int32_t> ids;
   const char* at = list.data();
   const char* const end = at + list.size();
@@ -78,9 +94,9 @@ std::vector<std::int32_t> parse_ids(const std::string& list) {
     const auto parsed = std::from_chars(at, end, id);
     const bool ends = parsed.ptr == end;
     if (parsed.ec != std::errc() || (!ends && *parsed.ptr != ',')) {
-      throw std::invalid_argument(concat(
-          "token ids are whole numbers with commas between (1,5,9), got \"",
-          list, '"'));
+      throw std::invalid_argument(
+          concat(what, " are whole numbers with commas between (1,5,9), got \"",
+                 list, '"'));
     }
     ids.push_back(id);
     if (ends) return ids;

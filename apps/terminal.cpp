@@ -59,6 +59,23 @@ const char* code_of(Colour colour) {
   return "";
 }
 
+/// A label, a bar as wide as there is room for, and what it says in figures.
+std::string bar_line(std::string_view label, double share,
+                     std::string_view facts, int columns) {
+  std::string line = concat(label, ' ');
+  const int room = columns - static_cast<int>(line.size() + facts.size()) - 2;
+  constexpr int kWidest = 30, kNarrowest = 5;
+  if (room >= kNarrowest) {
+    const int width = std::min(room, kWidest);
+    const auto full = static_cast<std::size_t>(std::lround(width * share));
+    line +=
+        concat('[', std::string(full, '#'),
+               std::string(static_cast<std::size_t>(width) - full, '.'), ']');
+  }
+  line += facts;
+  return line.substr(0, static_cast<std::size_t>(std::max(columns, 0)));
+}
+
 }  // namespace
 
 void print(std::string_view text) {
@@ -119,19 +136,33 @@ ProgressBar::~ProgressBar() {
   if (shown_) write_all(STDERR_FILENO, kClearLine);
 }
 
-void ProgressBar::update(std::uint64_t done_bytes, std::uint64_t total_bytes) {
+bool ProgressBar::is_due() {
   using std::chrono::duration;
   constexpr duration<double> kQuiet(1.0);
   constexpr duration<double> kBetweenFrames(0.1);
   const auto now = Clock::now();
-  if (!enabled_ || now - start_ < kQuiet) return;
-  if (shown_ && now - last_drawn_ < kBetweenFrames) return;
-  const auto seconds = duration<double>(now - start_).count();
-  const auto line = progress_line(label_, done_bytes, total_bytes, seconds,
-                                  terminal_columns() - 1);
+  if (!enabled_ || now - start_ < kQuiet) return false;
+  return !shown_ || now - last_drawn_ >= kBetweenFrames;
+}
+
+void ProgressBar::draw(std::string_view line) {
   write_all(STDERR_FILENO, concat(kClearLine, line));
   shown_ = true;
-  last_drawn_ = now;
+  last_drawn_ = Clock::now();
+}
+
+void ProgressBar::update(std::uint64_t done_bytes, std::uint64_t total_bytes) {
+  if (!is_due()) return;
+  const std::chrono::duration<double> seconds = Clock::now() - start_;
+  draw(progress_line(label_, done_bytes, total_bytes, seconds.count(),
+                     terminal_columns() - 1));
+}
+
+void ProgressBar::update(std::string_view label, double share) {
+  if (!is_due()) return;
+  const std::chrono::duration<double> seconds = Clock::now() - start_;
+  draw(share_line(concat(label_, ' ', label), share, seconds.count(),
+                  terminal_columns() - 1));
 }
 
 std::string progress_line(std::string_view label, std::uint64_t done_bytes,
@@ -149,18 +180,17 @@ std::string progress_line(std::string_view label, std::uint64_t done_bytes,
     facts += concat("  ", human_size(static_cast<std::uint64_t>(rate)), "/s  ",
                     human_duration((total - done) / rate), " left");
   }
-  std::string line = concat(label, ' ');
-  const int room = columns - static_cast<int>(line.size() + facts.size()) - 2;
-  constexpr int kWidest = 30, kNarrowest = 5;
-  if (room >= kNarrowest) {
-    const int width = std::min(room, kWidest);
-    const auto full = static_cast<std::size_t>(std::lround(width * share));
-    line +=
-        concat('[', std::string(full, '#'),
-               std::string(static_cast<std::size_t>(width) - full, '.'), ']');
+  return bar_line(label, share, facts, columns);
+}
+
+std::string share_line(std::string_view label, double share, double seconds,
+                       int columns) {
+  auto facts = concat(' ', std::lround(share * 100), '%');
+  if (share > 0 && seconds > 0) {
+    facts +=
+        concat("  ", human_duration(seconds / share * (1 - share)), " left");
   }
-  line += facts;
-  return line.substr(0, static_cast<std::size_t>(std::max(columns, 0)));
+  return bar_line(label, share, facts, columns);
 }
 
 }  // namespace llamlx

@@ -58,8 +58,15 @@ class ProgressBar {
 
   void update(std::uint64_t done_bytes, std::uint64_t total_bytes);
 
+  /// For work that is not counted in bytes: `share` of it is done, 0 to 1.
+  void update(std::string_view label, double share);
+
  private:
   using Clock = std::chrono::steady_clock;
+
+  /// Whether to draw now.
+  bool is_due();
+  void draw(std::string_view line);
 
   std::string label_;
   bool enabled_;
@@ -72,5 +79,9 @@ class ProgressBar {
 std::string progress_line(std::string_view label, std::uint64_t done_bytes,
                           std::uint64_t total_bytes, double seconds,
                           int columns);
+
+/// The line it draws for a share: what is done, and the time left.
+std::string share_line(std::string_view label, double share, double seconds,
+                       int columns);
 
 }  // namespace llamlx

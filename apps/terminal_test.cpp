@@ -53,5 +53,15 @@ TEST(TerminalTest, NoColoursOutsideTerminals) {
   EXPECT_EQ(coloured(Colour::red, "no"), "no");
 }
 
+TEST(ShareLineTest, TellsTheTimeLeft) {
+  EXPECT_EQ(share_line("bench: pp512", 0.25, 10, 80),
+            "bench: pp512 [########......................] 25%  30 s left");
+  EXPECT_EQ(share_line("bench:", 0, 10, 80).substr(0, 8), "bench: [");
+}
+
+TEST(ShareLineTest, FitsTheColumns) {
+  EXPECT_EQ(share_line("bench: pp512", 0.5, 10, 20).size(), 20u);
+}
+
 }  // namespace
 }  // namespace llamlx

@@ -62,14 +62,18 @@ class LLAMLX_API Error : public std::runtime_error {
 /// Where the arithmetic runs. `automatic` takes the GPU when MLX has one.
 enum class Device { automatic, cpu, gpu };
 
-/// The type activations are computed in. `automatic` is the checkpoint's own
-/// type on a GPU, and float32 on the CPU, where MLX is slow in half precision.
-/// Quantised weights stay quantised in every case.
+/// The type that is computed in; `automatic` is the checkpoint's own. On a GPU
+/// all activations are of that type. On the CPU they are float32 in any case;
+/// the type is that of the cache of keys and values, and what products may
+/// round their operands to. Sums are float32, and quantised weights stay
+/// quantised.
 enum class ComputeType { automatic, float32, float16, bfloat16 };
 
 struct LoadOptions {
   Device device = Device::automatic;
   ComputeType dtype = ComputeType::automatic;
+  /// Threads that compute on the CPU; 0: as many as this process may keep busy.
+  int threads = 0;
 };
 
 struct SamplingOptions {
@@ -139,7 +143,7 @@ struct ModelInfo {
   std::string quantization;  ///< e.g. "affine 4-bit, group 64", or "none"
   std::string dtype;         ///< compute type, e.g. "float32"
   std::string device;        ///< e.g. "cpu"
-  std::string kernels;       ///< who does the arithmetic, e.g. "mlx"
+  std::string kernels;       ///< who does the arithmetic, e.g. "avx2", "mlx"
   std::int64_t parameters = 0;
   std::int64_t weight_bytes = 0;  ///< as held in memory
   int context_length = 0;         ///< 0: the model does not say

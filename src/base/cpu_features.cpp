@@ -216,6 +216,15 @@ std::string cpu_name() {
   return name.substr(name.find_first_not_of(' '));
 }
 
+std::string cpu_vendor() {
+#if defined(__x86_64__)
+  const auto vendor = cpuid(0);
+  return letters(vendor.ebx, vendor.edx, vendor.ecx);
+#else
+  return {};
+#endif
+}
+
 std::string cpu_emulator() {
 #if defined(__APPLE__)
   int translated = 0;
@@ -224,10 +233,7 @@ std::string cpu_emulator() {
   if (translated == 1) return "Rosetta";
 #endif
 #if defined(__x86_64__)
-  const auto vendor = cpuid(0);
-  if (letters(vendor.ebx, vendor.edx, vendor.ecx) == "VirtualApple") {
-    return "Rosetta";
-  }
+  if (cpu_vendor() == "VirtualApple") return "Rosetta";
   constexpr int kHypervisor = 31;
   if (bit(cpuid(1).ecx, kHypervisor)) {
     unsigned a = 0, b = 0, c = 0, d = 0;

@@ -68,6 +68,10 @@ const CpuFeatures& cpu_features();
 /// The processor's name, e.g. "Apple M1 Max"; "unknown" if it has none.
 std::string cpu_name();
 
+/// Who made the processor, as x86 says it ("AuthenticAMD", "GenuineIntel");
+/// empty elsewhere.
+std::string cpu_vendor();
+
 /// Who emulates this processor or translates this program ("Rosetta", "QEMU"),
 /// or empty when it runs natively, as far as can be told.
 std::string cpu_emulator();

@@ -86,4 +86,28 @@ std::uint64_t peak_memory_bytes() {
   return static_cast<std::uint64_t>(usage.ru_maxrss) * kUnit;
 }
 
+bool reset_peak_memory() {
+#if defined(__linux__)
+  // Linux, Documentation/filesystems/proc.rst, "clear_refs".
+  std::ofstream file("/proc/self/clear_refs");
+  file << "5" << std::flush;
+  return file.good();
+#else
+  return false;
+#endif
+}
+
+std::uint64_t resident_memory_bytes() {
+#if defined(__APPLE__)
+  mach_task_basic_info info{};
+  mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
+  const bool known =
+      ::task_info(::mach_task_self(), MACH_TASK_BASIC_INFO,
+                  reinterpret_cast<task_info_t>(&info), &count) == KERN_SUCCESS;
+  return known ? info.resident_size : 0;
+#else
+  return proc_bytes("/proc/self/status", "VmRSS:");
+#endif
+}
+
 }  // namespace llamlx

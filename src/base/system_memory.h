@@ -17,4 +17,10 @@ SystemMemory system_memory();
 /// does not say. Mapped files count as far as they were read and not released.
 std::uint64_t peak_memory_bytes();
 
+/// Lets peak_memory_bytes() begin anew, where the system can; says whether.
+bool reset_peak_memory();
+
+/// What this program holds in memory now; 0 when the system does not say.
+std::uint64_t resident_memory_bytes();
+
 }  // namespace llamlx

@@ -20,6 +20,7 @@
 #include "convert/weight_converter.h"
 #include "formats/npz_writer.h"
 #include "formats/sharded_writer.h"
+#include "formats/write_behind.h"
 #include "models/model_config.h"
 
 namespace llamlx {
@@ -134,9 +135,12 @@ std::unique_ptr<TensorWriter> make_writer(const ConversionPlan& plan,
 void write_weights(const Checkpoint& checkpoint, const ConversionPlan& plan,
                    const fs::path& folder,
                    const ConvertProgressFn& on_progress) {
+  // What waits to be written counts in memory beside the next tensor.
+  constexpr std::size_t kMostBehind = std::size_t{64} << 20;
   const NoBufferCache no_cache;
-  const auto writer = make_writer(plan, folder);
-  const WeightConverter converter(checkpoint, plan, *writer);
+  const auto file_writer = make_writer(plan, folder);
+  WriteBehind writer(*file_writer, kMostBehind);
+  const WeightConverter converter(checkpoint, plan, writer);
   ConvertProgress progress = {{}, 0, plan.weight_bytes};
   const auto tell = [&](const PlannedWeight& weight, std::uint64_t more) {
     progress.tensor = weight.source.name;
@@ -151,7 +155,7 @@ void write_weights(const Checkpoint& checkpoint, const ConversionPlan& plan,
     }
     converter.write(planned, [&](std::uint64_t more) { tell(planned, more); });
   }
-  writer->finish();
+  writer.finish();
 }
 
 /// Python's json.dump writes no line break at the end.

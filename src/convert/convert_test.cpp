@@ -206,6 +206,18 @@ TEST_F(ConvertTest, RefusesWeightsThatAreNotFinite) {
   EXPECT_THAT(names_in(folder_.path()), IsEmpty());
 }
 
+TEST_F(ConvertTest, RefusesQuantisingWeightsThatAreNotFinite) {
+  auto values = mx::full({32, 32}, 0.5f);
+  values = mx::concatenate({values, mx::full({32, 32}, std::nanf(""))}, 1);
+  source_.tensors.put(kEmbed, mx::slice(values, {0, 1}, {32, 33}));
+  const auto message = error_of(ErrorCode::corrupt_file, [&] {
+    convert({.quantize = true, .group_size = 32});
+  });
+  EXPECT_THAT(message, HasSubstr(kEmbed));
+  EXPECT_THAT(message, HasSubstr("infinite or not a number"));
+  EXPECT_THAT(names_in(folder_.path()), IsEmpty());
+}
+
 TEST_F(ConvertTest, WritesNpzInMetasNames) {
   convert({.layout = ModelLayout::seed});
   EXPECT_THAT(names_in(target_), ElementsAre("config.json", "weights.npz"));

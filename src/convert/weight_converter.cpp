@@ -13,6 +13,7 @@
 #include "base/cpu_count.h"
 #include "base/error.h"
 #include "checkpoint/rope_rows.h"
+#include "convert/quantize_weight.h"
 #include "tensor/finite.h"
 
 namespace llamlx {
@@ -67,6 +68,13 @@ class RowBlocks {
   int at_ = 0;
 };
 
+/// Dense values in memory, that is: the kernel reads them there.
+bool can_quantize_whole(const Weight& weight, const PlannedWeight& planned) {
+  return planned.quantization && !weight.quantization &&
+         weight.data.ndim() >= 2 && is_quantizable(weight.dtype()) &&
+         is_quantizable(planned.dtype);
+}
+
 void evaluate(const std::vector<Weight>& weights) {
   std::vector<mx::array> parts;
   for (const auto& weight : weights) {
@@ -92,6 +100,9 @@ void WeightConverter::write(const PlannedWeight& planned,
   if (planned.is_reordered) {
     order = hugging_face_row_order(planned.source.shape.front(), head_dim_);
   }
+  if (can_quantize_whole(weight, planned)) {
+    return write_quantized(weight.data, order, planned, on_bytes);
+  }
   RowBlocks source(weight, order);
   std::vector<Weight> packed;
   for (auto block = source.next(); block;) {
@@ -115,6 +126,19 @@ void WeightConverter::write(const PlannedWeight& planned,
     }
   }
   if (planned.quantization) write_packed(planned, packed);
+}
+
+void WeightConverter::write_quantized(const mx::array& values,
+                                      std::span<const std::int32_t> order,
+                                      const PlannedWeight& planned,
+                                      const OnBytes& on_bytes) const {
+  auto [weight, finiteness] = quantize_weight(
+      row_by_row(values), order, planned.dtype, *planned.quantization);
+  if (!finiteness.source) refuse_source(planned);
+  if (!finiteness.result) refuse_result(planned);
+  const auto nbytes = weight.nbytes();
+  write_packed(planned, {std::move(weight)});
+  on_bytes(nbytes);
 }
 
 void WeightConverter::write_packed(const PlannedWeight& planned,
@@ -143,16 +167,22 @@ Weight WeightConverter::compute(const Weight& block,
 
 void WeightConverter::check_source(const Weight& block,
                                    const PlannedWeight& planned) const {
-  if (all_finite(block)) return;
+  if (!all_finite(block)) refuse_source(planned);
+}
+
+void WeightConverter::check_result(const Weight& block,
+                                   const PlannedWeight& planned) const {
+  if (!all_finite(block)) refuse_result(planned);
+}
+
+void WeightConverter::refuse_source(const PlannedWeight& planned) const {
   fail(ErrorCode::corrupt_file, checkpoint_.path().string(),
        concat("tensor ", planned.source.name,
               " has values that are infinite or not a number"),
        "take the weights from the model's source again");
 }
 
-void WeightConverter::check_result(const Weight& block,
-                                   const PlannedWeight& planned) const {
-  if (all_finite(block)) return;
+void WeightConverter::refuse_result(const PlannedWeight& planned) const {
   fail(ErrorCode::unsupported, checkpoint_.path().string(),
        concat("tensor ", planned.source.name, " has values too large for ",
               to_string(planned.dtype)),

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include <mlx/stream.h>
@@ -15,8 +16,9 @@ namespace llamlx {
 /// Reads the weights of a checkpoint one at a time, makes of each what a plan
 /// says, and hands it to a writer.
 ///
-/// A weight is computed in blocks of rows, several at once, so that memory
-/// holds what was read of one weight, its packed result, and a few blocks.
+/// Dense weights are quantised where they lie, by all threads. Else a weight is
+/// computed in blocks of rows, several at once. So memory holds what was read
+/// of one weight, its packed result, and a few blocks.
 ///
 /// Errors: those of Checkpoint::load() and TensorWriter; Error naming the
 /// tensor: corrupt_file for values that are infinite or not a number,
@@ -35,12 +37,18 @@ class WeightConverter {
   void write(const PlannedWeight& planned, const OnBytes& on_bytes) const;
 
  private:
+  void write_quantized(const mx::array& values,
+                       std::span<const std::int32_t> order,
+                       const PlannedWeight& planned,
+                       const OnBytes& on_bytes) const;
   void write_packed(const PlannedWeight& planned,
                     const std::vector<Weight>& blocks) const;
   Weight compute(const Weight& block, const PlannedWeight& planned,
                  mx::Stream stream) const;
   void check_source(const Weight& block, const PlannedWeight& planned) const;
   void check_result(const Weight& block, const PlannedWeight& planned) const;
+  [[noreturn]] void refuse_source(const PlannedWeight& planned) const;
+  [[noreturn]] void refuse_result(const PlannedWeight& planned) const;
 
   const Checkpoint& checkpoint_;
   TensorWriter& writer_;

@@ -5,8 +5,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include <mlx/ops.h>
-
 #include "base/concat.h"
 #include "base/utf8.h"
 #include "tensor/weight.h"
@@ -128,12 +126,7 @@ void FileTensorWriter::begin() {
 }
 
 void FileTensorWriter::write_values(const mx::array& values) {
-  auto rows = values;
-  rows.eval();
-  if (!rows.flags().row_contiguous) {
-    rows = mx::contiguous(rows);
-    rows.eval();
-  }
+  const auto rows = row_by_row(values);
   write({rows.data<std::byte>(), rows.nbytes()});
 }
 

@@ -12,15 +12,10 @@
 #include "base/error.h"
 #include "base/system_memory.h"
 #include "generate/finite.h"
-#include "generate/sampler.h"
 #include "generate/stop_matcher.h"
 
 namespace llamlx {
 namespace {
-
-// Rows of a prompt that go through the model together: enough to keep a GPU
-// busy, few enough for the scores [H, rows, S] to stay small.
-constexpr int kPrefillRows = 512;
 
 // Rows of the cache that are allocated for tokens to come: asking for a million
 // tokens should not cost their memory before the first.
@@ -114,19 +109,24 @@ void check_arguments(const GeneratorModel& model,
   }
 }
 
-/// The token that follows hidden states [1, D].
-std::int32_t next_token(const Decoder& decoder, Sampler& sample,
-                        const mx::array& x) {
+}  // namespace
+
+std::vector<std::int32_t> next_tokens(const Decoder& decoder, Sampler& sample,
+                                      const mx::array& x) {
   const auto logits = decoder.logits(x);
-  const auto token = sample(logits);
+  const auto tokens = sample(logits);
   // One number tells nearly always; a sum of finite values may overflow.
   const auto sum = mx::sum(logits);
-  mx::eval(token, sum);
+  mx::eval(tokens, sum);
   if (!std::isfinite(sum.item<float>())) check_finite(decoder, logits);
-  return static_cast<std::int32_t>(token.item<std::uint32_t>());
+  const auto* first = tokens.data<std::uint32_t>();
+  return {first, first + tokens.size()};
 }
 
-}  // namespace
+mx::array read_tokens(const Decoder& decoder,
+                      std::span<const std::int32_t> tokens, const Rows& rows) {
+  return decoder.forward(to_array(tokens), rows);
+}
 
 void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
   const int vocab_size = decoder.config().vocab_size;
@@ -173,7 +173,7 @@ Result generate(const GeneratorModel& model,
   auto first_token_time = start;
   int sampled = 0;
   while (true) {
-    const auto id = next_token(decoder, sample, x);
+    const auto id = next_tokens(decoder, sample, x).front();
     if (++sampled == 1) first_token_time = Clock::now();
     const bool ends = std::ranges::count(model.eos_ids, id) > 0;
     if (ends && !options.ignore_eos) {
@@ -186,7 +186,7 @@ Result generate(const GeneratorModel& model,
       break;
     }
     if (stream.stopped() || sampled == room) break;
-    x = decoder.forward(mx::array({id}), {{cache.get(), 1}});
+    x = read_tokens(decoder, {&id, 1}, {{cache.get(), 1}});
   }
   const double decode_s = seconds_since(first_token_time);
   result.total_s = seconds_since(start);

@@ -44,7 +44,7 @@ ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
   info.quantization = main_quantization(checkpoint);
   info.dtype = to_string(dtype);
   info.device = device == mx::Device::cpu ? "cpu" : "gpu";
-  info.kernels = decoder.backend().name;
+  info.kernels = decoder.kernels();
   info.parameters = count_parameters(config);
   info.weight_bytes = static_cast<std::int64_t>(decoder.weights().nbytes);
   info.context_length = config.context_length();
@@ -74,10 +74,12 @@ mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
 
 /// Refuses weights that this machine cannot hold, before the system ends the
 /// program for it.
-void check_memory(const Checkpoint& checkpoint, mx::Dtype dtype) {
+void check_memory(const Checkpoint& checkpoint, const Backend& backend,
+                  mx::Dtype dtype) {
   std::uint64_t needed = 0;
   for (const auto& info : checkpoint.weights()) {
-    needed += stored_bytes(info.shape, dtype, info.quantization);
+    needed += stored_bytes(info.shape, held_dtype(backend, info.dtype, dtype),
+                           info.quantization);
   }
   const auto total = system_memory().total_bytes;
   if (total == 0 || needed <= total) return;
@@ -95,11 +97,11 @@ LoadedModel load_model(const std::filesystem::path& path,
   const auto device = resolve_device(options.device);
   const DeviceScope scope(device);
   const auto checkpoint = Checkpoint::open(path);
-  const auto dtype =
-      resolve_dtype(options.dtype, stored_dtype(*checkpoint), device);
-  if (device == mx::Device::cpu) check_memory(*checkpoint, dtype);
+  const auto dtype = resolve_dtype(options.dtype, stored_dtype(*checkpoint));
+  const auto backend = resolve_backend(device, dtype, options.threads);
+  if (device == mx::Device::cpu) check_memory(*checkpoint, backend, dtype);
   auto tokenizer = load_tokenizer(*checkpoint);
-  auto decoder = Decoder::load(*checkpoint, dtype);
+  auto decoder = Decoder::load(*checkpoint, dtype, backend);
   auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, device);
   auto notices = collect_notices(*checkpoint, decoder.config());
   return {std::move(decoder), std::move(tokenizer), device, std::move(info),
@@ -141,7 +143,7 @@ mx::Device resolve_device(Device device) {
   return mx::Device::cpu;
 }
 
-mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored, mx::Device device) {
+mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored) {
   switch (type) {
     case ComputeType::float32:
       return mx::float32;
@@ -152,8 +154,12 @@ mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored, mx::Device device) {
     case ComputeType::automatic:
       break;
   }
-  // MLX's CPU kernels are slow in half precision, and sum in it.
-  return device == mx::Device::cpu ? mx::float32 : stored;
+  return stored;
+}
+
+Backend resolve_backend(mx::Device device, mx::Dtype dtype, int threads) {
+  return device == mx::Device::cpu ? cpu_backend(dtype, threads)
+                                   : mlx_backend();
 }
 
 DeviceScope::DeviceScope(mx::Device device) : before_(mx::default_device()) {

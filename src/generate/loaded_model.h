@@ -34,8 +34,11 @@ std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint);
 /// The device of MLX that `device` stands for. Errors: Error (no_device).
 mx::Device resolve_device(Device device);
 
-/// The type a checkpoint whose values are `stored` computes in on `device`.
-mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored, mx::Device device);
+/// The type a checkpoint whose values are `stored` computes in.
+mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored);
+
+/// Who computes on `device`.
+Backend resolve_backend(mx::Device device, mx::Dtype dtype, int threads);
 
 /// Makes `device` MLX's default for as long as the object lives.
 class DeviceScope {

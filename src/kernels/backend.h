@@ -1,31 +1,32 @@
 #pragma once
 
-#include <string_view>
+#include <functional>
+#include <memory>
+#include <string>
 
-#include "kernels/attention/attention.h"
-#include "kernels/embed/embed.h"
-#include "kernels/logits/logits.h"
-#include "kernels/mlp/mlp.h"
-#include "kernels/output/output.h"
-#include "kernels/qkv/qkv.h"
+#include "kernels/stack.h"
 
 namespace llamlx {
 
-/// Who computes the six steps of a decoder. Each step's header says what it
-/// must compute; a backend fills the table with functions that do, its own or
-/// those of mlx_backend(). Nothing above this table knows which ran.
+/// Who computes the steps of a decoder.
 struct Backend {
-  std::string_view name;
-  decltype(&embed_mlx) embed;
-  decltype(&qkv_mlx) qkv;
-  decltype(&attention_mlx) attention;
-  decltype(&output_mlx) output;
-  decltype(&mlp_mlx) mlp;
-  decltype(&logits_mlx) logits;
+  std::string name;  ///< "mlx", or the instruction set of CPU kernels
+  /// Whether weights may be of any type, each as it is stored; if not, all are
+  /// of the type that is computed in.
+  bool reads_stored_types;
+  std::function<std::shared_ptr<const Stack>(DecoderWeights, StackParams)> make;
 };
 
 /// Every step written with MLX's own ops: runs on every device MLX has, is the
 /// reference that kernels are tested against, and the path of gradients.
-const Backend& mlx_backend();
+Backend mlx_backend();
+
+/// Our own kernels for processors (src/cpu), all steps of a forward pass in one
+/// node of MLX's graph. Activations and sums are float32; `compute` is the type
+/// of the cache, and what products may round their operands to
+/// (cpu/matmul/matmul.h). `threads` as for thread_pool().
+/// Errors: std::invalid_argument unless `compute` is a floating type;
+/// Error as active_isa().
+Backend cpu_backend(mx::Dtype compute, int threads = 0);
 
 }  // namespace llamlx

@@ -1,8 +1,11 @@
 #include "kernels/kv_cache.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include <mlx/ops.h>
+
+#include "base/concat.h"
 
 namespace llamlx {
 namespace {
@@ -21,6 +24,21 @@ mx::array grown(const mx::array& buffer, int capacity) {
 }
 
 }  // namespace
+
+ArrayKVCache& array_cache(KVCache& cache) {
+  if (auto* arrays = dynamic_cast<ArrayKVCache*>(&cache)) return *arrays;
+  throw std::invalid_argument("the cache is not of arrays: ask the decoder");
+}
+
+void KVCache::rewind(int offset) {
+  if (offset < 0 || offset > offset_) {
+    throw std::invalid_argument(
+        concat("a cache of ", offset_, " rows cannot go back to ", offset));
+  }
+  drop_after(offset);
+  offset_ = offset;
+  expected_length_ = 0;
+}
 
 ContiguousKVCache::ContiguousKVCache(int num_layers, int capacity)
     : capacity_(round_up(std::max(capacity, 1))), layers_(num_layers) {}
@@ -53,6 +71,10 @@ std::pair<mx::array, mx::array> ContiguousKVCache::fetch(int layer) const {
   const mx::Shape start{0, 0, 0, 0};
   return {mx::slice(keys_values[0], start, stop),
           mx::slice(keys_values[1], start, stop)};
+}
+
+void ContiguousKVCache::drop_after(int rows) {
+  for (auto& layer : layers_) layer.length = std::min(layer.length, rows);
 }
 
 std::vector<mx::array> ContiguousKVCache::state() const {

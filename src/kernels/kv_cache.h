@@ -9,25 +9,23 @@ namespace llamlx {
 
 namespace mx = mlx::core;
 
-/// The keys and values of one sequence, for all layers of a model.
+/// The keys and values of one sequence, for all layers of a model, as a stack
+/// keeps them (Stack::make_cache).
 ///
-/// A step of the model appends the same number of rows in every layer, and
-/// advance() then makes them part of the past. Heads are held once, never
-/// repeated for the queries that share them.
+/// A forward pass appends the same number of rows in every layer, and advance()
+/// then makes them part of the past. Heads are held once, never repeated for
+/// the queries that share them.
 /// Threads: one at a time.
 class KVCache {
  public:
   virtual ~KVCache() = default;
 
-  /// Adds rows after the `offset()` rows of the past.
-  /// Shapes   k, v [1, Hkv, L, Dh], rotated already.
-  virtual void append(int layer, const mx::array& k, const mx::array& v) = 0;
-
-  /// The rows of the past and those appended since: two [1, Hkv, S, Dh].
-  virtual std::pair<mx::array, mx::array> fetch(int layer) const = 0;
-
   /// Makes the `length` rows that every layer has appended part of the past.
   void advance(int length) { offset_ += length; }
+
+  /// Forgets the rows from `offset` on, so that another text can follow those
+  /// before it. Errors: std::invalid_argument unless 0 <= offset <= offset().
+  void rewind(int offset);
 
   /// Number of rows of the past: the position of the next token.
   int offset() const { return offset_; }
@@ -42,14 +40,33 @@ class KVCache {
   /// The arrays to evaluate when nothing else depends on what was appended.
   virtual std::vector<mx::array> state() const = 0;
 
+ protected:
+  /// Drops what was appended after the first `rows` rows, in every layer.
+  virtual void drop_after(int rows) = 0;
+
  private:
   int offset_ = 0;
   int expected_length_ = 0;
 };
 
+/// A cache whose rows are arrays, for steps written with MLX's ops.
+class ArrayKVCache : public KVCache {
+ public:
+  /// Adds rows after the `offset()` rows of the past.
+  /// Shapes   k, v [1, Hkv, L, Dh], rotated already.
+  virtual void append(int layer, const mx::array& k, const mx::array& v) = 0;
+
+  /// The rows of the past and those appended since: two [1, Hkv, S, Dh].
+  virtual std::pair<mx::array, mx::array> fetch(int layer) const = 0;
+};
+
+/// `cache` as those steps take it. Errors: std::invalid_argument for a cache
+/// that another backend made.
+ArrayKVCache& array_cache(KVCache& cache);
+
 /// A cache in one buffer a layer, allocated ahead: [1, Hkv, capacity, Dh] for
 /// keys and for values. Grows by half, in steps of 256 rows, when more comes.
-class ContiguousKVCache final : public KVCache {
+class ContiguousKVCache final : public ArrayKVCache {
  public:
   /// `capacity` is the number of rows expected; a good guess saves copies.
   ContiguousKVCache(int num_layers, int capacity);
@@ -57,6 +74,9 @@ class ContiguousKVCache final : public KVCache {
   void append(int layer, const mx::array& k, const mx::array& v) override;
   std::pair<mx::array, mx::array> fetch(int layer) const override;
   std::vector<mx::array> state() const override;
+
+ protected:
+  void drop_after(int rows) override;
 
  private:
   struct Layer {

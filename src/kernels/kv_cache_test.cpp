@@ -50,5 +50,20 @@ TEST(ContiguousKVCacheTest, HoldsKeyValueHeadsOnce) {
   EXPECT_EQ(cache.state()[0].shape(), (mx::Shape{1, 2, 256, 4}));
 }
 
+TEST(ContiguousKVCacheTest, GoesBackToAnEarlierRow) {
+  ContiguousKVCache cache(1, 4);
+  cache.append(0, rows(0, 5), rows(0, 5));
+  cache.advance(5);
+  cache.rewind(2);
+  EXPECT_EQ(cache.offset(), 2);
+  cache.append(0, rows(2, 1), rows(2, 1));
+  cache.advance(1);
+  EXPECT_TRUE(mx::array_equal(cache.fetch(0).first, rows(0, 3)).item<bool>());
+  cache.rewind(0);
+  EXPECT_EQ(cache.offset(), 0);
+  EXPECT_THROW(cache.rewind(1), std::invalid_argument);
+  EXPECT_THROW(cache.rewind(-1), std::invalid_argument);
+}
+
 }  // namespace
 }  // namespace llamlx

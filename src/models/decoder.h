@@ -3,12 +3,12 @@
 #include <memory>
 
 #include "kernels/backend.h"
-#include "models/decoder_weights.h"
+#include "models/weight_loader.h"
 
 namespace llamlx {
 
-/// A decoder-only transformer of the Llama kind: its parameters, and the order
-/// in which the steps (kernels/backend.h) are taken.
+/// A decoder-only transformer of the Llama kind: its config, its parameters,
+/// and the stack of steps (kernels/stack.h) that a backend makes of them.
 ///
 /// Example:
 ///     auto checkpoint = Checkpoint::open("mlx_model");
@@ -21,7 +21,9 @@ namespace llamlx {
 /// of its own. Everything is lazy, as MLX is: evaluate what you need.
 class Decoder {
  public:
-  /// Reads the config, verifies the tensors against it, and loads them.
+  /// Reads the config, verifies the tensors against it, and loads them: as
+  /// `dtype`, or, where the backend reads what is stored, in the smaller of
+  /// that and `dtype`.
   /// Errors: Error when the checkpoint is not what its config says.
   static Decoder load(const Checkpoint& checkpoint, mx::Dtype dtype,
                       const Backend& backend = mlx_backend());
@@ -29,8 +31,9 @@ class Decoder {
   Decoder(ModelConfig config, DecoderWeights weights, const Backend& backend);
 
   const ModelConfig& config() const { return config_; }
-  const DecoderWeights& weights() const { return weights_; }
-  const Backend& backend() const { return *backend_; }
+  const DecoderWeights& weights() const { return stack_->weights(); }
+  /// Who does the arithmetic: Backend::name.
+  const std::string& kernels() const { return kernels_; }
 
   /// Runs token ids [N] of the sequences in `rows` through all layers, and
   /// advances their caches. Returns the hidden states [N, D], before the final
@@ -45,13 +48,17 @@ class Decoder {
   std::unique_ptr<KVCache> make_cache(int capacity) const;
 
  private:
-  /// What the QKV step takes for these rows.
-  QkvParams qkv_params(const Rows& rows) const;
+  /// How these rows turn.
+  Rope rope(const Rows& rows) const;
 
   ModelConfig config_;
-  DecoderWeights weights_;
-  const Backend* backend_;
-  QkvParams qkv_params_;
+  std::string kernels_;
+  std::shared_ptr<const Stack> stack_;
+  Rope rope_;
 };
+
+/// The type that `backend` holds weights in which are stored as `stored`, when
+/// the decoder computes in `dtype`.
+mx::Dtype held_dtype(const Backend& backend, mx::Dtype stored, mx::Dtype dtype);
 
 }  // namespace llamlx

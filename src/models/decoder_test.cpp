@@ -1,5 +1,9 @@
 #include "models/decoder.h"
 
+#include <algorithm>
+#include <string>
+#include <tuple>
+
 #include <gtest/gtest.h>
 #include <mlx/transforms.h>
 
@@ -36,18 +40,25 @@ struct Variant {
   Json changes;
 };
 
-class DecoderTest : public ::testing::TestWithParam<Variant> {
+Json tiny_config(const Json& changes) {
+  auto config = RandomCheckpoint::tiny_config();
+  config.update(changes);
+  return config;
+}
+
+/// A model of every variant, computed by MLX's ops and by our kernels.
+class DecoderTest : public ::testing::TestWithParam<std::tuple<Variant, bool>> {
  protected:
-  Json config() const {
-    auto config = RandomCheckpoint::tiny_config();
-    config.update(GetParam().changes);
-    return config;
+  static Decoder load() {
+    const auto& [variant, ours] = GetParam();
+    const RandomCheckpoint checkpoint(tiny_config(variant.changes));
+    return Decoder::load(checkpoint, mx::float32,
+                         ours ? cpu_backend(mx::float32) : mlx_backend());
   }
 };
 
 TEST_P(DecoderTest, PrefillEqualsTokenByToken) {
-  const RandomCheckpoint checkpoint(config());
-  const auto decoder = Decoder::load(checkpoint, mx::float32);
+  const auto decoder = load();
   const auto cache = decoder.make_cache(1);
   std::vector<mx::array> rows;
   for (const auto id : kIds) {
@@ -59,8 +70,7 @@ TEST_P(DecoderTest, PrefillEqualsTokenByToken) {
 }
 
 TEST_P(DecoderTest, SequencesAtDifferentPositionsShareAStep) {
-  const RandomCheckpoint checkpoint(config());
-  const auto decoder = Decoder::load(checkpoint, mx::float32);
+  const auto decoder = load();
   const std::span<const std::int32_t> ids = kIds;
   const auto a = decoder.make_cache(8);
   const auto b = decoder.make_cache(8);
@@ -81,36 +91,144 @@ TEST_P(DecoderTest, SequencesAtDifferentPositionsShareAStep) {
                kTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Variants, DecoderTest,
-    ::testing::Values(
-        Variant{"Grouped", Json::object()},
-        Variant{"MultiHead", {{"num_key_value_heads", 4}}},
-        Variant{"MultiQuery", {{"num_key_value_heads", 1}}},
-        Variant{"SevenHeads",
-                {{"hidden_size", 112},
-                 {"num_attention_heads", 7},
-                 {"num_key_value_heads", 1}}},
-        Variant{"ExplicitHeadDim", {{"head_dim", 24}}},
-        Variant{"Biases", {{"attention_bias", true}, {"mlp_bias", true}}},
-        Variant{"Tied", {{"tie_word_embeddings", true}}},
-        Variant{"Traditional", {{"rope_traditional", true}}},
-        Variant{"Mistral", {{"model_type", "mistral"}, {"sliding_window", 3}}},
-        Variant{"Qwen2",
-                {{"model_type", "qwen2"},
-                 {"use_sliding_window", true},
-                 {"sliding_window", 2},
-                 {"max_window_layers", 1}}},
-        Variant{"Qwen3", {{"model_type", "qwen3"}, {"head_dim", 16}}},
-        Variant{"Yarn",
-                {{"rope_scaling",
-                  {{"type", "yarn"},
-                   {"factor", 4},
-                   {"original_max_position_embeddings", 16}}}}},
-        Variant{"DynamicWithinTheContext",
-                {{"max_position_embeddings", 8},
-                 {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}}}),
-    [](const auto& test) { return test.param.name; });
+const std::vector<Variant> kVariants = {
+    Variant{"Grouped", Json::object()},
+    Variant{"MultiHead", {{"num_key_value_heads", 4}}},
+    Variant{"MultiQuery", {{"num_key_value_heads", 1}}},
+    Variant{"SevenHeads",
+            {{"hidden_size", 112},
+             {"num_attention_heads", 7},
+             {"num_key_value_heads", 1}}},
+    Variant{"ExplicitHeadDim", {{"head_dim", 24}}},
+    Variant{"Biases", {{"attention_bias", true}, {"mlp_bias", true}}},
+    Variant{"Tied", {{"tie_word_embeddings", true}}},
+    Variant{"Traditional", {{"rope_traditional", true}}},
+    Variant{"Mistral", {{"model_type", "mistral"}, {"sliding_window", 3}}},
+    Variant{"Qwen2",
+            {{"model_type", "qwen2"},
+             {"use_sliding_window", true},
+             {"sliding_window", 2},
+             {"max_window_layers", 1}}},
+    Variant{"Qwen3", {{"model_type", "qwen3"}, {"head_dim", 16}}},
+    Variant{"Yarn",
+            {{"rope_scaling",
+              {{"type", "yarn"},
+               {"factor", 4},
+               {"original_max_position_embeddings", 16}}}}},
+    Variant{"DynamicWithinTheContext",
+            {{"max_position_embeddings", 8},
+             {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}}}};
+
+std::string name_of_model(
+    const ::testing::TestParamInfo<std::tuple<Variant, bool>>& test) {
+  const auto& [variant, ours] = test.param;
+  return std::string(variant.name) + (ours ? "Kernels" : "Ops");
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, DecoderTest,
+                         ::testing::Combine(::testing::ValuesIn(kVariants),
+                                            ::testing::Bool()),
+                         name_of_model);
+
+/// Our kernels against MLX's ops, over the same stored values.
+struct KernelCase {
+  const char* name;
+  mx::Dtype stored;
+  std::optional<Quantization> quantization;
+  mx::Dtype compute;
+};
+
+double root_mean_square(const mx::array& x) {
+  return mx::sqrt(mx::mean(mx::square(x))).item<float>();
+}
+
+class CpuDecoderTest
+    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase>> {
+ protected:
+  static RandomCheckpoint checkpoint() {
+    const auto& [variant, kernels] = GetParam();
+    auto changes = variant.changes;
+    changes.update(Json{{"hidden_size", 224}, {"intermediate_size", 160}});
+    RandomCheckpoint result(tiny_config(changes));
+    result.store_as(kernels.stored);
+    if (kernels.quantization) result.quantize_all(*kernels.quantization);
+    return result;
+  }
+};
+
+TEST_P(CpuDecoderTest, IsAsNearToFloat32AsMlxsOpsAre) {
+  const auto& kernels = std::get<1>(GetParam());
+  const auto model = checkpoint();
+  // More rows than go through the kernels for a few.
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(i * 7 % 32);
+  const auto exact =
+      logits_at_once(Decoder::load(model, mx::float32, mlx_backend()), ids);
+  const auto error = [&](const mx::array& logits, int from) {
+    return root_mean_square(
+        mx::subtract(logits, mx::slice(exact, {from, 0}, exact.shape())));
+  };
+  // In float32 both differ by roundings alone, a few thousand of which make a
+  // logit: at random they add up to the square root of that.
+  const double least = 128 * 6e-8 * root_mean_square(exact);
+  const auto theirs =
+      logits_at_once(Decoder::load(model, kernels.compute, mlx_backend()), ids);
+  const double bound = std::max(error(theirs, 0), least);
+
+  const auto decoder =
+      Decoder::load(model, kernels.compute, cpu_backend(kernels.compute));
+  EXPECT_LE(error(logits_at_once(decoder, ids), 0), bound);
+  // The last rows again, by the kernels for a few.
+  const auto cache = decoder.make_cache(1);
+  cache->expect(40);
+  const std::span<const std::int32_t> all = ids;
+  decoder.forward(to_array(all.first(32)), {{cache.get(), 32}});
+  const auto last = decoder.logits(
+      decoder.forward(to_array(all.subspan(32)), {{cache.get(), 8}}));
+  EXPECT_LE(error(last, 32), bound);
+}
+
+TEST_P(CpuDecoderTest, AnyNumberOfThreadsGivesTheSameBits) {
+  const auto& kernels = std::get<1>(GetParam());
+  const auto model = checkpoint();
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(i * 5 % 32);
+  const auto logits = [&](int threads) {
+    const auto decoder = Decoder::load(model, kernels.compute,
+                                       cpu_backend(kernels.compute, threads));
+    const auto cache = decoder.make_cache(1);
+    const auto many = decoder.forward(to_array(ids), {{cache.get(), 40}});
+    const auto few = decoder.forward(mx::array({3}), {{cache.get(), 1}});
+    return decoder.logits(mx::concatenate({many, few}, 0));
+  };
+  const auto one = logits(1);
+  for (const int threads : {2, 3, 7}) {
+    EXPECT_TRUE(mx::array_equal(logits(threads), one).item<bool>())
+        << threads << " threads";
+  }
+}
+
+const std::vector<KernelCase> kKernelCases = {
+    {"Float32", mx::float32, {}, mx::float32},
+    {"Float16", mx::float16, {}, mx::float16},
+    {"Bfloat16", mx::bfloat16, {}, mx::bfloat16},
+    {"Bfloat16InFloat32", mx::bfloat16, {}, mx::float32},
+    {"FourBits", mx::bfloat16, Quantization{4, 32}, mx::bfloat16},
+    {"FourBitsInFloat32", mx::float16, Quantization{4, 32}, mx::float32},
+    {"ThreeBits", mx::float32, Quantization{3, 32}, mx::float32},
+    {"EightBits", mx::float16, Quantization{8, 32}, mx::float16},
+};
+
+std::string name_of_kernels(
+    const ::testing::TestParamInfo<std::tuple<Variant, KernelCase>>& test) {
+  const auto& [variant, kernels] = test.param;
+  return std::string(variant.name) + kernels.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, CpuDecoderTest,
+                         ::testing::Combine(::testing::ValuesIn(kVariants),
+                                            ::testing::ValuesIn(kKernelCases)),
+                         name_of_kernels);
 
 class DynamicPositionsTest : public ::testing::Test {
  protected:
@@ -181,7 +299,8 @@ TEST(DecoderTest, TiedEmbeddingsAreHeldOnce) {
 TEST(DecoderTest, GradientsFlowThroughTheStepsAndTheCache) {
   const RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
   const auto config = read_model_config(checkpoint);
-  const auto weights = load_decoder_weights(checkpoint, config, mx::float32);
+  const auto weights = load_decoder_weights(
+      checkpoint, config, [](mx::Dtype) { return mx::float32; });
   const auto loss = [&](const mx::array& k_proj) {
     auto changed = weights;
     changed.layers[0].qkv.k_proj.weight.data = k_proj;

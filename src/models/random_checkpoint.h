@@ -54,6 +54,12 @@ class RandomCheckpoint final : public Checkpoint {
     refresh();
   }
 
+  /// Stores every value as `dtype`.
+  void store_as(mx::Dtype dtype) {
+    for (auto& [name, weight] : tensors_) weight = astype(weight, dtype);
+    refresh();
+  }
+
   /// Quantises every weight that can be.
   void quantize_all(const Quantization& quantization) {
     for (const auto& spec : tensor_specs(read_model_config(*this))) {

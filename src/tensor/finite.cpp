@@ -3,8 +3,6 @@
 #include <cstdint>
 #include <span>
 
-#include <mlx/ops.h>
-
 namespace llamlx {
 namespace {
 
@@ -23,8 +21,7 @@ bool none_has_all(const mx::array& values, Bits exponent) {
 }  // namespace
 
 bool all_finite(const mx::array& values) {
-  auto rows = mx::contiguous(values);
-  rows.eval();
+  const auto rows = row_by_row(values);
   switch (rows.dtype().val()) {
     case mx::Dtype::Val::float16:
       return none_has_all<std::uint16_t>(rows, 0x7c00);

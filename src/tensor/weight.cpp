@@ -47,6 +47,16 @@ Weight astype(const Weight& weight, mx::Dtype dtype) {
           mx::astype(*weight.biases, dtype), weight.quantization};
 }
 
+mx::array row_by_row(const mx::array& values) {
+  auto rows = values;
+  rows.eval();
+  if (rows.flags().row_contiguous) return rows;
+  // Which copies what stands on a mapped file in any case.
+  rows = mx::contiguous(rows);
+  rows.eval();
+  return rows;
+}
+
 namespace {
 
 /// Applies `change` to every part of a weight.

@@ -55,6 +55,9 @@ mx::array dequantize(const Weight& weight, mx::Dtype dtype);
 /// as `dtype`. Lazy.
 Weight astype(const Weight& weight, mx::Dtype dtype);
 
+/// The values, evaluated and row by row in memory; copied only if they are not.
+mx::array row_by_row(const mx::array& values);
+
 /// Rows [begin, end) of the first axis. Lazy.
 Weight slice_rows(const Weight& weight, int begin, int end);
 

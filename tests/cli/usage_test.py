@@ -8,7 +8,7 @@ import unittest
 from command_line import PROGRAM, CommandLineTest, llamlx
 from tiny_models import write_folder
 
-COMMANDS = ["convert", "generate", "compare", "perplexity", "info", "doctor"]
+COMMANDS = ["convert", "generate", "compare", "bench", "perplexity", "info", "doctor"]
 
 
 class UsageTest(CommandLineTest):

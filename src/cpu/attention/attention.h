@@ -57,7 +57,9 @@ struct AttentionPart {
 /// A way to compute attention over the positions of one head. Sums, scores and
 /// exponentials are float32; what the cache's type and `compute` (see
 /// MatmulKernel) allow may be done to q and to the weights.
-/// Threads  pure but for the memory they are given.
+/// A row's answer does not depend on the rows beside it, except that a NaN
+/// among values which a row does not see, but others of the same call do, may
+/// reach it too. Threads  pure but for the memory they are given.
 struct AttentionKernel {
   std::string_view name;
   Isa isa;
@@ -88,6 +90,13 @@ std::vector<const AttentionKernel*> all_attention_kernels();
 /// same of every kernel. Threads: any.
 const AttentionKernel& attention_kernel(ValueType type, int head_dim,
                                         ValueType compute, int rows);
+
+/// How many of `positions` a piece of work best has while decoding: a multiple
+/// of kKeyBlock, about an eighth, 256 to 1024. The first keys of a piece come
+/// from memory while nothing else is done: pieces of 1024 are a quarter faster
+/// than pieces of 256 where there is enough work for all threads. It does not
+/// depend on the threads, so that results do not.
+int attention_part_length(int positions);
 
 /// Joins the `parts` of one row in their order and divides: out [head_dim].
 /// Part p of the row: out at part_out + p * stride, largest[p * step],

@@ -34,6 +34,16 @@ struct Simd {
   static F load_f16(const std::uint16_t* p) {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
   }
+  static void load_bf16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const uint16x4x2_t apart = vld2_u16(p);
+    even = vreinterpretq_f32_u32(vshll_n_u16(apart.val[0], 16));
+    odd = vreinterpretq_f32_u32(vshll_n_u16(apart.val[1], 16));
+  }
+  static void load_f16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    const uint16x4x2_t apart = vld2_u16(p);
+    even = vcvt_f32_f16(vreinterpret_f16_u16(apart.val[0]));
+    odd = vcvt_f32_f16(vreinterpret_f16_u16(apart.val[1]));
+  }
   static void store_bf16(std::uint16_t* p, F a) {
     const uint32x4_t bits = vreinterpretq_u32_f32(a);
     const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
@@ -58,6 +68,33 @@ struct Simd {
     return vreinterpretq_f32_s32(
         vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
   }
+  static F load_words(const void* p) {
+    return vreinterpretq_f32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)));
+  }
+  template <int at, int bits>
+  static F number_at(F word, F next) {
+    uint32x4_t number = vreinterpretq_u32_f32(word);
+    if constexpr (at > 0) number = vshrq_n_u32(number, at);
+    if constexpr (at + bits > 32) {
+      const uint32x4_t rest = vshlq_n_u32(vreinterpretq_u32_f32(next), 32 - at);
+      number = vorrq_u32(number, rest);
+    }
+    if constexpr (at + bits != 32) {
+      number = vandq_u32(number, vdupq_n_u32((1u << bits) - 1));
+    }
+    return vcvtq_f32_u32(number);
+  }
+  static void transpose(F (&rows)[kLanes]) {
+    const float32x4x2_t low = vzipq_f32(rows[0], rows[2]);
+    const float32x4x2_t high = vzipq_f32(rows[1], rows[3]);
+    const float32x4x2_t first = vzipq_f32(low.val[0], high.val[0]);
+    const float32x4x2_t last = vzipq_f32(low.val[1], high.val[1]);
+    rows[0] = first.val[0];
+    rows[1] = first.val[1];
+    rows[2] = last.val[0];
+    rows[3] = last.val[1];
+  }
+
   static float sum(F a) { return vaddvq_f32(a); }
   static float largest(F a) { return vmaxvq_f32(a); }
 };

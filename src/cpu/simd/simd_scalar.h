@@ -26,6 +26,14 @@ struct Simd {
     return float_of(std::uint32_t{*p} << 16);
   }
   static F load_f16(const std::uint16_t* p) { return half_to_float(*p); }
+  static void load_bf16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    even = load_bf16(p);
+    odd = load_bf16(p + 1);
+  }
+  static void load_f16_pairs(const std::uint16_t* p, F& even, F& odd) {
+    even = load_f16(p);
+    odd = load_f16(p + 1);
+  }
   static void store_bf16(std::uint16_t* p, F a) {
     const std::uint32_t bits = bits_of(a);
     const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
@@ -38,14 +46,34 @@ struct Simd {
   static F sub(F a, F b) { return a - b; }
   static F mul(F a, F b) { return a * b; }
   static F div(F a, F b) { return a / b; }
-  static F fma(F a, F b, F c) { return __builtin_fmaf(a, b, c); }
+  static F fma(F a, F b, F c) { return a * b + c; }
   static F max(F a, F b) { return a > b ? a : b; }
   static F min(F a, F b) { return a < b ? a : b; }
-  static F round(F a) { return __builtin_nearbyintf(a); }
+  static F round(F a) {
+    // From 2^23 on there are no fractions; below, adding it leaves no bits for
+    // them.
+    constexpr float kNoFraction = 8388608;
+    const float magnitude = __builtin_fabsf(a);
+    const float whole = (magnitude + kNoFraction) - kNoFraction;
+    return magnitude < kNoFraction ? __builtin_copysignf(whole, a) : a;
+  }
   static F pow2(F n) {
+    if (n != n) return n;
     return float_of((static_cast<std::uint32_t>(static_cast<int>(n)) + 127)
                     << 23);
   }
+  static F load_words(const void* p) {
+    F a;
+    std::memcpy(&a, p, sizeof(a));
+    return a;
+  }
+  template <int at, int bits>
+  static F number_at(F word, F next) {
+    std::uint64_t both = std::uint64_t{bits_of(next)} << 32 | bits_of(word);
+    return static_cast<F>(both >> at & ((1u << bits) - 1));
+  }
+  static void transpose(F (&)[kLanes]) {}
+
   static float sum(F a) { return a; }
   static float largest(F a) { return a; }
 

@@ -57,7 +57,7 @@ mx::array attention_mlx(const mx::array& q, int layer, int window,
     const auto part =
         mx::slice(q, {begin, 0, 0}, {begin + length, num_heads, head_dim});
     const auto queries = mx::transpose(mx::expand_dims(part, 0), {0, 2, 1, 3});
-    const auto [keys, values] = cache->fetch(layer);
+    const auto [keys, values] = array_cache(*cache).fetch(layer);
     const auto out = attend(queries, keys, values, window);
     outputs.push_back(mx::reshape(mx::transpose(out, {0, 2, 1, 3}),
                                   {length, num_heads * head_dim}));

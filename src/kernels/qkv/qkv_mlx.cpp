@@ -63,8 +63,9 @@ mx::array qkv_mlx(const mx::array& x, const QkvWeights& weights,
           norm_heads(of_segment(all, count), norm, params.rms_norm_eps);
       return rotate(normed_heads, params.rope, periods, offset);
     };
-    cache->append(layer, turn(k, heads.num_key_value_heads, weights.k_norm),
-                  of_segment(v, heads.num_key_value_heads));
+    array_cache(*cache).append(
+        layer, turn(k, heads.num_key_value_heads, weights.k_norm),
+        of_segment(v, heads.num_key_value_heads));
     const auto turned_q = turn(q, heads.num_attention_heads, weights.q_norm);
     turned.push_back(mx::squeeze(mx::transpose(turned_q, {0, 2, 1, 3}), 0));
     begin = end;

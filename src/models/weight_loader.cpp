@@ -1,4 +1,4 @@
-#include "models/decoder_weights.h"
+#include "models/weight_loader.h"
 
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
@@ -13,8 +13,8 @@ namespace {
 /// Reads parameters by name and counts their bytes.
 class WeightLoader {
  public:
-  WeightLoader(const Checkpoint& checkpoint, mx::Dtype dtype)
-      : checkpoint_(checkpoint), dtype_(dtype) {}
+  WeightLoader(const Checkpoint& checkpoint, const HeldType& held)
+      : checkpoint_(checkpoint), held_(held) {}
 
   Weight weight(const std::string& name) {
     const auto* info = checkpoint_.find(name);
@@ -22,7 +22,7 @@ class WeightLoader {
       fail(ErrorCode::mismatch, checkpoint_.path().string(),
            concat("tensor ", name, " is missing"), "convert the model again");
     }
-    auto result = astype(checkpoint_.load(*info), dtype_);
+    auto result = astype(checkpoint_.load(*info), held_(info->dtype));
     // Evaluated one by one, so that the stored values go before the next come.
     mx::eval(result.data);
     if (result.quantization) mx::eval(*result.scales, *result.biases);
@@ -42,7 +42,7 @@ class WeightLoader {
 
  private:
   const Checkpoint& checkpoint_;
-  mx::Dtype dtype_;
+  const HeldType& held_;
   std::size_t nbytes_ = 0;
 };
 
@@ -118,8 +118,8 @@ class FiniteCheck {
 
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
                                     const ModelConfig& config,
-                                    mx::Dtype dtype) {
-  WeightLoader loader(checkpoint, dtype);
+                                    const HeldType& held) {
+  WeightLoader loader(checkpoint, held);
   auto embed_tokens = loader.weight("model.embed_tokens.weight");
   std::vector<DecoderLayer> layers;
   for (int index = 0; index < config.num_hidden_layers; ++index) {

@@ -1,0 +1,363 @@
+#include "bench/bench.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include <mlx/memory.h>
+#include <mlx/transforms.h>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/human_size.h"
+#include "base/system_memory.h"
+#include "generate/loaded_model.h"
+
+namespace llamlx {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Caches = std::vector<std::unique_ptr<KVCache>>;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Tells where a benchmark is, and keeps the record of it.
+class Watch {
+ public:
+  Watch(const BenchProgressFn& on_progress, bool record)
+      : on_progress_(on_progress) {
+    if (!record) return;
+    std::vector<std::unique_ptr<ActivityProbe>> probes;
+    probes.push_back(make_cpu_probe());
+    recorder_.emplace(std::move(probes));
+  }
+
+  void enter(Phase phase, const std::string& label) {
+    phase_ = phase;
+    label_ = label;
+    if (recorder_) recorder_->enter(phase, label);
+    tell();
+  }
+
+  /// The seconds that all there is to do is expected to take.
+  void expect(double seconds) { expected_ = seconds; }
+  void finish(double seconds) {
+    done_ += seconds;
+    tell();
+  }
+
+  Activity stop() { return recorder_ ? recorder_->stop() : Activity(); }
+
+ private:
+  void tell() const {
+    if (!on_progress_) return;
+    const double share = expected_ > 0 ? done_ / expected_ : 0;
+    on_progress_({phase_, label_, std::min(share, 1.0)});
+  }
+
+  const BenchProgressFn& on_progress_;
+  std::optional<ActivityRecorder> recorder_;
+  Phase phase_ = Phase::load;
+  std::string label_;
+  double expected_ = 0, done_ = 0;
+};
+
+/// Token ids that are the same wherever the seed is.
+class RandomTokens {
+ public:
+  RandomTokens(std::uint64_t seed, int vocab_size)
+      : draw_(seed), vocab_size_(static_cast<std::uint64_t>(vocab_size)) {}
+
+  std::vector<std::int32_t> take(int count) {
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
+    for (auto& id : ids) id = static_cast<std::int32_t>(draw_() % vocab_size_);
+    return ids;
+  }
+
+ private:
+  std::mt19937_64 draw_;
+  std::uint64_t vocab_size_;
+};
+
+Work work_of(const ModelCost& cost, const BenchTest& test) {
+  return test.prompt > 0
+             ? prompt_work(cost, test.depth, test.prompt, kPrefillRows)
+             : generate_work(cost, test.depth, test.generate, test.batch);
+}
+
+int tokens_of(const BenchTest& test) {
+  return test.prompt > 0 ? test.prompt : test.generate * test.batch;
+}
+
+/// The bytes that one pass reads.
+double pass_bytes(const ModelCost& cost, const BenchTest& test) {
+  const int passes = test.prompt > 0
+                         ? (test.prompt + kPrefillRows - 1) / kPrefillRows
+                         : test.generate;
+  return work_of(cost, test).bytes / passes;
+}
+
+/// The model with one number of threads, and the tests of that number.
+class ModelBench {
+ public:
+  ModelBench(const LoadedModel& model, std::vector<BenchTest> tests,
+             const BenchOptions& options, Watch& watch)
+      : model_(model),
+        tests_(std::move(tests)),
+        options_(options),
+        watch_(watch),
+        random_(options.seed, model.decoder.config().vocab_size),
+        cost_(cost_of(model.decoder.config(), model.decoder.weights(),
+                      cache_value_bytes())) {}
+
+  void run(BenchReport& report) {
+    check_memory();
+    measure_limits(report.machine);
+    std::vector<BenchResult> results;
+    for (const auto& test : tests_) {
+      results.push_back(ceilings(report.machine, test));
+    }
+    double expected = 0;
+    for (const auto& result : results) expected += expected_seconds(result);
+    watch_.expect(expected);
+    for (auto& result : results) {
+      measure(result);
+      report.results.push_back(result);
+    }
+  }
+
+ private:
+  /// A pass of one token tells what the cache holds.
+  std::size_t cache_value_bytes() {
+    const auto cache = model_.decoder.make_cache(1);
+    const auto x = prefill(model_.decoder, *cache, random_.take(1));
+    return cache->state().front().itemsize();
+  }
+
+  void check_memory() const {
+    double most = 0;
+    for (const auto& test : tests_) {
+      most = std::max(most, double(test.batch) *
+                                (test.depth + test.prompt + test.generate));
+    }
+    most *= cost_.cache_bytes * double(cost_.windows.size());
+    const auto total = static_cast<double>(system_memory().total_bytes);
+    if (total == 0 || most <= total) return;
+    fail(ErrorCode::out_of_memory, "the benchmark",
+         concat("its keys and values take ",
+                human_size(static_cast<std::uint64_t>(most)),
+                ", and this machine has ",
+                human_size(static_cast<std::uint64_t>(total))),
+         "choose smaller depths, sizes or batches");
+  }
+
+  void measure_limits(MachineLimits& machine) {
+    if (model_.device != mx::Device::cpu) return;
+    watch_.enter(Phase::limits, "limits of the machine");
+    for (const auto& test : tests_) {
+      add_peaks(machine, test.threads);
+      add_bandwidth(machine, pass_bytes(cost_, test), test.threads);
+    }
+  }
+
+  BenchResult ceilings(const MachineLimits& machine, const BenchTest& test) {
+    BenchResult result;
+    result.test = test;
+    result.per_token = work_of(cost_, test) / tokens_of(test);
+    result.bandwidth_gb_per_s =
+        best_bandwidth(machine, pass_bytes(cost_, test), test.threads);
+    result.peak = best_peak(machine, model_.info.dtype,
+                            model_.info.quantization != "none", test.threads);
+    return result;
+  }
+
+  /// What a test takes at the limits: only the proportions matter.
+  double expected_seconds(const BenchResult& result) const {
+    const auto& test = result.test;
+    const bool has_limits = result.bandwidth_gb_per_s > 0;
+    const double one = has_limits
+                           ? tokens_of(test) / result.limit_tokens_per_second()
+                           : work_of(cost_, test).bytes;
+    return one * (options_.repetitions + (test.prompt > 0 ? 1 : 0));
+  }
+
+  /// Brings `batch` caches to `depth` tokens each.
+  void fill(int batch, int depth) {
+    if (depth_ != depth) caches_.clear();
+    depth_ = depth;
+    while (caches_.size() < static_cast<std::size_t>(batch)) {
+      caches_.push_back(model_.decoder.make_cache(depth + longest(depth)));
+      if (depth > 0) {
+        prefill(model_.decoder, *caches_.back(), random_.take(depth));
+      }
+    }
+    caches_.resize(static_cast<std::size_t>(batch));
+    for (const auto& cache : caches_) cache->rewind(depth);
+  }
+
+  int longest(int depth) const {
+    int most = 0;
+    for (const auto& test : tests_) {
+      if (test.depth != depth) continue;
+      most = std::max({most, test.prompt, test.generate + 1});
+    }
+    return most;
+  }
+
+  double prompt_seconds(const BenchTest& test) {
+    fill(1, test.depth);
+    const auto ids = random_.take(test.prompt);
+    Sampler sample({});
+    const auto start = Clock::now();
+    const auto x = prefill(model_.decoder, *caches_.front(), ids);
+    next_tokens(model_.decoder, sample, x);
+    return seconds_since(start);
+  }
+
+  double generate_seconds(const BenchTest& test, int steps) {
+    fill(test.batch, test.depth);
+    Rows rows;
+    for (const auto& cache : caches_) rows.push_back({cache.get(), 1});
+    auto tokens = random_.take(test.batch);
+    Sampler sample({});
+    const auto start = Clock::now();
+    for (int step = 0; step < steps; ++step) {
+      tokens = next_tokens(model_.decoder, sample,
+                           read_tokens(model_.decoder, tokens, rows));
+    }
+    return seconds_since(start);
+  }
+
+  void measure(BenchResult& result) {
+    const auto& test = result.test;
+    const auto label = name_of(test);
+    const double each = expected_seconds(result) / options_.repetitions;
+    mx::clear_cache();
+    reset_peak_memory();
+    if (test.depth > 0) {
+      watch_.enter(Phase::prompt, concat("filling to depth ", test.depth));
+    }
+    fill(test.batch, test.depth);
+    watch_.enter(test.prompt > 0 ? Phase::prompt : Phase::generate, label);
+    std::vector<double> rates;
+    if (test.prompt > 0) {
+      prompt_seconds(test);
+    } else {
+      constexpr int kWarmUpSteps = 2;
+      generate_seconds(test, std::min(kWarmUpSteps, test.generate));
+    }
+    for (int i = 0; i < options_.repetitions; ++i) {
+      const double seconds = test.prompt > 0
+                                 ? prompt_seconds(test)
+                                 : generate_seconds(test, test.generate);
+      rates.push_back(tokens_of(test) / seconds);
+      watch_.finish(each);
+    }
+    result.repetitions = options_.repetitions;
+    result.tokens_per_second = spread_of(std::move(rates));
+    result.peak_memory_bytes = peak_memory_bytes();
+  }
+
+  const LoadedModel& model_;
+  const std::vector<BenchTest> tests_;
+  const BenchOptions& options_;
+  Watch& watch_;
+  RandomTokens random_;
+  ModelCost cost_;
+  Caches caches_;
+  int depth_ = 0;
+};
+
+/// What readers of the figures should know.
+void add_notices(const BenchOptions& options, BenchReport& report) {
+  const int context = report.model.context_length;
+  int longest = 0;
+  for (const auto& result : report.results) {
+    const auto& test = result.test;
+    longest = std::max(longest, test.depth + test.prompt + test.generate);
+  }
+  if (context > 0 && longest > context) {
+    report.notices.push_back(
+        concat("tests reach ", longest, " tokens, and the model's context is ",
+               context, ": the speed is real, the predictions are not"));
+  }
+  if (options.repetitions == 1) {
+    report.notices.push_back(
+        "one repetition each; -r 5 would show how far to trust it");
+  }
+}
+
+}  // namespace
+
+BenchReport run_bench(const std::filesystem::path& path,
+                      const LoadOptions& load_options,
+                      const BenchOptions& options,
+                      const BenchProgressFn& on_progress) {
+  std::map<int, std::vector<BenchTest>> tests;
+  std::vector<int> order;
+  for (const auto& test : tests_of(options)) {
+    auto& same = tests[test.threads];
+    if (same.empty()) order.push_back(test.threads);
+    same.push_back(test);
+  }
+  BenchReport report;
+  report.path = path.string();
+  report.machine = this_machine();
+  Watch watch(on_progress, options.record_activity);
+  for (const int threads : order) {
+    watch.enter(Phase::load, "load");
+    auto with_threads = load_options;
+    with_threads.threads = threads;
+    const auto model = load_model(path, with_threads);
+    const DeviceScope scope(model.device);
+    report.model = model.info;
+    report.notices = model.notices;
+    ModelBench(model, tests.at(threads), options, watch).run(report);
+  }
+  if (options.usual_limits && report.model.device == "cpu") {
+    watch.enter(Phase::limits, "limits of the machine");
+    for (const int threads : order) {
+      for (const double bytes : usual_working_sets()) {
+        add_bandwidth(report.machine, bytes, threads);
+      }
+    }
+  }
+  report.activity = watch.stop();
+  add_notices(options, report);
+  return report;
+}
+
+BenchReport run_limits(const std::vector<int>& threads,
+                       const BenchProgressFn& on_progress) {
+  BenchReport report;
+  report.machine = this_machine();
+  std::vector<int> counts = {1};
+  for (const int count : threads) {
+    counts.push_back(count > 0 ? count : report.machine.threads);
+  }
+  std::ranges::sort(counts);
+  // std::ranges::unique() returns what clang 14 cannot compile.
+  counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
+  const auto sets = usual_working_sets();
+  const double steps = double(counts.size() * (sets.size() + 1));
+  double done = 0;
+  const auto tell = [&](const std::string& label) {
+    if (on_progress) on_progress({Phase::limits, label, done++ / steps});
+  };
+  for (const int count : counts) {
+    tell("arithmetic");
+    add_peaks(report.machine, count);
+    for (const double bytes : sets) {
+      tell("reading memory");
+      add_bandwidth(report.machine, bytes, count);
+    }
+  }
+  return report;
+}
+
+}  // namespace llamlx

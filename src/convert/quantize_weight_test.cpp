@@ -1,0 +1,162 @@
+#include "convert/quantize_weight.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <mlx/ops.h>
+#include <mlx/random.h>
+
+#include "base/concat.h"
+
+namespace llamlx {
+namespace {
+
+/// True for arrays of one type and shape whose bytes are equal.
+bool same_bits(const mx::array& a, const mx::array& b) {
+  return a.dtype() == b.dtype() && a.shape() == b.shape() &&
+         mx::array_equal(mx::view(mx::flatten(a), mx::uint8),
+                         mx::view(mx::flatten(b), mx::uint8))
+             .item<bool>();
+}
+
+mx::array evaluated(mx::array values) {
+  values = mx::contiguous(values);
+  values.eval();
+  return values;
+}
+
+/// Whether quantize_weight() makes what MLX makes on a CPU of the same values.
+bool is_as_mlx_does(const mx::array& values, mx::Dtype dtype,
+                    const Quantization& q,
+                    const std::vector<std::int32_t>& order = {}) {
+  const auto got = quantize_weight(evaluated(values), order, dtype, q).weight;
+  const mx::Device cpu(mx::Device::cpu);
+  auto rows = mx::astype(values, dtype, cpu);
+  if (!order.empty()) {
+    const auto count = static_cast<int>(order.size());
+    rows = mx::take(rows, mx::array(order.data(), {count}), 0, cpu);
+  }
+  const auto expected =
+      mx::quantize(rows, q.group_size, q.bits, "affine", std::nullopt, cpu);
+  return got.quantization == q && same_bits(got.data, expected[0]) &&
+         same_bits(*got.scales, expected[1]) &&
+         same_bits(*got.biases, expected[2]);
+}
+
+/// A row of 128 of each odd kind; what they become in `dtype` is finite.
+mx::array odd_values(mx::Dtype dtype) {
+  const bool is_half = dtype == mx::float16;
+  const float large = is_half ? 65280 : 3.38e38f;
+  const float tiny = is_half ? 6e-8f : 1e-39f;
+  std::vector<float> values;
+  const auto add_row = [&](auto make) {
+    for (int i = 0; i < 128; ++i) values.push_back(make(i));
+  };
+  add_row([](int) { return 0.0f; });
+  add_row([](int) { return -0.0f; });
+  add_row([](int i) { return i % 2 == 0 ? 0.0f : -0.0f; });
+  add_row([](int) { return 0.7f; });
+  add_row([](int) { return -1234.0f; });
+  add_row([&](int) { return large; });
+  add_row([&](int i) { return i % 3 == 0 ? large : -large; });
+  add_row([&](int i) { return i == 70 ? -large : 0.01f; });
+  add_row([&](int i) { return tiny * static_cast<float>(i); });
+  add_row([&](int i) { return i == 5 ? -tiny : 1e-7f; });
+  add_row([](int i) { return static_cast<float>(i % 16); });
+  add_row([](int i) { return 0.5f * static_cast<float>(i % 31) - 7.5f; });
+  add_row([](int i) { return i < 127 ? 1.0f : 1.0078125f; });
+  add_row([](int i) { return i % 2 == 0 ? -3.0f : 3.0f; });
+  const auto rows = static_cast<int>(values.size() / 128);
+  return mx::array(values.data(), {rows, 128});
+}
+
+using Packing = std::tuple<int, int, mx::Dtype>;
+
+class QuantizeWeight : public ::testing::TestWithParam<Packing> {
+ protected:
+  const Quantization packing_ = {std::get<0>(GetParam()),
+                                 std::get<1>(GetParam())};
+  const mx::Dtype dtype_ = std::get<2>(GetParam());
+};
+
+TEST_P(QuantizeWeight, MakesTheBitsOfMlxOfRandomValues) {
+  for (const float size : {1e-6f, 0.02f, 1000.0f}) {
+    const auto values =
+        mx::random::normal({97, 384}, mx::float32, 0, size, mx::random::key(1));
+    EXPECT_TRUE(is_as_mlx_does(mx::astype(values, dtype_), dtype_, packing_))
+        << size;
+  }
+}
+
+TEST_P(QuantizeWeight, MakesTheBitsOfMlxOfOddValues) {
+  const auto rows = odd_values(dtype_);
+  for (int row = 0; row < rows.shape(0); ++row) {
+    const auto one = mx::slice(rows, {row, 0}, {row + 1, 128});
+    EXPECT_TRUE(is_as_mlx_does(mx::astype(one, dtype_), dtype_, packing_))
+        << "row " << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QuantizeWeight,
+                         ::testing::Combine(::testing::Values(2, 3, 4, 5, 6, 8),
+                                            ::testing::Values(32, 64, 128),
+                                            ::testing::Values(mx::float16,
+                                                              mx::bfloat16,
+                                                              mx::float32)),
+                         [](const auto& instance) {
+                           return concat(
+                               std::get<0>(instance.param), "bits_in_",
+                               std::get<1>(instance.param), "s_",
+                               to_string(std::get<2>(instance.param)));
+                         });
+
+TEST(QuantizeWeightRows, AreCastFirst) {
+  const auto values = mx::random::normal({33, 128}, mx::random::key(2));
+  for (const auto source : {mx::float16, mx::bfloat16, mx::float32}) {
+    for (const auto dtype : {mx::float16, mx::bfloat16, mx::float32}) {
+      EXPECT_TRUE(is_as_mlx_does(mx::astype(values, source), dtype, {4, 64}))
+          << to_string(source) << " to " << to_string(dtype);
+    }
+  }
+}
+
+TEST(QuantizeWeightRows, ComeInTheOrderAsked) {
+  const auto values = mx::random::normal({4, 64}, mx::random::key(3));
+  EXPECT_TRUE(is_as_mlx_does(values, mx::bfloat16, {4, 32}, {2, 0, 3, 1}));
+}
+
+TEST(QuantizeWeightRows, MayHaveAxesOfTheirOwn) {
+  const auto values = mx::random::normal({3, 5, 64}, mx::random::key(4));
+  EXPECT_TRUE(is_as_mlx_does(values, mx::float16, {3, 32}, {1, 2, 0}));
+}
+
+TEST(QuantizeWeightRows, MayBeMoreThanATask) {
+  const auto values = mx::random::normal({9000, 96}, mx::random::key(5));
+  EXPECT_TRUE(is_as_mlx_does(values, mx::bfloat16, {5, 32}));
+}
+
+TEST(QuantizeWeightRows, MayBeNone) {
+  const auto made =
+      quantize_weight(mx::zeros({0, 64}), {}, mx::float16, {4, 64});
+  EXPECT_EQ(made.weight.shape(), mx::Shape({0, 64}));
+  EXPECT_TRUE(made.finiteness.source);
+}
+
+TEST(QuantizeWeightRows, TellOfValuesThatAreNotFinite) {
+  for (const float odd :
+       {std::numeric_limits<float>::infinity(),
+        -std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    std::vector<float> values(std::size_t{9000} * 96, 0.5f);
+    values[values.size() - 5] = odd;
+    const auto made = quantize_weight(mx::array(values.data(), {9000, 96}), {},
+                                      mx::bfloat16, {4, 32});
+    EXPECT_FALSE(made.finiteness.source) << odd;
+  }
+}
+
+}  // namespace
+}  // namespace llamlx

@@ -1,0 +1,23 @@
+#include "cpu/simd/simd_scalar.h"
+
+namespace llamlx {
+namespace {
+
+/// Rows, and vectors of each, that are summed at a time.
+struct Shape {
+  static constexpr int kRows = 4;
+  static constexpr int kVectors = 4;
+  static constexpr int kLocality = 3;  // prefetch: 3 first cache, 2 second
+};
+
+}  // namespace
+}  // namespace llamlx
+
+#include "cpu/attention/attention_fma.inl.h"
+
+namespace llamlx {
+
+extern constinit const AttentionKernel kAttentionScalar =
+    kernel_named("attention_scalar", Isa::scalar);
+
+}  // namespace llamlx

@@ -1,0 +1,38 @@
+#include <climits>
+
+#include "cpu/matmul/emulated_tiles.h"
+#include "cpu/matmul/kernel_list.h"
+#include "cpu/simd/simd_avx512.h"
+
+namespace llamlx {
+namespace {
+
+constexpr int kPlanes = 1;
+constexpr int kBlockWords = 256;
+
+}  // namespace
+}  // namespace llamlx
+
+#include "cpu/matmul/qmm_amx.inl.h"
+
+namespace llamlx {
+namespace {
+
+bool supports(const WeightFormat& format, int cols, ValueType compute) {
+  return compute == ValueType::bf16 && supports_format(format, cols);
+}
+
+}  // namespace
+
+const MatmulKernel qmm_amx_emulated{"qmm_amx_emulated",
+                                    Isa::avx512_bf16,
+                                    1,
+                                    INT_MAX,
+                                    kRowStep,
+                                    supports,
+                                    prepared_bytes,
+                                    prepare_rows,
+                                    scratch_bytes,
+                                    multiply_rows};
+
+}  // namespace llamlx

@@ -1,0 +1,314 @@
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <sys/mman.h>
+
+#include "base/concat.h"
+#include "cpu/matmul/registry.h"
+#include "cpu/thread_pool.h"
+
+// All the products of a token by the weights of a whole model, by the threads
+// of a pool that meet after each: GB of weights a second, and as a share of
+// what the same threads reach when they only add up the same bytes.
+//
+//   llamlx_cpu_bench --benchmark_filter='1.1B/4bit_g64_bf16/rows:1/threads:2'
+//
+// LLAMLX_BENCH_HUGE_PAGES=1 puts weights on huge pages.
+namespace llamlx {
+namespace {
+
+struct Shape {
+  int rows;
+  int cols;
+};
+
+struct Model {
+  std::string name;
+  std::vector<Shape> layer;
+  int layers;
+  Shape head;
+};
+
+const std::vector<Model>& models() {
+  static const std::vector<Model> models{{"1.1B",
+                                          {{2048, 2048},
+                                           {256, 2048},
+                                           {256, 2048},
+                                           {2048, 2048},
+                                           {5632, 2048},
+                                           {5632, 2048},
+                                           {2048, 5632}},
+                                          22,
+                                          {32000, 2048}},
+                                         {"SmolLM2",
+                                          {{576, 576},
+                                           {192, 576},
+                                           {192, 576},
+                                           {576, 576},
+                                           {1536, 576},
+                                           {1536, 576},
+                                           {576, 1536}},
+                                          30,
+                                          {49152, 576}}};
+  return models;
+}
+
+std::vector<Shape> shapes_of(const Model& model) {
+  std::vector<Shape> shapes;
+  for (int i = 0; i < model.layers; ++i) {
+    shapes.insert(shapes.end(), model.layer.begin(), model.layer.end());
+  }
+  shapes.push_back(model.head);
+  return shapes;
+}
+
+class Pages {
+ public:
+  explicit Pages(std::size_t bytes) : bytes_(bytes) {
+    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    const bool huge = std::getenv("LLAMLX_BENCH_HUGE_PAGES") != nullptr;
+    ::madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    data_ = static_cast<std::byte*>(memory);
+  }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  ~Pages() { ::munmap(data_, bytes_); }
+
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return bytes_; }
+
+ private:
+  std::byte* data_;
+  std::size_t bytes_;
+};
+
+struct Weights {
+  std::unique_ptr<Pages> pages;
+  std::vector<WeightView> views;
+};
+
+std::size_t bytes_of(const WeightFormat& format, const Shape& shape,
+                     std::size_t* scale_bytes) {
+  const WeightView view{format,  shape.rows, shape.cols,
+                        nullptr, nullptr,    nullptr};
+  const auto rows = static_cast<std::size_t>(shape.rows);
+  *scale_bytes =
+      format.bits == 0
+          ? 0
+          : rows * static_cast<std::size_t>(shape.cols / format.group_size) *
+                size_of(format.values);
+  return rows * view.row_bytes();
+}
+
+// Every tensor begins at a multiple of 64, as in a file of an aligned format.
+Weights weights_of(const Model& model, const WeightFormat& format) {
+  constexpr auto kAligned = [](std::size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+  };
+  std::size_t total = 0;
+  std::size_t scales = 0;
+  const auto shapes = shapes_of(model);
+  for (const auto& shape : shapes) {
+    total += kAligned(bytes_of(format, shape, &scales));
+    total += 2 * kAligned(scales);
+  }
+  Weights weights{std::make_unique<Pages>(total), {}};
+  // The same small positive number for everything that is a float: speed does
+  // not depend on values that are normal.
+  std::byte* at = weights.pages->data();
+  const auto fill = [&](std::size_t bytes, bool is_codes) {
+    std::byte* begin = at;
+    constexpr std::uint16_t kSmall = 0x3c23;  // in all three types
+    for (std::size_t i = 0; i + 1 < bytes; i += 2) {
+      const auto half =
+          is_codes ? static_cast<std::uint16_t>(i * 40503u) : kSmall;
+      std::memcpy(begin + i, &half, 2);
+    }
+    at += kAligned(bytes);
+    return begin;
+  };
+  for (const auto& shape : shapes) {
+    const auto bytes = bytes_of(format, shape, &scales);
+    WeightView view{format, shape.rows, shape.cols, nullptr, nullptr, nullptr};
+    view.data = fill(bytes, format.bits != 0);
+    if (format.bits != 0) {
+      view.scales = fill(scales, false);
+      view.biases = fill(scales, false);
+    }
+    weights.views.push_back(view);
+  }
+  return weights;
+}
+
+#if defined(__x86_64__)
+[[gnu::target("avx512f")]]
+#endif
+std::uint64_t
+sum_of(const std::byte* data, std::size_t bytes) {
+  using Words [[gnu::vector_size(64), gnu::aligned(1)]] = std::uint64_t;
+  Words sums[8] = {};
+  for (std::size_t i = 0; i + sizeof(sums) <= bytes; i += sizeof(sums)) {
+    for (std::size_t k = 0; k < 8; ++k) {
+      sums[k] += *reinterpret_cast<const Words*>(data + i + 64 * k);
+    }
+  }
+  std::uint64_t total = 0;
+  for (const auto& sum : sums) {
+    for (std::size_t k = 0; k < 8; ++k) total += sum[k];
+  }
+  return total;
+}
+
+double now() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// The best of many: what the machine can do.
+double read_limit(const Pages& pages, ThreadPool& pool) {
+  double best = 1e9;
+  for (int i = 0; i < 15; ++i) {
+    const double start = now();
+    pool.run([&](Worker& worker) {
+      const auto share =
+          pages.size() / static_cast<std::size_t>(worker.count());
+      benchmark::DoNotOptimize(sum_of(
+          pages.data() + share * static_cast<std::size_t>(worker.index()),
+          share));
+    });
+    best = std::min(best, now() - start);
+  }
+  return static_cast<double>(pages.size()) / best;
+}
+
+struct Product {
+  const MatmulKernel* kernel;
+  int rows;
+  std::size_t prepared_bytes = 0;
+  std::size_t scratch_bytes = 0;
+};
+
+void multiply_all(const Weights& weights, const MatmulKernel& kernel, int rows,
+                  const std::map<int, std::byte*>& prepared, float* y,
+                  Worker& worker) {
+  constexpr int kTaskBytes = 128 * 1024;
+  for (const auto& w : weights.views) {
+    const int most = std::max(1, kTaskBytes / static_cast<int>(w.row_bytes()));
+    const int parts = (w.rows + most - 1) / most;
+    const int even =
+        (parts + worker.count() - 1) / worker.count() * worker.count();
+    const int step = ((w.rows + even - 1) / even + kernel.row_step - 1) /
+                     kernel.row_step * kernel.row_step;
+    for (int i; (i = worker.next_task()) * step < w.rows;) {
+      const int begin = i * step;
+      kernel.multiply(w, prepared.at(w.cols), rows, begin,
+                      std::min(w.rows, begin + step), nullptr, y + begin,
+                      w.rows);
+    }
+    worker.barrier();
+  }
+}
+
+void run_model(benchmark::State& state, const Model& model,
+               const WeightFormat& format, ValueType compute, int rows,
+               int threads, const MatmulKernel* kernel) {
+  const auto weights = weights_of(model, format);
+  ThreadPool pool(threads);
+  if (kernel == nullptr) {
+    kernel = &matmul_kernel(format, model.layer[0].cols, compute, rows);
+  }
+  std::map<int, std::vector<std::byte>> memory;
+  std::map<int, std::byte*> prepared;
+  int widest = 0;
+  for (const auto& w : weights.views) {
+    widest = std::max(widest, w.rows);
+    if (prepared.count(w.cols) != 0) continue;
+    const std::vector<float> x(
+        static_cast<std::size_t>(rows) * static_cast<std::size_t>(w.cols), 1);
+    auto& bytes = memory[w.cols];
+    bytes.resize(kernel->prepared_bytes(format, rows, w.cols) + 64);
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+    prepared[w.cols] = bytes.data() + (64 - address % 64);
+    kernel->prepare(format, x.data(), w.cols, rows, w.cols, 0, rows,
+                    prepared[w.cols]);
+  }
+  std::vector<float> y(static_cast<std::size_t>(rows) *
+                       static_cast<std::size_t>(widest));
+  const double limit = read_limit(*weights.pages, pool);
+  double best = 1e9;
+  for (auto _ : state) {
+    const double start = now();
+    pool.run([&](Worker& worker) {
+      multiply_all(weights, *kernel, rows, prepared, y.data(), worker);
+    });
+    best = std::min(best, now() - start);
+  }
+  const auto bytes = static_cast<double>(weights.pages->size());
+  state.SetLabel(std::string(kernel->name));
+  state.counters["best_ms"] = best * 1e3;
+  state.counters["GB/s"] = bytes / best * 1e-9;
+  state.counters["limit_GB/s"] = limit * 1e-9;
+  state.counters["share"] = bytes / best / limit;
+}
+
+void register_all() {
+  for (const auto& model : models()) {
+    for (const int bits : {4, 8, 2, 3, 5, 6, 0}) {
+      for (const int group : {64, 32, 128}) {
+        for (const auto values :
+             {ValueType::bf16, ValueType::f16, ValueType::f32}) {
+          const bool is_dense = bits == 0;
+          if (is_dense && group != 64) continue;
+          const WeightFormat format{values, bits, is_dense ? 0 : group};
+          const char* type = values == ValueType::f32   ? "f32"
+                             : values == ValueType::f16 ? "f16"
+                                                        : "bf16";
+          const std::string kind =
+              is_dense ? type : concat(bits, "bit_g", group, "_", type);
+          for (const auto compute : {ValueType::bf16, ValueType::f32}) {
+            for (const int rows : {1, 2, 4, 8}) {
+              for (const int threads : {1, 2}) {
+                benchmark::RegisterBenchmark(
+                    concat(model.name, "/", kind, "/",
+                           compute == ValueType::f32 ? "exact" : "rounded",
+                           "/rows:", rows, "/threads:", threads)
+                        .c_str(),
+                    [=, &model](benchmark::State& state) {
+                      run_model(state, model, format, compute, rows, threads,
+                                nullptr);
+                    })
+                    ->Unit(benchmark::kMillisecond)
+                    ->UseRealTime();
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace llamlx
+
+int main(int argc, char** argv) {
+  llamlx::register_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

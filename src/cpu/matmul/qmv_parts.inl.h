@@ -1,0 +1,94 @@
+#pragma once
+
+// What the files of few rows share; each is compiled for an instruction set of
+// its own, so each has its own copy.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/matmul/matmul.h"
+
+namespace llamlx {
+namespace {
+
+using Byte = unsigned char;
+
+// Bytes of a weight between what is multiplied and what is asked for.
+inline constexpr int kReadAhead = 8192;
+
+constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+constexpr int smaller(int a, int b) { return a < b ? a : b; }
+
+constexpr int bytes_of(ValueType type) {
+  return type == ValueType::f32 ? 4 : 2;
+}
+
+inline std::ptrdiff_t bytes_of_row(const WeightView& w) {
+  const std::ptrdiff_t cols = w.cols;
+  return w.format.bits == 0 ? cols * bytes_of(w.format.values)
+                            : cols * w.format.bits / 8;
+}
+
+constexpr int log2_of(int power) {
+  return __builtin_ctz(static_cast<unsigned>(power));
+}
+
+template <int value>
+struct Number {
+  static constexpr int kValue = value;
+};
+
+// step(Number<k>) for k in [first, end): where an instruction wants k as a
+// constant, and where k chooses one of the vectors that must stay in registers.
+template <int end, int first = 0, typename Step>
+[[gnu::always_inline]] inline void for_each_number(const Step& step) {
+  if constexpr (first < end) {
+    step(Number<first>{});
+    for_each_number<end, first + 1>(step);
+  }
+}
+
+// Asks for the line `at` bytes past p. The weight's end is no concern: a
+// prefetch does not fault.
+[[gnu::always_inline]] inline void prefetch(const Byte* p, std::ptrdiff_t at) {
+  __builtin_prefetch(reinterpret_cast<const Byte*>(
+      reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(at)));
+}
+
+// How many rows ahead of a row its prefetches are: whole steps of `rows` rows,
+// so that each line is asked for once.
+inline int rows_ahead(std::ptrdiff_t row_bytes, int rows) {
+  const std::ptrdiff_t step = row_bytes * rows;
+  return static_cast<int>((kReadAhead + step - 1) / step) * rows;
+}
+
+// Where the rows n, n + 1, ... begin; those past the end stand for the last,
+// so that a row is computed by the same instructions wherever it stands.
+template <int rows>
+void find_rows(const void* data, std::ptrdiff_t row_bytes, int n, int end,
+               const Byte* (&row)[rows]) {
+  for (int r = 0; r < rows; ++r) {
+    const std::ptrdiff_t at = smaller(n + r, end - 1);
+    row[r] = static_cast<const Byte*>(data) + at * row_bytes;
+  }
+}
+
+// Calls multiply(slab, first, last) for every slab of rows of x and
+// blocks [first, last) of rows of w: of more than one slab, all take a block
+// from the nearest cache before the next is read.
+template <typename Multiply>
+void for_each_block(int slabs, int begin, int end, std::ptrdiff_t row_bytes,
+                    const Multiply& multiply) {
+  constexpr int kBlockBytes = 16 * 1024;
+  constexpr int kStep = 4;
+  const auto fitting = static_cast<int>(kBlockBytes / row_bytes);
+  const int step = fitting < kStep ? kStep : fitting / kStep * kStep;
+  for (int first = begin; first < end;) {
+    const int last = slabs == 1 ? end : smaller(end, first + step);
+    for (int slab = 0; slab < slabs; ++slab) multiply(slab, first, last);
+    first = last;
+  }
+}
+
+}  // namespace
+}  // namespace llamlx

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "cpu/aligned_buffer.h"
+#include "cpu/attention/attention.h"
+#include "cpu/matmul/matmul.h"
+#include "cpu/thread_pool.h"
+#include "kernels/stack.h"
+
+namespace llamlx {
+
+/// Up to so many rows go through kernels that are bound by memory; every thread
+/// then prepares the rows for itself, which costs less than meeting.
+inline constexpr int kFewRows = 8;
+
+/// A vector of the model (a norm, a bias) where it lies; null: there is none.
+struct CpuVector {
+  const void* data = nullptr;
+  ValueType type = ValueType::f32;
+};
+
+/// A linear layer where it lies, and the kernels that multiply with it.
+struct CpuLinear {
+  WeightView weight;
+  CpuVector bias;
+  /// For 1, 2, ... kFewRows rows, and for more.
+  std::array<const MatmulKernel*, kFewRows + 1> kernels;
+
+  const MatmulKernel& kernel(int rows) const {
+    return *kernels[static_cast<std::size_t>(std::min(rows, kFewRows + 1)) - 1];
+  }
+};
+
+struct CpuLayer {
+  CpuVector input_layernorm;
+  CpuLinear q_proj, k_proj, v_proj;
+  CpuVector q_norm, k_norm;
+  CpuLinear o_proj;
+  CpuVector post_attention_layernorm;
+  CpuLinear gate_proj, up_proj, down_proj;
+  int window;
+};
+
+/// Memory of one thread during a pass.
+struct ThreadSpace {
+  AlignedBuffer rows;         // [rows, K] float: the input of a product
+  AlignedBuffer prepared[3];  // the same, as kernels read it
+  AlignedBuffer outputs;      // [2][rows, part of N] float
+  AlignedBuffer scratch;      // a kernel's own
+  AlignedBuffer bounds;       // [2][query rows] int: positions they see
+};
+
+/// Memory of one pass. Kept for the next, which is as large as a rule.
+struct Workspace {
+  AlignedBuffer cos_sin;       // [2][rows, Dh / 2] float
+  AlignedBuffer rows;          // [rows, K] float
+  AlignedBuffer prepared[3];   // one for each input layout of a product
+  AlignedBuffer q;             // [Hkv][rows][H / Hkv][Dh] float
+  AlignedBuffer hidden;        // [rows, F] float
+  AlignedBuffer part_out;      // [parts][Dh] float: attention not joined yet
+  AlignedBuffer part_largest;  // [parts] float
+  AlignedBuffer part_sum;      // [parts] float
+  std::vector<ThreadSpace> threads;
+};
+
+/// A decoder's weights as kernels read them, and what its passes share.
+struct CpuModel {
+  /// Errors: std::invalid_argument when a weight is of a type kernels do not
+  /// read.
+  CpuModel(DecoderWeights loaded, StackParams stack, ValueType type,
+           int threads);
+
+  std::shared_ptr<ThreadPool> pool;
+  DecoderWeights weights;
+  StackParams params;
+  ValueType compute;
+
+  WeightView embed_tokens;
+  std::vector<CpuLayer> layers;
+  CpuVector norm;
+  CpuLinear lm_head;
+
+  int hidden_size() const { return embed_tokens.cols; }
+  /// Query heads that share a key/value head.
+  int group() const {
+    return params.heads.num_attention_heads / params.heads.num_key_value_heads;
+  }
+
+  /// One pass at a time has the workspace.
+  mutable std::mutex running;
+  mutable Workspace workspace;
+};
+
+/// The type of `dtype`. Errors: std::invalid_argument unless it is float32,
+/// float16 or bfloat16.
+ValueType value_type(mx::Dtype dtype);
+
+}  // namespace llamlx

@@ -1,0 +1,214 @@
+#include "kernels/cpu/cpu_pass.h"
+
+#include <algorithm>
+
+namespace llamlx {
+namespace {
+
+// Rows of a weight in one task when rows are many.
+constexpr int kTaskRows = 64;
+// Query rows that one task of attention takes when rows are many.
+constexpr int kQueryRows = 64;
+
+int round_up(int n, int step) { return (n + step - 1) / step * step; }
+
+int ceil_div(int n, int step) { return (n + step - 1) / step; }
+
+std::size_t float_bytes(std::size_t count) { return count * sizeof(float); }
+
+/// Bytes of the buffers that the products of a layer take.
+struct ProductBytes {
+  std::size_t rows = 0;
+  std::array<std::size_t, 3> prepared{};
+  std::size_t outputs = 0;
+  std::size_t scratch = 0;
+
+  /// `layers` share an input of `rows` rows; a task makes `width` outputs.
+  void add(std::initializer_list<const CpuLinear*> layers, int count,
+           int width) {
+    std::size_t j = 0;
+    for (const auto* layer : layers) {
+      const auto& [format, n, cols, data, scales, biases] = layer->weight;
+      const auto& kernel = layer->kernel(count);
+      rows = std::max(rows, float_bytes(std::size_t(count) * cols));
+      prepared[j] =
+          std::max(prepared[j], kernel.prepared_bytes(format, count, cols));
+      outputs = std::max(outputs, float_bytes(std::size_t{2} * count * width));
+      scratch = std::max(scratch, kernel.scratch_bytes(format, count, cols));
+      ++j;
+    }
+  }
+};
+
+}  // namespace
+
+CpuPass::CpuPass(const CpuModel& owner, std::span<const CpuSegment> runs,
+                 bool traditional, float scale, float* stream)
+    : model(owner),
+      space(owner.workspace),
+      vectors(vector_kernels()),
+      segments(runs),
+      traditional_rope(traditional),
+      rope_scale(scale),
+      x(stream),
+      residual(stream) {
+  for (const auto& segment : segments) rows += segment.length;
+  reserve_products();
+  plan_attention();
+}
+
+CpuPass::CpuPass(const CpuModel& owner, int count, const float* hidden)
+    : model(owner),
+      space(owner.workspace),
+      vectors(vector_kernels()),
+      rows(count),
+      x(hidden) {
+  reserve_products();
+}
+
+int CpuPass::part_size(std::initializer_list<const CpuLinear*> layers) const {
+  int step = 1;
+  for (const auto* layer : layers) {
+    step = std::max(step, layer->kernel(rows).row_step);
+  }
+  const int most = (*layers.begin())->weight.rows;
+  const int size = is_few() ? ceil_div(most, model.pool->size()) : kTaskRows;
+  return round_up(size, step);
+}
+
+int CpuPass::heads_at_once(std::initializer_list<const CpuLinear*> layers,
+                           int heads) const {
+  const int head_dim = model.params.heads.head_dim;
+  const auto begins_at_steps = [&](int count) {
+    return std::ranges::all_of(layers, [&](const CpuLinear* layer) {
+      return count * head_dim % layer->kernel(rows).row_step == 0;
+    });
+  };
+  int count = is_few() ? ceil_div(heads, model.pool->size()) : 1;
+  while (count < heads && !begins_at_steps(count)) ++count;
+  return count;
+}
+
+void CpuPass::reserve_products() {
+  const auto& heads = model.params.heads;
+  ProductBytes bytes;
+  for (const auto& layer : model.layers) {
+    const int q_heads =
+        heads_at_once({&layer.q_proj}, heads.num_attention_heads);
+    const int kv_heads = heads_at_once({&layer.k_proj, &layer.v_proj},
+                                       heads.num_key_value_heads);
+    bytes.add({&layer.q_proj, &layer.k_proj, &layer.v_proj}, rows,
+              std::max(q_heads, kv_heads) * heads.head_dim);
+    bytes.add({&layer.o_proj}, rows, part_size({&layer.o_proj}));
+    bytes.add({&layer.gate_proj, &layer.up_proj}, rows,
+              part_size({&layer.gate_proj, &layer.up_proj}));
+    bytes.add({&layer.down_proj}, rows, part_size({&layer.down_proj}));
+  }
+  bytes.add({&model.lm_head}, rows, part_size({&model.lm_head}));
+  for (auto& own : space.threads) {
+    own.outputs.reserve(bytes.outputs);
+    own.scratch.reserve(bytes.scratch);
+    if (!is_few()) continue;
+    own.rows.reserve(bytes.rows);
+    for (std::size_t j = 0; j < 3; ++j)
+      own.prepared[j].reserve(bytes.prepared[j]);
+  }
+  const auto count = static_cast<std::size_t>(rows);
+  if (!is_few()) {
+    space.rows.reserve(bytes.rows);
+    for (std::size_t j = 0; j < 3; ++j) {
+      space.prepared[j].reserve(bytes.prepared[j]);
+    }
+  }
+  space.cos_sin.reserve(float_bytes(count * heads.head_dim));
+  space.q.reserve(
+      float_bytes(count * heads.num_attention_heads * heads.head_dim));
+  std::size_t inner = 0;
+  for (const auto& layer : model.layers) {
+    inner =
+        std::max(inner, static_cast<std::size_t>(layer.up_proj.weight.rows));
+  }
+  space.hidden.reserve(float_bytes(count * inner));
+}
+
+void CpuPass::plan_attention() {
+  const auto& heads = model.params.heads;
+  const int group = model.group();
+  int first_row = 0;
+  int first_part = 0;
+  int most_rows = 0;
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    const auto& segment = segments[s];
+    const bool few = segment.length <= kFewRows;
+    const int positions = segment.offset + segment.length;
+    const int split_positions =
+        few ? attention_part_length(positions) : positions;
+    const int splits = ceil_div(positions, split_positions);
+    const int block = few ? segment.length : std::max(kQueryRows / group, 1);
+    most_rows = std::max(most_rows, block * group);
+    // The last rows see most: their tasks are dealt out first.
+    const int blocks = ceil_div(segment.length, block);
+    for (int b = blocks - 1; b >= 0; --b) {
+      for (int head = 0; head < heads.num_key_value_heads; ++head) {
+        for (int split = 0; split < splits; ++split) {
+          attention_tasks.push_back({static_cast<int>(s), head, b * block,
+                                     std::min((b + 1) * block, segment.length),
+                                     split});
+        }
+      }
+    }
+    parts.push_back({first_row, first_part, splits, split_positions});
+    first_row += segment.length;
+    first_part += heads.num_key_value_heads * splits * segment.length * group;
+  }
+  const auto count = static_cast<std::size_t>(first_part);
+  space.part_out.reserve(float_bytes(count * heads.head_dim));
+  space.part_largest.reserve(float_bytes(count));
+  space.part_sum.reserve(float_bytes(count));
+  const auto& kernel =
+      attention_kernel(model.compute, heads.head_dim, model.compute, most_rows);
+  for (auto& own : space.threads) {
+    own.scratch.reserve(kernel.scratch_bytes(heads.head_dim, most_rows));
+    own.bounds.reserve(sizeof(int) * std::size_t{2} * most_rows);
+  }
+}
+
+void norm_row(const CpuPass& pass, const CpuVector& norm, int row, float* out) {
+  pass.vectors.rms_norm(pass.row(row), norm.data, norm.type,
+                        pass.model.hidden_size(),
+                        pass.model.params.rms_norm_eps, out);
+}
+
+void multiply(Worker& worker, CpuPass& pass, const CpuLinear& layer,
+              const void* prepared, int begin, int end, float* y, int stride) {
+  layer.kernel(pass.rows).multiply(layer.weight, prepared, pass.rows, begin,
+                                   end, pass.thread(worker).scratch.data(), y,
+                                   stride);
+  const auto& [data, type] = layer.bias;
+  if (data == nullptr) return;
+  const auto* bias = static_cast<const std::byte*>(data) +
+                     static_cast<std::size_t>(begin) * size_of(type);
+  for (int i = 0; i < pass.rows; ++i) {
+    pass.vectors.add_bias(y + static_cast<std::ptrdiff_t>(i) * stride, bias,
+                          type, end - begin);
+  }
+}
+
+void add_product(Worker& worker, CpuPass& pass, const CpuLinear& layer,
+                 const void* prepared) {
+  const int size = pass.model.hidden_size();
+  const int step = pass.part_size({&layer});
+  auto* y = pass.thread(worker).outputs.as<float>();
+  for (int begin; (begin = worker.next_task() * step) < size;) {
+    const int width = std::min(step, size - begin);
+    multiply(worker, pass, layer, prepared, begin, begin + width, y, width);
+    for (int i = 0; i < pass.rows; ++i) {
+      auto* out = pass.residual + static_cast<std::ptrdiff_t>(i) * size + begin;
+      pass.vectors.add(out, y + static_cast<std::ptrdiff_t>(i) * width, width,
+                       out);
+    }
+  }
+  worker.barrier();
+}
+
+}  // namespace llamlx

@@ -1,0 +1,160 @@
+#include <cstring>
+#include <stdexcept>
+
+#include <mlx/backend/cpu/encoder.h>
+#include <mlx/ops.h>
+#include <mlx/primitives.h>
+#include <mlx/utils.h>
+
+#include "base/concat.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/cpu_pass.h"
+#include "kernels/cpu/rows_of.h"
+
+namespace llamlx {
+namespace {
+
+/// A node of the graph that a model computes on the CPU.
+class CpuPrimitive : public mx::UnaryPrimitive {
+ public:
+  CpuPrimitive(mx::Stream stream, std::shared_ptr<const CpuModel> model)
+      : UnaryPrimitive(stream), model_(std::move(model)) {}
+
+  void eval_gpu(const std::vector<mx::array>&, mx::array&) override {
+    throw std::invalid_argument(concat(name(), " runs on the CPU alone"));
+  }
+
+ protected:
+  const std::shared_ptr<const CpuModel>& model() const { return model_; }
+
+ private:
+  std::shared_ptr<const CpuModel> model_;
+};
+
+/// Steps 1 to 5. Inputs: ids [N], then what must be evaluated before, which is
+/// the state of the caches.
+class ForwardPrimitive final : public CpuPrimitive {
+ public:
+  ForwardPrimitive(mx::Stream stream, std::shared_ptr<const CpuModel> model,
+                   std::vector<CpuSegment> segments, const Rope& rope)
+      : CpuPrimitive(stream, std::move(model)),
+        segments_(std::move(segments)),
+        traditional_(rope.traditional),
+        scale_(rope.scale) {}
+
+  const char* name() const override { return "DecoderForward"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [model = model(), segments = segments_, traditional = traditional_,
+         scale = scale_, ids = inputs[0], x = out.data<float>()] {
+          for (const auto& segment : segments) {
+            segment.store->reserve(segment.offset + segment.length);
+          }
+          const auto tokens = rows_of<std::int32_t>(ids);
+          const std::scoped_lock lock(model->running);
+          CpuPass pass(*model, segments, traditional, scale, x);
+          const int layers = static_cast<int>(model->layers.size());
+          model->pool->run([&](Worker& worker) {
+            embed_cpu(worker, pass, tokens.data());
+            for (int layer = 0; layer < layers; ++layer) {
+              qkv_cpu(worker, pass, layer);
+              attention_cpu(worker, pass, layer);
+              output_cpu(worker, pass, layer);
+              mlp_cpu(worker, pass, layer);
+            }
+          });
+        });
+  }
+
+ private:
+  std::vector<CpuSegment> segments_;
+  bool traditional_;
+  float scale_;
+};
+
+/// Step 6. Input: x [M, D].
+class LogitsPrimitive final : public CpuPrimitive {
+ public:
+  using CpuPrimitive::CpuPrimitive;
+
+  const char* name() const override { return "DecoderLogits"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [model = model(), x = inputs[0], logits = out.data<float>()] {
+          const auto rows = rows_of<float>(x);
+          const std::scoped_lock lock(model->running);
+          CpuPass pass(*model, x.shape(0), rows.data());
+          model->pool->run(
+              [&](Worker& worker) { logits_cpu(worker, pass, logits); });
+        });
+  }
+};
+
+class CpuStack final : public Stack {
+ public:
+  explicit CpuStack(std::shared_ptr<const CpuModel> model)
+      : model_(std::move(model)) {}
+
+  const DecoderWeights& weights() const override { return model_->weights; }
+
+  std::unique_ptr<KVCache> make_cache(int capacity) const override {
+    const auto& heads = model_->params.heads;
+    return std::make_unique<CpuKVCache>(
+        CpuKVStore::Shape{model_->compute,
+                          static_cast<int>(model_->layers.size()),
+                          heads.num_key_value_heads, heads.head_dim},
+        capacity);
+  }
+
+  mx::array forward(const mx::array& ids, const Rope& rope,
+                    const Rows& rows) const override {
+    std::vector<CpuSegment> segments;
+    std::vector<mx::array> inputs{mx::astype(ids, mx::int32, stream())};
+    const int pairs = model_->params.heads.head_dim / 2;
+    const auto* periods = rope.periods.data<float>();
+    for (const auto& [cache, length] : rows) {
+      auto& ours = cpu_cache(*cache);
+      segments.push_back(
+          {ours.store(), ours.offset(), length, {periods, periods + pairs}});
+      if (rope.periods.ndim() == 2) periods += pairs;
+      const auto before = ours.state();
+      inputs.insert(inputs.end(), before.begin(), before.end());
+    }
+    const mx::array x({ids.shape(0), model_->hidden_size()}, mx::float32,
+                      std::make_shared<ForwardPrimitive>(
+                          stream(), model_, std::move(segments), rope),
+                      std::move(inputs));
+    for (const auto& segment : rows) cpu_cache(*segment.cache).set_last(x);
+    return x;
+  }
+
+  mx::array logits(const mx::array& x) const override {
+    return {mx::Shape{x.shape(0), model_->lm_head.weight.rows},
+            mx::float32,
+            std::make_shared<LogitsPrimitive>(stream(), model_),
+            {mx::astype(x, mx::float32, stream())}};
+  }
+
+ private:
+  static mx::Stream stream() { return mx::default_stream(mx::Device::cpu); }
+
+  std::shared_ptr<const CpuModel> model_;
+};
+
+}  // namespace
+
+Backend cpu_backend(mx::Dtype compute, int threads) {
+  return {std::string(to_string(active_isa())), true,
+          [type = value_type(compute), threads](DecoderWeights weights,
+                                                StackParams params) {
+            return std::make_shared<const CpuStack>(
+                std::make_shared<const CpuModel>(
+                    std::move(weights), std::move(params), type, threads));
+          }};
+}
+
+}  // namespace llamlx

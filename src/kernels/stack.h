@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/decoder_weights.h"
+#include "kernels/rows.h"
+
+namespace llamlx {
+
+/// What the steps of a decoder take besides weights and rows.
+struct StackParams {
+  HeadLayout heads;
+  float rms_norm_eps;
+  std::vector<int> windows;  ///< of each layer: see attention.h; 0: all
+};
+
+/// The steps of a decoder over its weights, as one backend computes them. Each
+/// step's header (embed/, qkv/, attention/, output/, mlp/, logits/) says what
+/// it must compute; how many of them become one node of the graph is up to the
+/// backend. Nothing above knows which backend ran.
+///
+/// Threads: const members from several threads, each with caches of its own.
+/// Everything is lazy, as MLX is.
+class Stack {
+ public:
+  virtual ~Stack() = default;
+
+  virtual const DecoderWeights& weights() const = 0;
+
+  /// A cache for one new sequence of about `capacity` tokens.
+  virtual std::unique_ptr<KVCache> make_cache(int capacity) const = 0;
+
+  /// Steps 1 to 5 for all layers: the hidden states [N, D] of token ids [N].
+  /// Appends to the caches of the rows, and leaves advancing them to the
+  /// caller. `rows` are of caches that make_cache() gave.
+  virtual mx::array forward(const mx::array& ids, const Rope& rope,
+                            const Rows& rows) const = 0;
+
+  /// Step 6: logits [M, V], float32, of hidden states [M, D].
+  virtual mx::array logits(const mx::array& x) const = 0;
+};
+
+}  // namespace llamlx
