@@ -113,7 +113,7 @@ class ModelBench {
         watch_(watch),
         random_(options.seed, model.decoder.config().vocab_size),
         cost_(cost_of(model.decoder.config(), model.decoder.weights(),
-                      cache_value_bytes())) {}
+                      mx::size_of(*float_dtype(model.info.dtype)))) {}
 
   void run(BenchReport& report) {
     check_memory();
@@ -132,13 +132,6 @@ class ModelBench {
   }
 
  private:
-  /// A pass of one token tells what the cache holds.
-  std::size_t cache_value_bytes() {
-    const auto cache = model_.decoder.make_cache(1);
-    const auto x = prefill(model_.decoder, *cache, random_.take(1));
-    return cache->state().front().itemsize();
-  }
-
   void check_memory() const {
     double most = 0;
     for (const auto& test : tests_) {
