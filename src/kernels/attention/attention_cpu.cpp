@@ -65,9 +65,8 @@ void attend(Worker& worker, CpuPass& pass, int layer,
     begin = std::max(begin, task.split * parts.split_positions);
     end = std::min(end, (task.split + 1) * parts.split_positions);
   }
-  attention_kernel(model.compute, head_dim, model.compute, count)
-      .attend(segment.store->head(layer, task.head), rows, begin,
-              std::max(begin, end), own.scratch.data(), part);
+  task.kernel->attend(segment.store->head(layer, task.head), rows, begin,
+                      std::max(begin, end), own.scratch.data(), part);
 }
 
 }  // namespace

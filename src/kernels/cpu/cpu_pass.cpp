@@ -136,7 +136,6 @@ void CpuPass::plan_attention() {
   const int group = model.group();
   int first_row = 0;
   int first_part = 0;
-  int most_rows = 0;
   for (std::size_t s = 0; s < segments.size(); ++s) {
     const auto& segment = segments[s];
     const bool few = segment.length <= kFewRows;
@@ -145,15 +144,15 @@ void CpuPass::plan_attention() {
         few ? attention_part_length(positions) : positions;
     const int splits = ceil_div(positions, split_positions);
     const int block = few ? segment.length : std::max(kQueryRows / group, 1);
-    most_rows = std::max(most_rows, block * group);
     // The last rows see most: their tasks are dealt out first.
     const int blocks = ceil_div(segment.length, block);
     for (int b = blocks - 1; b >= 0; --b) {
+      const int end = std::min((b + 1) * block, segment.length);
+      const auto& kernel = reserve_attention((end - b * block) * group);
       for (int head = 0; head < heads.num_key_value_heads; ++head) {
         for (int split = 0; split < splits; ++split) {
-          attention_tasks.push_back({static_cast<int>(s), head, b * block,
-                                     std::min((b + 1) * block, segment.length),
-                                     split});
+          attention_tasks.push_back(
+              {static_cast<int>(s), head, b * block, end, split, &kernel});
         }
       }
     }
@@ -165,12 +164,18 @@ void CpuPass::plan_attention() {
   space.part_out.reserve(float_bytes(count * heads.head_dim));
   space.part_largest.reserve(float_bytes(count));
   space.part_sum.reserve(float_bytes(count));
+  append = reserve_attention(1).append;
+}
+
+const AttentionKernel& CpuPass::reserve_attention(int query_rows) {
+  const int head_dim = model.params.heads.head_dim;
   const auto& kernel =
-      attention_kernel(model.compute, heads.head_dim, model.compute, most_rows);
+      attention_kernel(model.compute, head_dim, model.compute, query_rows);
   for (auto& own : space.threads) {
-    own.scratch.reserve(kernel.scratch_bytes(heads.head_dim, most_rows));
-    own.bounds.reserve(sizeof(int) * std::size_t{2} * most_rows);
+    own.scratch.reserve(kernel.scratch_bytes(head_dim, query_rows));
+    own.bounds.reserve(sizeof(int) * std::size_t{2} * query_rows);
   }
+  return kernel;
 }
 
 void norm_row(const CpuPass& pass, const CpuVector& norm, int row, float* out) {

@@ -26,6 +26,7 @@ struct AttentionTask {
   int begin;  ///< rows [begin, end) of the segment
   int end;
   int split;  ///< of the positions; the segment's last one is open to the end
+  const AttentionKernel* kernel;  ///< for so many rows
 };
 
 /// Where a segment's attention lies, in parts (cpu/attention/attention.h): that
@@ -59,6 +60,7 @@ struct CpuPass {
   float* residual = nullptr;  ///< x, where it may be written
   std::vector<SegmentParts> parts;
   std::vector<AttentionTask> attention_tasks;
+  decltype(AttentionKernel::append) append = nullptr;  ///< of any kernel
 
   bool is_few() const { return rows <= kFewRows; }
 
@@ -82,6 +84,8 @@ struct CpuPass {
  private:
   void reserve_products();
   void plan_attention();
+  /// The kernel for so many query rows of one head, with memory for it.
+  const AttentionKernel& reserve_attention(int query_rows);
 };
 
 // The steps. Each is called by every worker and ends at a barrier; what it must

@@ -67,13 +67,11 @@ void append_keys_values(Worker& worker, CpuPass& pass, int index,
   multiply(worker, pass, layer.v_proj, prepared[2], begin * head_dim,
            end * head_dim, values, width);
   norm_and_turn(pass, {keys, end - begin, layer.k_norm});
-  const auto& kernel =
-      attention_kernel(pass.model.compute, head_dim, pass.model.compute, 1);
   for (const auto& segment : pass.segments) {
     for (int h = begin; h < end; ++h) {
       const auto at = (h - begin) * head_dim;
-      kernel.append(segment.store->head(index, h), segment.offset,
-                    segment.length, keys + at, values + at, width);
+      pass.append(segment.store->head(index, h), segment.offset, segment.length,
+                  keys + at, values + at, width);
     }
     keys += static_cast<std::ptrdiff_t>(segment.length) * width;
     values += static_cast<std::ptrdiff_t>(segment.length) * width;
