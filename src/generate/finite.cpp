@@ -1,7 +1,5 @@
 #include "generate/finite.h"
 
-#include <mlx/ops.h>
-
 #include "base/concat.h"
 #include "base/error.h"
 
@@ -23,10 +21,6 @@ void fail_not_finite(const Decoder& decoder) {
               " from weights that are finite"),
        dtype == "float16" ? "use another compute type: --dtype float32"
                           : "see whether its config.json belongs to it");
-}
-
-void check_finite(const Decoder& decoder, const mx::array& logits) {
-  if (!mx::all(mx::isfinite(logits)).item<bool>()) fail_not_finite(decoder);
 }
 
 }  // namespace llamlx

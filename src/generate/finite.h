@@ -9,7 +9,4 @@ namespace llamlx {
 /// Reads every parameter: call it only when there is something to explain.
 [[noreturn]] void fail_not_finite(const Decoder& decoder);
 
-/// fail_not_finite() unless all values of `logits` are finite. Evaluates.
-void check_finite(const Decoder& decoder, const mx::array& logits);
-
 }  // namespace llamlx

@@ -7,6 +7,7 @@
 #include <mlx/random.h>
 
 #include "base/concat.h"
+#include "kernels/argmax/argmax.h"
 
 namespace llamlx {
 
@@ -19,11 +20,14 @@ Sampler::Sampler(const SamplingOptions& options)
 }
 
 mx::array Sampler::operator()(const mx::array& logits) {
-  if (temperature_ == 0) return mx::argmax(logits, -1);
+  const auto likeliest = llamlx::argmax(logits);
+  if (temperature_ == 0) return likeliest;
   const auto [now, next] = mx::random::split(key_);
   key_ = next;
   const auto scaled = mx::divide(logits, mx::array(temperature_));
-  return mx::random::categorical(scaled, -1, now);
+  const auto drawn = mx::random::categorical(scaled, -1, now);
+  const auto is_lost = mx::equal(likeliest, mx::array(kNotFinite, mx::uint32));
+  return mx::where(is_lost, likeliest, drawn);
 }
 
 }  // namespace llamlx

@@ -19,7 +19,8 @@ class Sampler {
   /// finite.
   explicit Sampler(const SamplingOptions& options);
 
-  /// Shapes   logits [M, V]; returns ids [M], uint32. Lazy.
+  /// Shapes   logits [M, V], float32; returns ids [M], uint32, kNotFinite
+  ///          (kernels/argmax/argmax.h) for rows that are not finite. Lazy.
   mx::array operator()(const mx::array& logits);
 
  private:
