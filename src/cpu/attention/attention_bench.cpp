@@ -12,10 +12,11 @@
 
 #include "base/concat.h"
 #include "cpu/attention/attention.h"
+#include "cpu/limits/bench_limits.h"
 #include "cpu/thread_pool.h"
 
 // Attention of a whole model's layers by the threads of a pool. Decoding is
-// compared with the same threads only reading the same bytes, prefill with
+// compared with the same threads only reading as many bytes, prefill with
 // their multiply-adds of float32 in registers.
 //
 //   llamlx_cpu_bench --benchmark_filter='attention/decode/.*/threads:2'
@@ -39,65 +40,6 @@ double now() {
   return std::chrono::duration<double>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-/// The shortest time of `times`.
-template <typename Work>
-double best_of(int times, Work work) {
-  double best = 1e9;
-  for (int i = 0; i < times; ++i) {
-    const double start = now();
-    work();
-    best = std::min(best, now() - start);
-  }
-  return best;
-}
-
-#if defined(__x86_64__)
-[[gnu::target("avx512f")]]
-#endif
-std::uint64_t
-sum_of(const std::byte* data, std::size_t bytes) {
-  using Words [[gnu::vector_size(64), gnu::aligned(1)]] = std::uint64_t;
-  Words sums[8] = {};
-  for (std::size_t i = 0; i + sizeof(sums) <= bytes; i += sizeof(sums)) {
-    for (std::size_t k = 0; k < 8; ++k) {
-      sums[k] += *reinterpret_cast<const Words*>(data + i + 64 * k);
-    }
-  }
-  std::uint64_t total = 0;
-  for (const auto& sum : sums) {
-    for (std::size_t k = 0; k < 8; ++k) total += sum[k];
-  }
-  return total;
-}
-
-constexpr int kTurns = 100000;
-constexpr int kChains = 12;
-
-#if defined(__x86_64__)
-[[gnu::target("avx512f,fma")]]
-#endif
-void multiply_and_add() {
-  using Floats [[gnu::vector_size(64)]] = float;
-  Floats sums[kChains];
-  for (int i = 0; i < kChains; ++i) sums[i] = Floats{} + static_cast<float>(i);
-  // Or the compiler would find chains alike.
-  benchmark::DoNotOptimize(sums);
-  Floats factor = Floats{} + 0.999f;
-  Floats term = Floats{} + 0.5f;
-  for (int i = 0; i < kTurns; ++i) {
-#pragma GCC unroll 12
-    for (auto& sum : sums) sum = sum * factor + term;
-  }
-  // All of them, or the compiler would leave lanes out.
-  benchmark::DoNotOptimize(sums);
-}
-
-double flops_limit(ThreadPool& pool) {
-  const double seconds =
-      best_of(20, [&] { pool.run([](Worker&) { multiply_and_add(); }); });
-  return 2.0 * 16 * kChains * kTurns * pool.size() / seconds;
 }
 
 /// A model's attention: what is in its cache, and rows that look at a head.
@@ -170,15 +112,8 @@ class Heads {
   }
 
   double read_limit() {
-    const auto* data = static_cast<const std::byte*>(cache_.get());
-    const double seconds = best_of(10, [&] {
-      pool_.run([&](Worker& worker) {
-        const auto share = bytes_ / size(worker.count());
-        benchmark::DoNotOptimize(
-            sum_of(data + share * size(worker.index()), share));
-      });
-    });
-    return static_cast<double>(bytes_) / seconds;
+    return 1e9 *
+           measure_read_bandwidth(bytes_, pool_, Pages::small).best_gb_per_s;
   }
 
   double bytes() const { return static_cast<double>(bytes_); }
@@ -211,10 +146,13 @@ class Heads {
 void run_task(benchmark::State& state, const Task& task, int threads) {
   Heads heads(task, threads);
   const double read_limit = heads.read_limit();
-  const double flops_of_fma = flops_limit(heads.pool());
+  const double flops_of_fma =
+      1e9 * unit_peak("float32", active_isa(), heads.pool());
   double best = 1e9;
   for (auto _ : state) {
-    best = std::min(best, best_of(1, [&] { heads.attend_all(); }));
+    const double start = now();
+    heads.attend_all();
+    best = std::min(best, now() - start);
   }
   state.SetLabel(std::string(heads.kernel().name));
   state.counters["best_ms"] = best * 1e3;

@@ -320,4 +320,21 @@ inline std::string to_string(const WeightFormat& format) {
                 format.group_size);
 }
 
+/// A kernel, and what it may compute in.
+struct KernelCase {
+  const MatmulKernel* kernel;
+  ValueType compute;
+};
+
+/// Tests of one kernel, skipped where the machine does not run it.
+class KernelTest : public ::testing::TestWithParam<KernelCase> {
+ protected:
+  void SetUp() override {
+    if (!is_supported(GetParam().kernel->isa)) {
+      GTEST_SKIP() << "this machine does not run "
+                   << llamlx::to_string(GetParam().kernel->isa);
+    }
+  }
+};
+
 }  // namespace llamlx::testing

@@ -3,7 +3,7 @@
 // y = x w^T in squares of 32 rows of x and 32 rows of w, by a unit that
 // multiplies tiles of 16 rows of 32 bfloat16: 2 x 2 tiles of sums, and two
 // tiles of each operand at a time. Over struct Tiles, the unit or its
-// emulation; included after simd_avx512.h, kPlanes and kBlockWords.
+// emulation; included after simd_avx512.h and kPlanes.
 //
 // Products of two planes (see there) leave out that of both rests, which is
 // 2^-16 of the whole: compute f16's operands have 11 bits.
@@ -17,6 +17,15 @@
 // block of w: [2 of 16 rows] [plane] [words, 16].
 
 #include "cpu/matmul/matmul.h"
+
+namespace llamlx {
+namespace {
+
+inline constexpr int kBlockWords = 256;
+
+}  // namespace
+}  // namespace llamlx
+
 #include "cpu/matmul/qmm_bf16.inl.h"
 
 namespace llamlx {
@@ -32,6 +41,11 @@ inline constexpr int kTileBytes = kTileWords * 4;
 // Products of the planes: nearest by nearest, and by either rest.
 inline constexpr int kProducts = kPlanes == 1 ? 1 : 3;
 static_assert(kLanes == kTileRows && kBlock % kTileColumns == 0);
+
+inline bool supports(const WeightFormat& format, int cols, ValueType compute) {
+  constexpr auto kCompute = kPlanes == 1 ? ValueType::bf16 : ValueType::f16;
+  return compute == kCompute && supports_format(format, cols);
+}
 
 inline int tiles_of(int columns) {
   return (columns + kTileColumns - 1) / kTileColumns;

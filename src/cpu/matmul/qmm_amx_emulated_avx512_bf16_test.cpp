@@ -8,7 +8,6 @@ namespace llamlx {
 namespace {
 
 constexpr int kPlanes = 1;
-constexpr int kBlockWords = 256;
 
 }  // namespace
 }  // namespace llamlx
@@ -16,13 +15,6 @@ constexpr int kBlockWords = 256;
 #include "cpu/matmul/qmm_amx.inl.h"
 
 namespace llamlx {
-namespace {
-
-bool supports(const WeightFormat& format, int cols, ValueType compute) {
-  return compute == ValueType::bf16 && supports_format(format, cols);
-}
-
-}  // namespace
 
 const MatmulKernel qmm_amx_emulated{"qmm_amx_emulated",
                                     Isa::avx512_bf16,

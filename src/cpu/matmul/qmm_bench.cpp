@@ -2,7 +2,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <new>
 #include <random>
 #include <string>
@@ -11,7 +10,7 @@
 #include <benchmark/benchmark.h>
 
 #include "base/concat.h"
-#include "cpu/limits/limits.h"
+#include "cpu/limits/bench_limits.h"
 #include "cpu/matmul/matmul.h"
 #include "cpu/thread_pool.h"
 
@@ -68,20 +67,6 @@ struct Weight {
   }
 };
 
-// GFLOP/s of the unit that `kernel` multiplies with.
-double peak_of(const MatmulKernel& kernel, bool pairs, ThreadPool& pool) {
-  static std::map<int, std::vector<UnitPeak>> peaks;
-  auto& measured = peaks[pool.size()];
-  if (measured.empty()) measured = measure_unit_peaks(pool);
-  for (const auto& peak : measured) {
-    if (peak.isa == kernel.isa &&
-        peak.type == (pairs ? "bfloat16" : "float32")) {
-      return peak.best_gop_per_s;
-    }
-  }
-  return 0;
-}
-
 void run(benchmark::State& state, const MatmulKernel& kernel,
          const WeightFormat& format, const Shape& shape, int threads) {
   if (!is_supported(kernel.isa)) {
@@ -125,7 +110,8 @@ void run(benchmark::State& state, const MatmulKernel& kernel,
   const double work = 2e-9 * kRows * shape.rows * shape.cols;
   const bool pairs = !kernel.supports(format, shape.cols, ValueType::f32);
   state.counters["GFLOP/s"] = work / best;
-  state.counters["share"] = work / best / peak_of(kernel, pairs, pool);
+  state.counters["share"] =
+      work / best / unit_peak(pairs ? "bfloat16" : "float32", kernel.isa, pool);
 }
 
 int register_all() {

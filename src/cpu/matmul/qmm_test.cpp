@@ -12,14 +12,9 @@
 namespace llamlx {
 namespace {
 
+using Case = testing::KernelCase;
 using testing::TestRows;
 using testing::TestWeight;
-
-// A kernel, and the strictest that it may compute.
-struct Case {
-  const MatmulKernel* kernel;
-  ValueType compute;
-};
 
 struct Shape {
   int rows;  // of x
@@ -27,6 +22,7 @@ struct Shape {
   int cols;  // in groups, of a quantised weight
 };
 
+// Every kernel for many rows, with the strictest that it may compute.
 std::vector<Case> all_cases() {
   auto kernels = all_matmul_kernels();
   std::erase_if(kernels, [](const auto* kernel) {
@@ -49,15 +45,8 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-class QmmTest : public ::testing::TestWithParam<Case> {
+class QmmTest : public testing::KernelTest {
  protected:
-  void SetUp() override {
-    if (!is_supported(GetParam().kernel->isa)) {
-      GTEST_SKIP() << "this machine does not run "
-                   << to_string(GetParam().kernel->isa);
-    }
-  }
-
   // Calls `check(format, rows, weight_rows, cols)` for what the kernel says it
   // supports.
   template <typename Check>

@@ -15,12 +15,13 @@
 #include <sys/mman.h>
 
 #include "base/concat.h"
+#include "cpu/limits/limits.h"
 #include "cpu/matmul/registry.h"
 #include "cpu/thread_pool.h"
 
 // All the products of a token by the weights of a whole model, by the threads
 // of a pool that meet after each: GB of weights a second, and as a share of
-// what the same threads reach when they only add up the same bytes.
+// what the same threads reach when they only add up as many bytes.
 //
 //   llamlx_cpu_bench --benchmark_filter='1.1B/4bit_g64_bf16/rows:1/threads:2'
 //
@@ -73,19 +74,23 @@ std::vector<Shape> shapes_of(const Model& model) {
   return shapes;
 }
 
-class Pages {
+bool wants_huge_pages() {
+  return std::getenv("LLAMLX_BENCH_HUGE_PAGES") != nullptr;
+}
+
+class MappedPages {
  public:
-  explicit Pages(std::size_t bytes) : bytes_(bytes) {
+  explicit MappedPages(std::size_t bytes) : bytes_(bytes) {
     void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
-    const bool huge = std::getenv("LLAMLX_BENCH_HUGE_PAGES") != nullptr;
-    ::madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    ::madvise(memory, bytes,
+              wants_huge_pages() ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     data_ = static_cast<std::byte*>(memory);
   }
-  Pages(const Pages&) = delete;
-  Pages& operator=(const Pages&) = delete;
-  ~Pages() { ::munmap(data_, bytes_); }
+  MappedPages(const MappedPages&) = delete;
+  MappedPages& operator=(const MappedPages&) = delete;
+  ~MappedPages() { ::munmap(data_, bytes_); }
 
   std::byte* data() const { return data_; }
   std::size_t size() const { return bytes_; }
@@ -96,7 +101,7 @@ class Pages {
 };
 
 struct Weights {
-  std::unique_ptr<Pages> pages;
+  std::unique_ptr<MappedPages> pages;
   std::vector<WeightView> views;
 };
 
@@ -125,7 +130,7 @@ Weights weights_of(const Model& model, const WeightFormat& format) {
     total += kAligned(bytes_of(format, shape, &scales));
     total += 2 * kAligned(scales);
   }
-  Weights weights{std::make_unique<Pages>(total), {}};
+  Weights weights{std::make_unique<MappedPages>(total), {}};
   // The same small positive number for everything that is a float: speed does
   // not depend on values that are normal.
   std::byte* at = weights.pages->data();
@@ -153,54 +158,11 @@ Weights weights_of(const Model& model, const WeightFormat& format) {
   return weights;
 }
 
-#if defined(__x86_64__)
-[[gnu::target("avx512f")]]
-#endif
-std::uint64_t
-sum_of(const std::byte* data, std::size_t bytes) {
-  using Words [[gnu::vector_size(64), gnu::aligned(1)]] = std::uint64_t;
-  Words sums[8] = {};
-  for (std::size_t i = 0; i + sizeof(sums) <= bytes; i += sizeof(sums)) {
-    for (std::size_t k = 0; k < 8; ++k) {
-      sums[k] += *reinterpret_cast<const Words*>(data + i + 64 * k);
-    }
-  }
-  std::uint64_t total = 0;
-  for (const auto& sum : sums) {
-    for (std::size_t k = 0; k < 8; ++k) total += sum[k];
-  }
-  return total;
-}
-
 double now() {
   return std::chrono::duration<double>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
-
-// The best of many: what the machine can do.
-double read_limit(const Pages& pages, ThreadPool& pool) {
-  double best = 1e9;
-  for (int i = 0; i < 15; ++i) {
-    const double start = now();
-    pool.run([&](Worker& worker) {
-      const auto share =
-          pages.size() / static_cast<std::size_t>(worker.count());
-      benchmark::DoNotOptimize(sum_of(
-          pages.data() + share * static_cast<std::size_t>(worker.index()),
-          share));
-    });
-    best = std::min(best, now() - start);
-  }
-  return static_cast<double>(pages.size()) / best;
-}
-
-struct Product {
-  const MatmulKernel* kernel;
-  int rows;
-  std::size_t prepared_bytes = 0;
-  std::size_t scratch_bytes = 0;
-};
 
 void multiply_all(const Weights& weights, const MatmulKernel& kernel, int rows,
                   const std::map<int, std::byte*>& prepared, float* y,
@@ -248,7 +210,9 @@ void run_model(benchmark::State& state, const Model& model,
   }
   std::vector<float> y(static_cast<std::size_t>(rows) *
                        static_cast<std::size_t>(widest));
-  const double limit = read_limit(*weights.pages, pool);
+  const auto limit =
+      measure_read_bandwidth(weights.pages->size(), pool,
+                             wants_huge_pages() ? Pages::huge : Pages::small);
   double best = 1e9;
   for (auto _ : state) {
     const double start = now();
@@ -261,8 +225,8 @@ void run_model(benchmark::State& state, const Model& model,
   state.SetLabel(std::string(kernel->name));
   state.counters["best_ms"] = best * 1e3;
   state.counters["GB/s"] = bytes / best * 1e-9;
-  state.counters["limit_GB/s"] = limit * 1e-9;
-  state.counters["share"] = bytes / best / limit;
+  state.counters["limit_GB/s"] = limit.best_gb_per_s;
+  state.counters["share"] = bytes / best * 1e-9 / limit.best_gb_per_s;
 }
 
 void register_all() {

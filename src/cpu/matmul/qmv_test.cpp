@@ -14,13 +14,9 @@
 namespace llamlx {
 namespace {
 
+using Case = testing::KernelCase;
 using testing::TestRows;
 using testing::TestWeight;
-
-struct Case {
-  const MatmulKernel* kernel;
-  ValueType compute;
-};
 
 // Every kernel for few rows, with every `compute` it serves.
 std::vector<Case> all_cases() {
@@ -39,15 +35,8 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-class QmvTest : public ::testing::TestWithParam<Case> {
+class QmvTest : public testing::KernelTest {
  protected:
-  void SetUp() override {
-    if (!is_supported(GetParam().kernel->isa)) {
-      GTEST_SKIP() << "this machine does not run "
-                   << to_string(GetParam().kernel->isa);
-    }
-  }
-
   // Calls `check(format, cols)` for every supported format and these numbers of
   // groups (of columns, when dense).
   template <typename Check>

@@ -16,25 +16,10 @@
 #include <cstring>
 
 #include "cpu/quantize/quantize.h"
+#include "cpu/simd/simd_types.inl.h"
 
 namespace llamlx {
 namespace {
-
-struct InF32 {
-  using Value = float;
-  static Simd::F load(const Value* p) { return Simd::load(p); }
-  static void store(Value* p, Simd::F a) { Simd::store(p, a); }
-};
-struct InF16 {
-  using Value = std::uint16_t;
-  static Simd::F load(const Value* p) { return Simd::load_f16(p); }
-  static void store(Value* p, Simd::F a) { Simd::store_f16(p, a); }
-};
-struct InBf16 {
-  using Value = std::uint16_t;
-  static Simd::F load(const Value* p) { return Simd::load_bf16(p); }
-  static void store(Value* p, Simd::F a) { Simd::store_bf16(p, a); }
-};
 
 // Groups are taken so many at once, their scales in the lanes of a vector.
 inline constexpr int kGroups = 16;

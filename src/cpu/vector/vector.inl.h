@@ -4,27 +4,11 @@
 // this one has included before. See src/cpu/README.md.
 
 #include "cpu/simd/simd_math.inl.h"
+#include "cpu/simd/simd_types.inl.h"
 #include "cpu/vector/vector.h"
 
 namespace llamlx {
 namespace {
-
-/// How a ValueType is read and written, a vector at a time or one value.
-struct InF32 {
-  using Value = float;
-  static Simd::F load(const float* p) { return Simd::load(p); }
-  static void store(float* p, Simd::F a) { Simd::store(p, a); }
-};
-struct InF16 {
-  using Value = std::uint16_t;
-  static Simd::F load(const Value* p) { return Simd::load_f16(p); }
-  static void store(Value* p, Simd::F a) { Simd::store_f16(p, a); }
-};
-struct InBf16 {
-  using Value = std::uint16_t;
-  static Simd::F load(const Value* p) { return Simd::load_bf16(p); }
-  static void store(Value* p, Simd::F a) { Simd::store_bf16(p, a); }
-};
 
 template <typename Work>
 void with_type(ValueType type, Work work) {
