@@ -1,6 +1,12 @@
 # Finds every library llamlx stands on. Nothing is downloaded here: tools/setup
 # installs the system packages and the MLX wheel into .venv.
 
+find_package(Threads REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
+if(LLAMLX_KERNELS_ONLY)
+  return()
+endif()
+
 # A cached MLX_DIR may point into an environment that was made anew.
 if(NOT EXISTS "${MLX_DIR}/MLXConfig.cmake" AND NOT MLX_ROOT)
   file(GLOB LLAMLX_WHEEL_MLX_DIRS
@@ -14,8 +20,6 @@ if(NOT MLX_FOUND)
 endif()
 get_target_property(LLAMLX_MLX_LIBRARY mlx IMPORTED_LOCATION_RELEASE)
 
-find_package(Threads REQUIRED)
-find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(PkgConfig REQUIRED)

@@ -6,6 +6,13 @@
 #include <set>
 #include <sstream>
 
+#if defined(__linux__) && defined(__aarch64__)
+#include <csignal>
+
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include <gtest/gtest.h>
 
 namespace llamlx {
@@ -36,6 +43,7 @@ TEST(CpuFeaturesTest, AgreeWithTheKernelFlagByFlag) {
 
 #if defined(__linux__) && defined(__aarch64__)
 TEST(CpuFeaturesTest, AgreeWithTheKernelFlagByFlag) {
+  if (!cpu_emulator().empty()) GTEST_SKIP() << "its /proc is another machine's";
   const auto flags = kernel_flags();
   EXPECT_EQ(cpu_features().has(CpuFeature::neon), flags.contains("asimd"));
   EXPECT_EQ(cpu_features().has(CpuFeature::fp16), flags.contains("asimdhp"));
@@ -43,6 +51,46 @@ TEST(CpuFeaturesTest, AgreeWithTheKernelFlagByFlag) {
   EXPECT_EQ(cpu_features().has(CpuFeature::i8mm), flags.contains("i8mm"));
   EXPECT_EQ(cpu_features().has(CpuFeature::bf16), flags.contains("bf16"));
   EXPECT_EQ(cpu_features().has(CpuFeature::sve), flags.contains("sve"));
+}
+
+/// Whether a process lives on after this instruction.
+bool runs(void (*instruction)()) {
+  const auto child = ::fork();
+  if (child == 0) {
+    std::signal(SIGILL, [](int) { ::_exit(1); });
+    instruction();
+    ::_exit(0);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// Written as numbers, which need no compiler or assembler that knows them.
+TEST(CpuFeaturesTest, AreTheInstructionsThatRun) {
+  EXPECT_EQ(cpu_features().has(CpuFeature::neon), runs([] {
+              __asm__ volatile("add v0.4s, v0.4s, v0.4s" ::: "v0");
+            }));
+  EXPECT_EQ(cpu_features().has(CpuFeature::fp16), runs([] {
+              // fadd v0.8h, v0.8h, v0.8h
+              __asm__ volatile(".inst 0x4e401400" ::: "v0");
+            }));
+  EXPECT_EQ(cpu_features().has(CpuFeature::dotprod), runs([] {
+              // sdot v0.4s, v0.16b, v0.16b
+              __asm__ volatile(".inst 0x4e809400" ::: "v0");
+            }));
+  EXPECT_EQ(cpu_features().has(CpuFeature::i8mm), runs([] {
+              // smmla v0.4s, v0.16b, v0.16b
+              __asm__ volatile(".inst 0x4e80a400" ::: "v0");
+            }));
+  EXPECT_EQ(cpu_features().has(CpuFeature::bf16), runs([] {
+              // bfmmla v0.4s, v0.8h, v0.8h
+              __asm__ volatile(".inst 0x6e40ec00" ::: "v0");
+            }));
+  EXPECT_EQ(cpu_features().has(CpuFeature::sve), runs([] {
+              // cntb x0
+              __asm__ volatile(".inst 0x0420e3e0" ::: "x0");
+            }));
 }
 #endif
 

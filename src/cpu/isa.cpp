@@ -5,7 +5,6 @@
 #include <cstdlib>
 
 #include "base/concat.h"
-#include "base/cpu_features.h"
 #include "base/error.h"
 
 namespace llamlx {
@@ -42,21 +41,6 @@ std::string names_of(const std::vector<Isa>& isas) {
   return names;
 }
 
-Isa read_active_isa() {
-  const auto supported = supported_isas();
-  const char* forced = std::getenv("LLAMLX_FORCE_ISA");
-  if (forced == nullptr || *forced == '\0') return supported.back();
-  const auto isa = isa_named(forced);
-  if (!isa || !is_supported(*isa)) {
-    fail(ErrorCode::unsupported, "LLAMLX_FORCE_ISA",
-         concat('"', forced, "\" is ",
-                isa ? "not supported by this machine"
-                    : "no instruction set of this architecture"),
-         concat("use one of: ", names_of(supported)));
-  }
-  return *isa;
-}
-
 }  // namespace
 
 std::string_view to_string(Isa isa) {
@@ -77,19 +61,38 @@ bool is_supported(Isa isa) {
   return std::ranges::count(supported_isas(), isa) > 0;
 }
 
-std::vector<Isa> supported_isas() {
-  std::vector<Isa> supported;
+std::vector<Isa> isas_with(const CpuFeatures& features) {
+  std::vector<Isa> isas;
   for (const auto& row : isa_rows()) {
     const bool has_all = std::ranges::all_of(
-        row.needs, [](auto feature) { return cpu_features().has(feature); });
+        row.needs, [&](auto feature) { return features.has(feature); });
     if (!has_all) break;
-    supported.push_back(row.isa);
+    isas.push_back(row.isa);
   }
-  return supported;
+  return isas;
+}
+
+std::vector<Isa> supported_isas() { return isas_with(cpu_features()); }
+
+Isa last_isa(std::string_view forced) {
+  const auto supported = supported_isas();
+  if (forced.empty()) return supported.back();
+  const auto isa = isa_named(forced);
+  if (!isa || !is_supported(*isa)) {
+    fail(ErrorCode::unsupported, "LLAMLX_FORCE_ISA",
+         concat('"', forced, "\" is ",
+                isa ? "not supported by this machine"
+                    : "no instruction set of this architecture"),
+         concat("use one of: ", names_of(supported)));
+  }
+  return *isa;
 }
 
 Isa active_isa() {
-  static const Isa isa = read_active_isa();
+  static const Isa isa = [] {
+    const char* forced = std::getenv("LLAMLX_FORCE_ISA");
+    return last_isa(forced == nullptr ? "" : forced);
+  }();
   return isa;
 }
 

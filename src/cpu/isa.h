@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/cpu_features.h"
+
 namespace llamlx {
 
 /// Instruction sets that kernels are written for. On one architecture each
@@ -31,13 +33,21 @@ std::optional<Isa> isa_named(std::string_view name);
 /// Whether this processor and this system run it.
 bool is_supported(Isa isa);
 
+/// Those that a processor with these features runs, from scalar to the last:
+/// one that lacks what an instruction set needs has none of those that follow.
+std::vector<Isa> isas_with(const CpuFeatures& features);
+
 /// Those this machine runs, from scalar to the last.
 std::vector<Isa> supported_isas();
 
-/// The last instruction set that kernels may use: the environment's
-/// LLAMLX_FORCE_ISA, or else the last that is supported. Read once.
-/// Errors: Error (unsupported) when LLAMLX_FORCE_ISA names none, or one this
-/// machine does not run. Threads: any.
+/// The last instruction set that kernels may use where LLAMLX_FORCE_ISA is
+/// `forced`: that one, or the last that is supported when it is empty.
+/// Errors: Error (unsupported) when it names none, or one this machine does
+/// not run.
+Isa last_isa(std::string_view forced);
+
+/// last_isa() of the environment's LLAMLX_FORCE_ISA. Read once.
+/// Errors: as last_isa(). Threads: any.
 Isa active_isa();
 
 }  // namespace llamlx
