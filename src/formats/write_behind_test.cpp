@@ -1,6 +1,7 @@
 #include "formats/write_behind.h"
 
 #include <future>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -31,6 +32,12 @@ class Recorder : public TensorWriter {
   }
   void finish() override { calls.emplace_back("finish"); }
 
+  /// How many have been written, while others may be.
+  std::size_t count() const {
+    const std::lock_guard lock(mutex_);
+    return calls.size();
+  }
+
   std::promise<void> gate;
   std::string refused;
   std::vector<std::string> calls;
@@ -39,9 +46,12 @@ class Recorder : public TensorWriter {
   void note(std::string_view name, const mx::array& values) {
     opened_.wait();
     if (name == refused) throw std::runtime_error("disk full");
-    calls.push_back(concat(name, " ", mx::sum(values).item<float>()));
+    const auto sum = mx::sum(values).item<float>();
+    const std::lock_guard lock(mutex_);
+    calls.push_back(concat(name, " ", sum));
   }
 
+  mutable std::mutex mutex_;
   std::shared_future<void> opened_ = gate.get_future();
 };
 
@@ -74,7 +84,7 @@ TEST(WriteBehind, WaitsWhileTooMuchIsNotWritten) {
   auto second = std::async(std::launch::async, [&] {
     writer.append("a", mx::zeros({8}));
     writer.append("b", mx::zeros({8}));
-    return recorder.calls.size();
+    return recorder.count();
   });
   recorder.gate.set_value();
   EXPECT_GE(second.get(), 1u);

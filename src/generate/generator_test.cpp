@@ -232,6 +232,21 @@ TEST_F(GenerateTest, LongPromptsGoThroughInChunks) {
   EXPECT_TRUE(mx::allclose(chunked, last, 1e-4, 1e-4).item<bool>());
 }
 
+TEST(GenerateByKernelsTest, AnyNumberOfThreadsGivesTheSameTokens) {
+  RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
+  checkpoint.quantize_all({.bits = 4, .group_size = 32});
+  const std::vector<std::int32_t> ids = {1, 7, 3, 9, 2, 30, 11};
+  const auto tokens = [&](int threads) {
+    const auto decoder = Decoder::load(checkpoint, mx::bfloat16,
+                                       cpu_backend(mx::bfloat16, threads));
+    return generate({decoder, nullptr, {}}, ids, {.max_tokens = 12}, {}).tokens;
+  };
+  const auto expected = tokens(1);
+  EXPECT_EQ(expected.size(), 12u);
+  EXPECT_EQ(tokens(2), expected);
+  EXPECT_EQ(tokens(3), expected);
+}
+
 TEST_F(GenerateTest, ChunksTurnDynamicPositionsAsTheWholePromptDoes) {
   checkpoint_.change_config(
       {{"max_position_embeddings", 300},
