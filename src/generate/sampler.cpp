@@ -25,8 +25,9 @@ mx::array Sampler::operator()(const mx::array& logits) {
   const auto [now, next] = mx::random::split(key_);
   key_ = next;
   const auto scaled = mx::divide(logits, mx::array(temperature_));
-  const auto drawn = mx::random::categorical(scaled, -1, now);
-  const auto is_lost = mx::equal(likeliest, mx::array(kNotFinite, mx::uint32));
+  const auto drawn =
+      mx::astype(mx::random::categorical(scaled, -1, now), mx::int32);
+  const auto is_lost = mx::equal(likeliest, mx::array(kNotFinite));
   return mx::where(is_lost, likeliest, drawn);
 }
 

@@ -19,7 +19,7 @@ class Sampler {
   /// finite.
   explicit Sampler(const SamplingOptions& options);
 
-  /// Shapes   logits [M, V], float32; returns ids [M], uint32, kNotFinite
+  /// Shapes   logits [M, V], float32; returns ids [M], int32, kNotFinite
   ///          (kernels/argmax/argmax.h) for rows that are not finite. Lazy.
   mx::array operator()(const mx::array& logits);
 

@@ -10,8 +10,8 @@
 namespace llamlx {
 namespace {
 
-std::uint32_t draw(Sampler& sample, const mx::array& logits) {
-  return sample(logits).item<std::uint32_t>();
+std::int32_t draw(Sampler& sample, const mx::array& logits) {
+  return sample(logits).item<std::int32_t>();
 }
 
 TEST(SamplerTest, TemperatureZeroTakesTheFirstOfTheLikeliest) {
@@ -39,7 +39,7 @@ TEST(SamplerTest, EqualSeedsGiveEqualDraws) {
   const auto logits = mx::zeros({1, 1000});
   const auto draws = [&](std::uint64_t seed) {
     Sampler sample({.temperature = 1, .seed = seed});
-    std::vector<std::uint32_t> ids;
+    std::vector<std::int32_t> ids;
     for (int i = 0; i < 8; ++i) ids.push_back(draw(sample, logits));
     return ids;
   };
