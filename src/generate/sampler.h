@@ -1,5 +1,7 @@
 #pragma once
 
+#include <random>
+
 #include <mlx/array.h>
 
 #include "llamlx/llamlx.h"
@@ -12,7 +14,8 @@ namespace mx = mlx::core;
 ///
 /// temperature 0 takes the likeliest token (the first of equals); otherwise a
 /// token is drawn from softmax(logits / temperature), the draws being decided
-/// by the seed. Threads: one at a time.
+/// by the seed: on the CPU by our kernel (kernels/draw), elsewhere by MLX's
+/// ops, which draw otherwise. Threads: one at a time.
 class Sampler {
  public:
   /// Errors: std::invalid_argument for a temperature that is negative or not
@@ -25,7 +28,8 @@ class Sampler {
 
  private:
   float temperature_;
-  mx::array key_;
+  std::mt19937_64 random_;  // for the CPU
+  mx::array key_;           // for MLX
 };
 
 }  // namespace llamlx

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -33,6 +34,14 @@ TEST(SamplerTest, DrawsFromTheSoftmaxOfScaledLogits) {
     const double p = expected[id];
     EXPECT_NEAR(counts[id], kDraws * p, 5 * std::sqrt(kDraws * p * (1 - p)));
   }
+}
+
+TEST(SamplerTest, RowsAreDrawnEachByItself) {
+  Sampler sample({.temperature = 1, .seed = 5});
+  auto ids = sample(mx::zeros({64, 1000}));
+  ids.eval();
+  const auto* first = ids.data<std::int32_t>();
+  EXPECT_GT(std::set(first, first + 64).size(), 32);
 }
 
 TEST(SamplerTest, EqualSeedsGiveEqualDraws) {
