@@ -178,6 +178,14 @@ std::string_view to_string(CheckStatus status) {
   return "";
 }
 
+Check problem_of(const std::string& name, const Error& error) {
+  // The message ends with its remedy.
+  const std::string message = error.what();
+  const auto cut = message.rfind("; ");
+  return {name, CheckStatus::problem, message.substr(0, cut),
+          cut == std::string::npos ? "" : message.substr(cut + 2)};
+}
+
 std::vector<Check> check_machine() {
   return {{"system", CheckStatus::ok, os_name()},
           check_program(),
@@ -209,11 +217,7 @@ std::vector<Check> check_model(const fs::path& path) {
                                facts.config.context_length(),
                                memory.total_bytes, memory.available_bytes));
   } catch (const Error& error) {
-    // The message ends with its remedy.
-    const std::string message = error.what();
-    const auto cut = message.rfind("; ");
-    checks.push_back({"model", CheckStatus::problem, message.substr(0, cut),
-                      cut == std::string::npos ? "" : message.substr(cut + 2)});
+    checks.push_back(problem_of("model", error));
   }
   return checks;
 }

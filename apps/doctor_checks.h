@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace llamlx {
 
 enum class CheckStatus { ok, warning, problem };
@@ -21,8 +23,11 @@ struct Check {
   std::string remedy = {};  ///< empty when there is nothing to do
 };
 
-/// Checks everything but a model: system, processor, memory, MLX, device,
-/// disk, terminal. Does not throw for what it finds.
+/// The problem that `error` tells, with its remedy.
+Check problem_of(const std::string& name, const Error& error);
+
+/// Checks everything but a model and kernels: system, processor, memory, MLX,
+/// device, disk, terminal. Does not throw for what it finds.
 std::vector<Check> check_machine();
 
 /// Checks the model at `path`: that it can be opened and belongs together, that

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "doctor_checks.h"
 #include "json_output.h"
+#include "kernel_facts.h"
 #include "terminal.h"
 
 namespace llamlx {
@@ -66,7 +67,20 @@ void print_checks(const std::vector<Check>& checks) {
   print(text);
 }
 
-Json to_json(const std::vector<Check>& checks) {
+/// What computes here, or null and a problem among `checks` when the
+/// environment asks for what this machine does not have.
+Json look_at_kernels(std::vector<Check>& checks) {
+  try {
+    const auto facts = read_kernel_facts();
+    std::ranges::move(check_kernels(facts), std::back_inserter(checks));
+    return to_json(facts);
+  } catch (const Error& error) {
+    checks.push_back(problem_of("kernels", error));
+    return {};
+  }
+}
+
+Json to_json(const std::vector<Check>& checks, const Json& kernels) {
   Json list = Json::array();
   for (const auto& check : checks) {
     list.push_back({{"name", check.name},
@@ -75,17 +89,19 @@ Json to_json(const std::vector<Check>& checks) {
                     {"remedy", check.remedy}});
   }
   return {{"checks", list},
+          {"kernels", kernels},
           {"problems", count(checks, CheckStatus::problem)},
           {"warnings", count(checks, CheckStatus::warning)}};
 }
 
 void run_doctor(const DoctorArguments& arguments) {
   auto checks = check_machine();
+  const auto kernels = look_at_kernels(checks);
   if (!arguments.model.empty()) {
     std::ranges::move(check_model(arguments.model), std::back_inserter(checks));
   }
   if (arguments.json) {
-    print_json(to_json(checks));
+    print_json(to_json(checks, kernels));
   } else {
     print_checks(checks);
   }

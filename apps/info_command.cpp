@@ -7,6 +7,7 @@
 #include "base/human_size.h"
 #include "commands.h"
 #include "json_output.h"
+#include "kernel_facts.h"
 #include "model_facts.h"
 #include "terminal.h"
 
@@ -36,6 +37,14 @@ Json to_json(const StorageKind& kind) {
     json["group_size"] = quantization->group_size;
   }
   return json;
+}
+
+/// Of the kernels that multiply, one; null where there is none of ours.
+Json kernel_name(const ModelFacts& facts,
+                 const MatmulKernel* ServingKernels::*which) {
+  const auto& products = facts.run.products;
+  const auto* kernel = products ? (*products).*which : nullptr;
+  return kernel == nullptr ? Json() : Json(kernel->name);
 }
 
 Json to_json(const ModelFacts& facts) {
@@ -68,6 +77,8 @@ Json to_json(const ModelFacts& facts) {
           {"device", facts.run.device},
           {"dtype", facts.run.dtype},
           {"kernels", facts.run.kernels},
+          {"few_rows_kernel", kernel_name(facts, &ServingKernels::one_row)},
+          {"many_rows_kernel", kernel_name(facts, &ServingKernels::many_rows)},
           {"memory_bytes", facts.run.weight_bytes},
           {"cache_token_bytes", facts.run.cache_token_bytes},
           {"notices", facts.notices}};
@@ -135,6 +146,9 @@ void print_facts(const ModelFacts& facts) {
   text += row("runs here",
               concat("on the ", facts.run.device, " in ", facts.run.dtype,
                      ", kernels: ", facts.run.kernels));
+  if (facts.run.products) {
+    text += row("products", to_string(*facts.run.products));
+  }
   text += row("in memory", concat(human_size(facts.run.weight_bytes), ", and ",
                                   human_size(facts.run.cache_token_bytes),
                                   " a token of context"));

@@ -11,6 +11,7 @@
 #include "base/mapped_file.h"
 #include "checkpoint/checkpoint.h"
 #include "generate/loaded_model.h"
+#include "kernels/cpu/cpu_model.h"
 #include "models/decoder.h"
 #include "models/tensor_spec.h"
 #include "tokenizer/tiktoken_file.h"
@@ -101,7 +102,17 @@ void add_tokenizer(const Checkpoint& checkpoint, ModelFacts& facts) {
   }
 }
 
-RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config) {
+/// What multiplies with weights stored as `kind`.
+ServingKernels kernels_for(const StorageKind& kind, const Backend& backend,
+                           mx::Dtype dtype, int cols) {
+  const auto [bits, group_size] =
+      kind.quantization.value_or(Quantization{.bits = 0, .group_size = 0});
+  const auto held = value_type(held_dtype(backend, kind.dtype, dtype));
+  return serving_kernels({held, bits, group_size}, cols, value_type(dtype));
+}
+
+RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
+                   const StorageKind& main_storage) {
   const auto device = resolve_device(Device::automatic);
   const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
   const auto dtype = resolve_dtype(ComputeType::automatic, embeddings->dtype);
@@ -110,6 +121,10 @@ RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config) {
   run.device = device == mx::Device::cpu ? "cpu" : "gpu";
   run.dtype = to_string(dtype);
   run.kernels = backend.name;
+  if (device == mx::Device::cpu) {
+    run.products =
+        kernels_for(main_storage, backend, dtype, config.hidden_size);
+  }
   for (const auto& spec : tensor_specs(config)) {
     const auto& info = *checkpoint.find(spec.name);
     run.weight_bytes += stored_bytes(
@@ -140,7 +155,7 @@ ModelFacts read_model_facts(const fs::path& path) {
         stored_bytes(info.shape, info.dtype, info.quantization);
   }
   facts.disk_bytes = bytes_on_disk(path);
-  facts.run = run_facts(*checkpoint, facts.config);
+  facts.run = run_facts(*checkpoint, facts.config, facts.storage.front());
   add_tokenizer(*checkpoint, facts);
   return facts;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/matmul/registry.h"
 #include "models/model_config.h"
 #include "tensor/weight.h"
 
@@ -25,6 +26,8 @@ struct RunFacts {
   std::string device;
   std::string dtype;
   std::string kernels;
+  /// What multiplies with most of the weights, on the CPU.
+  std::optional<ServingKernels> products;
   std::uint64_t weight_bytes = 0;       ///< the weights as held in memory
   std::uint64_t cache_token_bytes = 0;  ///< of the KV cache, a token
 };

@@ -108,6 +108,8 @@ CpuFeatures detect() {
   return found;
 }
 
+bool has_amx() { return bit(cpuid(7).edx, 24); }
+
 /// The twelve letters some leaves spell in three registers.
 std::string letters(unsigned a, unsigned b, unsigned c) {
   char text[12];
@@ -197,6 +199,14 @@ std::vector<std::string_view> CpuFeatures::names() const {
 const CpuFeatures& cpu_features() {
   static const CpuFeatures features = detect();
   return features;
+}
+
+bool amx_is_refused() {
+#if defined(__x86_64__)
+  return has_amx() && !cpu_features().has(CpuFeature::amx_tile);
+#else
+  return false;
+#endif
 }
 
 std::string cpu_name() {

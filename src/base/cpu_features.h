@@ -65,6 +65,10 @@ class CpuFeatures {
 /// Documentation/arch/x86/xstate.rst and arch/arm64/elf_hwcaps.rst.
 const CpuFeatures& cpu_features();
 
+/// Whether the processor has AMX, and the system keeps it from this program: it
+/// does not save the tiles, or refuses its permission. Threads: any.
+bool amx_is_refused();
+
 /// The processor's name, e.g. "Apple M1 Max"; "unknown" if it has none.
 std::string cpu_name();
 

@@ -122,6 +122,13 @@ TEST(CpuFeaturesTest, EveryFeatureHasItsOwnName) {
   }
 }
 
+TEST(CpuFeaturesTest, AmxThatIsUsedIsNotRefused) {
+  if (!cpu_features().has(CpuFeature::amx_tile)) {
+    GTEST_SKIP() << "no AMX to use here";
+  }
+  EXPECT_FALSE(amx_is_refused());
+}
+
 TEST(CpuFeaturesTest, TheProcessorHasAName) {
   const auto name = cpu_name();
   ASSERT_FALSE(name.empty());

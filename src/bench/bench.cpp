@@ -15,6 +15,7 @@
 #include "base/human_size.h"
 #include "base/system_memory.h"
 #include "generate/loaded_model.h"
+#include "generate/token_loop.h"
 
 namespace llamlx {
 namespace {
@@ -207,8 +208,9 @@ class ModelBench {
     const auto ids = random_.take(test.prompt);
     Sampler sample({});
     const auto start = Clock::now();
-    const auto x = prefill(model_.decoder, *caches_.front(), ids);
-    next_tokens(model_.decoder, sample, x);
+    TokenLoop(model_.decoder, sample, {{caches_.front().get(), 1}},
+              prefill(model_.decoder, *caches_.front(), ids))
+        .next(false);
     return seconds_since(start);
   }
 
@@ -216,13 +218,13 @@ class ModelBench {
     fill(test.batch, test.depth);
     Rows rows;
     for (const auto& cache : caches_) rows.push_back({cache.get(), 1});
-    auto tokens = random_.take(test.batch);
+    const auto ids = random_.take(test.batch);
     Sampler sample({});
     const auto start = Clock::now();
-    for (int step = 0; step < steps; ++step) {
-      tokens = next_tokens(model_.decoder, sample,
-                           read_tokens(model_.decoder, tokens, rows));
-    }
+    const mx::array first(ids.begin(), {test.batch}, mx::int32);
+    TokenLoop loop(model_.decoder, sample, rows,
+                   model_.decoder.forward(first, rows));
+    for (int step = 1; step <= steps; ++step) loop.next(step < steps);
     return seconds_since(start);
   }
 

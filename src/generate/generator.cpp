@@ -10,9 +10,8 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/system_memory.h"
-#include "generate/finite.h"
 #include "generate/stop_matcher.h"
-#include "kernels/argmax/argmax.h"
+#include "generate/token_loop.h"
 
 namespace llamlx {
 namespace {
@@ -111,22 +110,6 @@ void check_arguments(const GeneratorModel& model,
 
 }  // namespace
 
-std::vector<std::int32_t> next_tokens(const Decoder& decoder, Sampler& sample,
-                                      const mx::array& x) {
-  const auto logits = decoder.logits(x);
-  const auto tokens = sample(logits);
-  mx::eval(tokens);
-  const auto* first = tokens.data<std::uint32_t>();
-  const auto* last = first + tokens.size();
-  if (std::count(first, last, kNotFinite) > 0) fail_not_finite(decoder);
-  return {first, last};
-}
-
-mx::array read_tokens(const Decoder& decoder,
-                      std::span<const std::int32_t> tokens, const Rows& rows) {
-  return decoder.forward(to_array(tokens), rows);
-}
-
 void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
   const int vocab_size = decoder.config().vocab_size;
   for (const auto id : ids) {
@@ -168,11 +151,12 @@ Result generate(const GeneratorModel& model,
   const auto start = Clock::now();
   const auto cache = decoder.make_cache(static_cast<int>(prompt_ids.size()) +
                                         std::min(room, kRowsAhead));
-  auto x = prefill(decoder, *cache, prompt_ids);
+  TokenLoop loop(decoder, sample, {{cache.get(), 1}},
+                 prefill(decoder, *cache, prompt_ids));
   auto first_token_time = start;
   int sampled = 0;
   while (true) {
-    const auto id = next_tokens(decoder, sample, x).front();
+    const auto id = loop.next(sampled + 1 < room).front();
     if (++sampled == 1) first_token_time = Clock::now();
     const bool ends = std::ranges::count(model.eos_ids, id) > 0;
     if (ends && !options.ignore_eos) {
@@ -185,7 +169,6 @@ Result generate(const GeneratorModel& model,
       break;
     }
     if (stream.stopped() || sampled == room) break;
-    x = read_tokens(decoder, {&id, 1}, {{cache.get(), 1}});
   }
   const double decode_s = seconds_since(first_token_time);
   result.total_s = seconds_since(start);

@@ -39,16 +39,6 @@ mx::array prefill(const Decoder& decoder, KVCache& cache,
 /// busy, few enough for the scores [H, rows, S] to stay small.
 inline constexpr int kPrefillRows = 512;
 
-/// The tokens that follow the sequences whose last hidden states are `x`
-/// [B, D]. Evaluated. Errors: Error (not_finite).
-std::vector<std::int32_t> next_tokens(const Decoder& decoder, Sampler& sample,
-                                      const mx::array& x);
-
-/// Runs one token of each sequence through the decoder: the step from which
-/// next_tokens() goes on. Returns the hidden states [B, D]. Lazy.
-mx::array read_tokens(const Decoder& decoder,
-                      std::span<const std::int32_t> tokens, const Rows& rows);
-
 /// Throws std::invalid_argument unless every id is in the decoder's vocabulary.
 void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids);
 

@@ -102,6 +102,16 @@ TEST_F(GenerateTest, StreamsEveryTokenAndCanBeCancelled) {
   EXPECT_EQ(streamed, result.tokens);
 }
 
+TEST_F(GenerateTest, GoesOnAsBeforeAfterACallbackThatThrew) {
+  decoder_ = Decoder::load(checkpoint_, mx::float32, cpu_backend(mx::float32));
+  const auto whole = run({4, 5}, {.max_tokens = 6});
+  const StreamFn complains = [](const Delta&) -> bool {
+    throw std::runtime_error("no more paper");
+  };
+  EXPECT_THROW(run({4, 5}, {.max_tokens = 6}, complains), std::runtime_error);
+  EXPECT_EQ(run({4, 5}, {.max_tokens = 6}).tokens, whole.tokens);
+}
+
 TEST_F(GenerateTest, StopsWhereTheContextEnds) {
   checkpoint_.change_config({{"max_position_embeddings", 5}});
   decoder_ = Decoder::load(checkpoint_, mx::float32);

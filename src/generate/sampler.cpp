@@ -2,17 +2,22 @@
 
 #include <cmath>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
-#include <mlx/ops.h>
+#include <mlx/device.h>
 #include <mlx/random.h>
 
 #include "base/concat.h"
 #include "kernels/argmax/argmax.h"
+#include "kernels/draw/draw.h"
 
 namespace llamlx {
 
 Sampler::Sampler(const SamplingOptions& options)
-    : temperature_(options.temperature), key_(mx::random::key(options.seed)) {
+    : temperature_(options.temperature),
+      random_(options.seed),
+      key_(mx::random::key(options.seed)) {
   if (!(temperature_ >= 0) || !std::isfinite(temperature_)) {
     throw std::invalid_argument(
         concat("temperature must be 0 or more, got ", options.temperature));
@@ -20,14 +25,17 @@ Sampler::Sampler(const SamplingOptions& options)
 }
 
 mx::array Sampler::operator()(const mx::array& logits) {
-  const auto likeliest = llamlx::argmax(logits);
-  if (temperature_ == 0) return likeliest;
+  if (temperature_ == 0) return llamlx::argmax(logits);
+  if (mx::default_device() == mx::Device::cpu) {
+    std::vector<double> uniform(static_cast<std::size_t>(logits.shape(0)));
+    for (auto& number : uniform) {
+      number = static_cast<double>(random_() >> 11) * 0x1p-53;
+    }
+    return draw_cpu(logits, temperature_, std::move(uniform));
+  }
   const auto [now, next] = mx::random::split(key_);
   key_ = next;
-  const auto scaled = mx::divide(logits, mx::array(temperature_));
-  const auto drawn = mx::random::categorical(scaled, -1, now);
-  const auto is_lost = mx::equal(likeliest, mx::array(kNotFinite, mx::uint32));
-  return mx::where(is_lost, likeliest, drawn);
+  return draw_mlx(logits, temperature_, now);
 }
 
 }  // namespace llamlx

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <random>
+
 #include <mlx/array.h>
 
 #include "llamlx/llamlx.h"
@@ -12,20 +14,22 @@ namespace mx = mlx::core;
 ///
 /// temperature 0 takes the likeliest token (the first of equals); otherwise a
 /// token is drawn from softmax(logits / temperature), the draws being decided
-/// by the seed. Threads: one at a time.
+/// by the seed: on the CPU by our kernel (kernels/draw), elsewhere by MLX's
+/// ops, which draw otherwise. Threads: one at a time.
 class Sampler {
  public:
   /// Errors: std::invalid_argument for a temperature that is negative or not
   /// finite.
   explicit Sampler(const SamplingOptions& options);
 
-  /// Shapes   logits [M, V], float32; returns ids [M], uint32, kNotFinite
+  /// Shapes   logits [M, V], float32; returns ids [M], int32, kNotFinite
   ///          (kernels/argmax/argmax.h) for rows that are not finite. Lazy.
   mx::array operator()(const mx::array& logits);
 
  private:
   float temperature_;
-  mx::array key_;
+  std::mt19937_64 random_;  // for the CPU
+  mx::array key_;           // for MLX
 };
 
 }  // namespace llamlx

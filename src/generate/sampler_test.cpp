@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -10,8 +11,8 @@
 namespace llamlx {
 namespace {
 
-std::uint32_t draw(Sampler& sample, const mx::array& logits) {
-  return sample(logits).item<std::uint32_t>();
+std::int32_t draw(Sampler& sample, const mx::array& logits) {
+  return sample(logits).item<std::int32_t>();
 }
 
 TEST(SamplerTest, TemperatureZeroTakesTheFirstOfTheLikeliest) {
@@ -35,11 +36,19 @@ TEST(SamplerTest, DrawsFromTheSoftmaxOfScaledLogits) {
   }
 }
 
+TEST(SamplerTest, RowsAreDrawnEachByItself) {
+  Sampler sample({.temperature = 1, .seed = 5});
+  auto ids = sample(mx::zeros({64, 1000}));
+  ids.eval();
+  const auto* first = ids.data<std::int32_t>();
+  EXPECT_GT(std::set(first, first + 64).size(), 32);
+}
+
 TEST(SamplerTest, EqualSeedsGiveEqualDraws) {
   const auto logits = mx::zeros({1, 1000});
   const auto draws = [&](std::uint64_t seed) {
     Sampler sample({.temperature = 1, .seed = seed});
-    std::vector<std::uint32_t> ids;
+    std::vector<std::int32_t> ids;
     for (int i = 0; i < 8; ++i) ids.push_back(draw(sample, logits));
     return ids;
   };

@@ -27,6 +27,12 @@ class KVCache {
   /// before it. Errors: std::invalid_argument unless 0 <= offset <= offset().
   void rewind(int offset);
 
+  /// Says that nobody wants what a pass gives that was begun last and may still
+  /// run, nor the rows it appends: rewind() follows. Where passes can end early
+  /// (ours on processors) this one does, and is waited for; what it throws is
+  /// lost.
+  virtual void abandon() {}
+
   /// Number of rows of the past: the position of the next token.
   int offset() const { return offset_; }
 

@@ -91,6 +91,15 @@ TEST_P(DecoderTest, SequencesAtDifferentPositionsShareAStep) {
                kTolerance);
 }
 
+TEST_P(DecoderTest, ATokenThatIsNoneReadsTheLastRowOfTheTable) {
+  const auto decoder = load();
+  const std::vector<std::int32_t> none = {3, -1};
+  const std::vector<std::int32_t> last = {3, decoder.config().vocab_size - 1};
+  EXPECT_TRUE(mx::array_equal(logits_at_once(decoder, none),
+                              logits_at_once(decoder, last))
+                  .item<bool>());
+}
+
 const std::vector<Variant> kVariants = {
     Variant{"Grouped", Json::object()},
     Variant{"MultiHead", {{"num_key_value_heads", 4}}},
@@ -129,6 +138,22 @@ INSTANTIATE_TEST_SUITE_P(Variants, DecoderTest,
                          ::testing::Combine(::testing::ValuesIn(kVariants),
                                             ::testing::Bool()),
                          name_of_model);
+
+TEST(CpuBackendTest, APassThatNobodyWantsEndsWithoutAResult) {
+  const RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
+  const auto decoder =
+      Decoder::load(checkpoint, mx::float32, cpu_backend(mx::float32));
+  const auto cache = decoder.make_cache(8);
+  const auto x = decoder.forward(to_array(kIds), {{cache.get(), 8}});
+  const auto logits = decoder.logits(x);
+  cache->abandon();
+  EXPECT_TRUE(mx::all(mx::isnan(logits)).item<bool>());
+  cache->rewind(0);
+  const auto again = decoder.forward(to_array(kIds), {{cache.get(), 8}});
+  EXPECT_TRUE(
+      mx::array_equal(decoder.logits(again), logits_at_once(decoder, kIds))
+          .item<bool>());
+}
 
 /// Our kernels against MLX's ops, over the same stored values.
 struct KernelCase {

@@ -60,6 +60,22 @@ class InfoTest(CommandLineTest):
         for label in ["format", "parameters", "on disk", "heads", "runs here"]:
             self.assertIn(label, labels)
 
+    def test_names_the_kernels_that_multiply(self):
+        source = write_folder(self.folder / "source")
+        model = self.folder / "model"
+        self.assert_succeeds(llamlx("convert", source, model, "-q"))
+        env = {"LLAMLX_FORCE_ISA": "scalar"}
+        facts = json.loads(llamlx("info", model, "--json", env=env).stdout)
+        if facts["device"] != "cpu":
+            self.assertIsNone(facts["few_rows_kernel"])
+            return
+        self.assertEqual(facts["few_rows_kernel"], "qmv_scalar")
+        self.assertEqual(facts["many_rows_kernel"], "qmm_scalar")
+        text = self.assert_succeeds(llamlx("info", model, env=env)).stdout
+        self.assertRegex(
+            text, r"(?m)^products +qmv_scalar for few rows, qmm_scalar for many$"
+        )
+
 
 class DoctorTest(CommandLineTest):
     def checks(self, *arguments, code=0):
@@ -95,6 +111,44 @@ class DoctorTest(CommandLineTest):
         done = llamlx("doctor", "--json", env={"LC_ALL": "C"})
         checks = {c["name"]: c for c in json.loads(done.stdout)["checks"]}
         self.assertEqual(checks["terminal"]["status"], "warning")
+
+    def test_names_the_kernels_of_every_format(self):
+        kernels = json.loads(llamlx("doctor", "--json").stdout)["kernels"]
+        self.assertIn(kernels["active"], kernels["supported"])
+        self.assertEqual(kernels["supported"][0], "scalar")
+        served = {(f["compute"], f["bits"]) for f in kernels["formats"]}
+        for compute in ["bfloat16", "float16", "float32"]:
+            for bits in [None, 2, 3, 4, 5, 6, 8]:
+                self.assertIn((compute, bits), served)
+        for served in kernels["formats"]:
+            self.assertTrue(served["few_rows"].startswith("qmv_"), served)
+            self.assertTrue(served["many_rows"].startswith("qmm_"), served)
+            self.assertEqual(served["wrong"], [])
+        text = self.assert_succeeds(llamlx("doctor")).stdout
+        self.assertRegex(text, rf"kernels +{kernels['active']}; found scalar")
+        self.assertRegex(text, r"products +in bfloat16, .*4-bit.*: qmv_\w+ for few")
+
+    def test_tells_of_an_instruction_set_that_is_forced(self):
+        def look(name, code):
+            done = llamlx("doctor", "--json", env={"LLAMLX_FORCE_ISA": name})
+            self.assertEqual(done.returncode, code, done.stdout)
+            report = json.loads(done.stdout)
+            checks = {check["name"]: check for check in report["checks"]}
+            return checks["kernels"], report["kernels"]
+
+        check, kernels = look("scalar", 0)
+        self.assertTrue(kernels["forced"])
+        self.assertEqual(kernels["active"], "scalar")
+        self.assertIn("as LLAMLX_FORCE_ISA says", check["finding"])
+        if len(kernels["supported"]) > 1:
+            self.assertEqual(check["status"], "warning")
+        for served in kernels["formats"]:
+            self.assertEqual(served["few_rows"], "qmv_scalar")
+        check, kernels = look("abacus", 1)
+        self.assertEqual(check["status"], "problem")
+        self.assertIn("abacus", check["finding"])
+        self.assertIn("scalar", check["remedy"])
+        self.assertIsNone(kernels)
 
     def test_a_small_model_fits(self):
         model = write_folder(self.folder / "model")

@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "base/concat.h"
 #include "cpu/matmul/registry.h"
 
 namespace llamlx {
@@ -121,8 +122,8 @@ double tolerance(ValueType compute, int cols, double squares,
          (cols + 2) * std::ldexp(magnitudes, -24);
 }
 
-bool reproduces(const MatmulKernel& kernel, const Example& w, ValueType compute,
-                int rows, Random& random) {
+std::string fault_with(const MatmulKernel& kernel, const Example& w,
+                       ValueType compute, int rows, Random& random) {
   const auto cols = static_cast<std::size_t>(w.view.cols);
   const int width = w.view.rows;
   std::vector<float> x(static_cast<std::size_t>(rows) * cols);
@@ -154,18 +155,20 @@ bool reproduces(const MatmulKernel& kernel, const Example& w, ValueType compute,
       magnitudes += std::abs(term);
     }
     const double error = std::abs(double{y[at]} - exact);
+    const double allowed = tolerance(compute, w.view.cols, squares, magnitudes);
     // Not the other way round: a NaN is wrong too.
-    if (!(error <= tolerance(compute, w.view.cols, squares, magnitudes))) {
-      return false;
+    if (!(error <= allowed)) {
+      return concat("gave ", y[at], " for ", exact, ", give or take ", allowed,
+                    ", with ", rows, rows == 1 ? " row" : " rows");
     }
   }
-  return true;
+  return {};
 }
 
 }  // namespace
 
-bool reproduces_reference(const MatmulKernel& kernel,
-                          const WeightFormat& format, ValueType compute) {
+std::string fault_of(const MatmulKernel& kernel, const WeightFormat& format,
+                     ValueType compute) {
   // The first leaves vectors partly filled.
   const int unit = format.bits == 0 ? 37 : format.group_size;
   int cols = 0;
@@ -174,7 +177,7 @@ bool reproduces_reference(const MatmulKernel& kernel,
     cols = candidate;
     break;
   }
-  if (cols == 0) return false;
+  if (cols == 0) return "takes no product that it could be tried on";
   Random random;
   const Example w(format, std::min(kernel.row_step, 16) + 3, cols, random);
   // A first row alone, and enough to fill what a kernel takes together.
@@ -182,8 +185,9 @@ bool reproduces_reference(const MatmulKernel& kernel,
   const int most = kernel.max_rows - kernel.min_rows < kMoreRows
                        ? kernel.max_rows
                        : kernel.min_rows + kMoreRows;
-  return reproduces(kernel, w, compute, kernel.min_rows, random) &&
-         reproduces(kernel, w, compute, most, random);
+  auto fault = fault_with(kernel, w, compute, kernel.min_rows, random);
+  if (!fault.empty()) return fault;
+  return fault_with(kernel, w, compute, most, random);
 }
 
 }  // namespace llamlx

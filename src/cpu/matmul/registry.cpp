@@ -1,6 +1,7 @@
 #include "cpu/matmul/registry.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/concat.h"
@@ -60,17 +61,40 @@ MatmulRegistry::MatmulRegistry(std::vector<const MatmulKernel*> ranked,
 const MatmulKernel& MatmulRegistry::find(const WeightFormat& format, int cols,
                                          ValueType compute, int rows) {
   const std::lock_guard lock(mutex_);
-  for (const auto* kernel : kernels_) {
-    if (rows >= kernel->min_rows && rows <= kernel->max_rows &&
-        kernel->supports(format, cols, compute) &&
-        is_right(*kernel, format, compute)) {
-      return *kernel;
-    }
-  }
+  const auto* kernel = find_right(format, cols, compute, rows);
+  if (kernel != nullptr) return *kernel;
   fail(ErrorCode::unsupported, "matrix products",
        concat("no kernel of this machine is right for ", format.bits,
               "-bit weights in groups of ", format.group_size),
        "run `llamlx doctor` and report what it says");
+}
+
+ServingKernels MatmulRegistry::serving(const WeightFormat& format, int cols,
+                                       ValueType compute) {
+  constexpr int kManyRows = 512;
+  const std::lock_guard lock(mutex_);
+  ServingKernels result;
+  result.one_row = find_right(format, cols, compute, 1);
+  result.many_rows = find_right(format, cols, compute, kManyRows);
+  std::ranges::copy_if(notes_, std::back_inserter(result.wrong),
+                       [&](const KernelNote& note) {
+                         return !note.is_right && note.format == format &&
+                                note.compute == compute;
+                       });
+  return result;
+}
+
+const MatmulKernel* MatmulRegistry::find_right(const WeightFormat& format,
+                                               int cols, ValueType compute,
+                                               int rows) {
+  for (const auto* kernel : kernels_) {
+    if (rows >= kernel->min_rows && rows <= kernel->max_rows &&
+        kernel->supports(format, cols, compute) &&
+        is_right(*kernel, format, compute)) {
+      return kernel;
+    }
+  }
+  return nullptr;
 }
 
 std::vector<KernelNote> MatmulRegistry::notes() const {
@@ -86,14 +110,20 @@ bool MatmulRegistry::is_right(const MatmulKernel& kernel,
       return note.is_right;
     }
   }
-  const bool is_right = reproduces_reference(kernel, format, compute);
-  notes_.push_back({&kernel, format, compute, is_right});
+  auto fault = fault_of(kernel, format, compute);
+  const bool is_right = fault.empty();
+  notes_.push_back({&kernel, format, compute, is_right, std::move(fault)});
   return is_right;
 }
 
 const MatmulKernel& matmul_kernel(const WeightFormat& format, int cols,
                                   ValueType compute, int rows) {
   return registry().find(format, cols, compute, rows);
+}
+
+ServingKernels serving_kernels(const WeightFormat& format, int cols,
+                               ValueType compute) {
+  return registry().serving(format, cols, compute);
 }
 
 std::vector<KernelNote> matmul_kernel_notes() { return registry().notes(); }

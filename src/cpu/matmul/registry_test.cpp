@@ -47,8 +47,29 @@ TEST(MatmulRegistry, PassesOverKernelsThatAreWrong) {
   EXPECT_EQ(notes[0].kernel, &almost);
   EXPECT_FALSE(notes[0].is_right);
   EXPECT_FALSE(notes[1].is_right);
+  EXPECT_NE(notes[1].fault.find("gave nan for "), std::string::npos)
+      << notes[1].fault;
   EXPECT_TRUE(notes[2].is_right);
+  EXPECT_EQ(notes[2].fault, "");
   EXPECT_EQ(notes[2].format, kFormat);
+}
+
+TEST(MatmulRegistry, TellsWhatServesAFormatAndWhatWouldIfItWereRight) {
+  auto almost = scalar_with(multiply_almost);
+  almost.max_rows = 1;
+  MatmulRegistry registry({&almost, &qmv_scalar, &qmm_scalar}, Isa::scalar);
+  registry.find(kFormat, 128, ValueType::f32, 1);
+  const auto serving = registry.serving(kFormat, 128, ValueType::bf16);
+  EXPECT_EQ(serving.one_row, &qmv_scalar);
+  EXPECT_EQ(serving.many_rows, &qmm_scalar);
+  ASSERT_EQ(serving.wrong.size(), 1u);
+  EXPECT_EQ(serving.wrong[0].kernel, &almost);
+  EXPECT_EQ(serving.wrong[0].compute, ValueType::bf16);
+
+  MatmulRegistry no_right({&almost}, Isa::scalar);
+  const auto nothing = no_right.serving(kFormat, 128, ValueType::bf16);
+  EXPECT_EQ(nothing.one_row, nullptr);
+  EXPECT_EQ(nothing.many_rows, nullptr);
 }
 
 TEST(MatmulRegistry, SaysWhenNoKernelIsRight) {

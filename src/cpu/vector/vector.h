@@ -48,6 +48,11 @@ struct VectorKernels {
   /// there is none.
   int (*argmax)(const float* x, int n);
 
+  /// An index drawn from softmax(factor * x), factor > 0: the first at which
+  /// the sum of the probabilities up to it passes `uniform`, in [0, 1), but for
+  /// rounding; never one whose probability is 0. -1 as argmax.
+  int (*draw)(const float* x, int n, float factor, double uniform);
+
   /// Row `row` of a weight of any format, as float32 [w.cols].
   void (*dequantize_row)(const WeightView& w, int row, float* out);
 };

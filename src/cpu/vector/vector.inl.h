@@ -227,6 +227,76 @@ inline int argmax(const float* x, int n) {
   return best_at;
 }
 
+/// The sum of exp((x - largest) * factor) over x [n].
+inline float exp_sum(const float* x, int n, float largest, float factor) {
+  constexpr int kSums = Simd::kLanes == 1 ? 16 : 4;
+  const auto power = [=](Simd::F a) {
+    return exp(
+        Simd::mul(Simd::sub(a, Simd::set1(largest)), Simd::set1(factor)));
+  };
+  Simd::F sums[kSums];
+  for (auto& sum : sums) sum = Simd::zero();
+  int i = 0;
+  for (; i + kSums * Simd::kLanes <= n; i += kSums * Simd::kLanes) {
+    for (int s = 0; s < kSums; ++s) {
+      sums[s] = Simd::add(sums[s], power(Simd::load(x + i + offset(s))));
+    }
+  }
+  for (; i + Simd::kLanes <= n; i += Simd::kLanes) {
+    sums[0] = Simd::add(sums[0], power(Simd::load(x + i)));
+  }
+  for (int width = kSums / 2; width > 0; width /= 2) {
+    for (int s = 0; s < width; ++s) {
+      sums[s] = Simd::add(sums[s], sums[s + width]);
+    }
+  }
+  float sum = Simd::sum(sums[0]);
+  if (i < n) {
+    float powers[Simd::kLanes];
+    Simd::store(powers, power(Simd::load_part(x + i, n - i)));
+    for (int rest = 0; i < n; ++i, ++rest) sum += powers[rest];
+  }
+  return sum;
+}
+
+inline int draw(const float* x, int n, float factor, double uniform) {
+  // Stretches short enough for sums in float32, added up in float64. Summing
+  // anew costs less than keeping the sums.
+  constexpr int kStretch = 1024;
+  constexpr int kPart = 32;
+  const int likeliest = argmax(x, n);
+  if (likeliest < 0) return -1;
+  const auto sum_of = [=](int at, int count) {
+    return exp_sum(x + at, count, x[likeliest], factor);
+  };
+  double total = 0;
+  for (int at = 0; at < n; at += kStretch) {
+    total += sum_of(at, n - at < kStretch ? n - at : kStretch);
+  }
+  const double target = uniform * total;
+  double below = 0;
+  int at = 0;
+  int end = n;
+  for (const int width : {kStretch, kPart}) {
+    for (; at + width < end; at += width) {
+      const double next = below + sum_of(at, width);
+      if (next > target) break;
+      below = next;
+    }
+    if (at + width < end) end = at + width;
+  }
+  // Sums over more and over fewer values are not rounded alike, so the target
+  // may lie past the last of these.
+  int last = likeliest;
+  for (; at < end; ++at) {
+    const float power = sum_of(at, 1);
+    below += power;
+    if (power > 0) last = at;
+    if (below > target) return last;
+  }
+  return last;
+}
+
 /// `count` values of one group, a multiple of 32: `bits` words hold 32.
 template <int bits>
 void unpack_group(const std::uint32_t* words, int count, float scale,
@@ -295,8 +365,8 @@ inline void dequantize_row(const WeightView& w, int row, float* out) {
 }
 
 constexpr VectorKernels kernels_named(std::string_view name, Isa isa) {
-  return {name,     isa,   rms_norm, rope,     silu_mul, add,
-          add_bias, scale, to_float, round_to, argmax,   dequantize_row};
+  return {name,  isa,      rms_norm, rope,   silu_mul, add,           add_bias,
+          scale, to_float, round_to, argmax, draw,     dequantize_row};
 }
 
 }  // namespace

@@ -311,12 +311,58 @@ TEST_P(VectorTest, FindsTheFirstLargest) {
   EXPECT_EQ(kernels().argmax(nullptr, 0), -1);
 }
 
-TEST_P(VectorTest, FindsNoLargestWhereAValueIsNotFinite) {
+TEST_P(VectorTest, FindsAndDrawsNothingWhereAValueIsNotFinite) {
   for (const float bad : {kNan, kInfinity, -kInfinity}) {
     for (int at = 0; at < kLongest; ++at) {
       auto x = random_floats(kLongest, 12);
       x[static_cast<std::size_t>(at)] = bad;
       EXPECT_EQ(kernels().argmax(x.data(), kLongest), -1) << bad << " " << at;
+      EXPECT_EQ(kernels().draw(x.data(), kLongest, 1, 0.5), -1);
+    }
+  }
+  EXPECT_EQ(kernels().draw(nullptr, 0, 1, 0.5), -1);
+}
+
+TEST_P(VectorTest, DrawsWhereTheSumOfTheProbabilitiesPassesTheNumber) {
+  // Of a power: two roundings before exp(), which move a value y by 2 |y|
+  // epsilons at most, so e^y of the largest, 1, by 2 / e epsilons; and those of
+  // exp(), 4. Of a sum of 1024 in 16 sums or more: as many as each has terms,
+  // and 4 or more to join them, 80 in all.
+  const double tolerance = (1 + 4 + 80) * kEpsilon;
+  std::mt19937_64 random(31);
+  std::uniform_real_distribution<double> number(0, 1);
+  for (const int n : {1, 2, 15, 31, 33, 64, 130, 1023, 1024, 1025, 5000}) {
+    const auto x = random_floats(n, 32, -6, 6);
+    for (const float factor : {0.25f, 1.f, 1.7f}) {
+      std::vector<double> up_to = {0};
+      for (const float value : x) {
+        up_to.push_back(up_to.back() + std::exp(double{factor} * value));
+      }
+      for (int i = 0; i < 200; ++i) {
+        const double uniform = number(random);
+        const double target = uniform * up_to.back();
+        const double slack = tolerance * up_to.back();
+        const int at = kernels().draw(x.data(), n, factor, uniform);
+        ASSERT_GE(at, 0);
+        ASSERT_LT(at, n);
+        EXPECT_LE(up_to[static_cast<std::size_t>(at)], target + slack);
+        EXPECT_GT(up_to[static_cast<std::size_t>(at) + 1], target - slack);
+      }
+    }
+  }
+}
+
+TEST_P(VectorTest, DrawsNothingThatHasNoProbability) {
+  constexpr double kAlmostOne = 1 - 0x1p-53;
+  for (const int n : {40, 1030, 3000}) {
+    for (const int at : {0, 1, 31, 32, n - 1}) {
+      Floats x(static_cast<std::size_t>(n), -1e30f);
+      x[static_cast<std::size_t>(at)] = 3e30f;
+      for (const double uniform : {0.0, 0.5, kAlmostOne}) {
+        for (const float factor : {1e-20f, 1.f, 3.4e38f}) {
+          EXPECT_EQ(kernels().draw(x.data(), n, factor, uniform), at);
+        }
+      }
     }
   }
 }

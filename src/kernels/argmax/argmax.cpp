@@ -22,14 +22,13 @@ class ArgmaxPrimitive final : public mx::UnaryPrimitive {
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     out.set_data(mx::allocator::malloc(out.nbytes()));
     mx::cpu::get_command_encoder(stream()).dispatch(
-        [x = inputs[0], indices = out.data<std::uint32_t>()] {
+        [x = inputs[0], indices = out.data<std::int32_t>()] {
           const int size = x.shape(1);
           const auto values = rows_of<float>(x);
           for (int row = 0; row < x.shape(0); ++row) {
             const auto at = static_cast<std::ptrdiff_t>(row) * size;
-            // -1, for no finite largest, becomes kNotFinite.
-            indices[row] = static_cast<std::uint32_t>(
-                vector_kernels().argmax(values.data() + at, size));
+            // -1, for no finite largest, is kNotFinite.
+            indices[row] = vector_kernels().argmax(values.data() + at, size);
           }
         });
   }
@@ -41,8 +40,8 @@ class ArgmaxPrimitive final : public mx::UnaryPrimitive {
 
 mx::array argmax_mlx(const mx::array& x) {
   const auto finite = mx::all(mx::isfinite(x), -1);
-  return mx::where(finite, mx::argmax(x, -1),
-                   mx::array(kNotFinite, mx::uint32));
+  return mx::where(finite, mx::astype(mx::argmax(x, -1), mx::int32),
+                   mx::array(kNotFinite));
 }
 
 }  // namespace
@@ -51,7 +50,7 @@ mx::array argmax(const mx::array& x) {
   if (mx::default_device() != mx::Device::cpu) return argmax_mlx(x);
   return {
       mx::Shape{x.shape(0)},
-      mx::uint32,
+      mx::int32,
       std::make_shared<ArgmaxPrimitive>(mx::default_stream(mx::Device::cpu)),
       {x}};
 }

@@ -6,6 +6,8 @@
 #include <new>
 #include <stdexcept>
 
+#include <mlx/stream.h>
+
 #include "cpu/aligned_buffer.h"
 
 namespace llamlx {
@@ -83,6 +85,16 @@ CpuKVCache::CpuKVCache(const CpuKVStore::Shape& shape, int capacity)
 std::vector<mx::array> CpuKVCache::state() const {
   if (!last_) return {};
   return {*last_};
+}
+
+void CpuKVCache::abandon() {
+  if (!is_abandoned_) return;
+  is_abandoned_->store(true);
+  try {
+    mx::synchronize(mx::default_stream(mx::Device::cpu));
+  } catch (const std::exception&) {
+    // Left in the stream, it would be thrown at whoever evaluates next.
+  }
 }
 
 CpuKVCache& cpu_cache(KVCache& cache) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -55,8 +56,15 @@ class CpuKVCache final : public KVCache {
 
   std::vector<mx::array> state() const override;
 
-  /// Says which array is evaluated once the rows appended so far are in.
-  void set_last(const mx::array& output) { last_ = output; }
+  void abandon() override;
+
+  /// Says which array is evaluated once the rows appended so far are in, and
+  /// what tells its pass that nobody wants it.
+  void set_last(const mx::array& output,
+                std::shared_ptr<std::atomic<bool>> is_abandoned) {
+    last_ = output;
+    is_abandoned_ = std::move(is_abandoned);
+  }
 
   const std::shared_ptr<CpuKVStore>& store() const { return store_; }
 
@@ -67,6 +75,7 @@ class CpuKVCache final : public KVCache {
  private:
   std::shared_ptr<CpuKVStore> store_;
   std::optional<mx::array> last_;
+  std::shared_ptr<std::atomic<bool>> is_abandoned_;
 };
 
 /// `cache` as the CPU backend takes it. Errors: std::invalid_argument for a

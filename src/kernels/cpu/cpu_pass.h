@@ -61,6 +61,7 @@ struct CpuPass {
   std::vector<SegmentParts> parts;
   std::vector<AttentionTask> attention_tasks;
   decltype(AttentionKernel::append) append = nullptr;  ///< of any kernel
+  bool is_abandoned = false;  ///< nobody wants the rest
 
   bool is_few() const { return rows <= kFewRows; }
 

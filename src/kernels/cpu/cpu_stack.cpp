@@ -1,4 +1,7 @@
+#include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 
 #include <mlx/backend/cpu/encoder.h>
@@ -31,14 +34,36 @@ class CpuPrimitive : public mx::UnaryPrimitive {
   std::shared_ptr<const CpuModel> model_;
 };
 
+using Flag = std::shared_ptr<std::atomic<bool>>;
+
+/// Values that nobody can take for a result, where there is none.
+void poison(float* values, std::size_t count) {
+  std::fill_n(values, count, std::numeric_limits<float>::quiet_NaN());
+}
+
+/// Calls `compute()`, which writes `count` values. If it throws, which is told
+/// to whoever next waits for the stream, they are not left as they were.
+template <typename Compute>
+void compute_or_poison(float* values, std::size_t count,
+                       const Compute& compute) {
+  try {
+    compute();
+  } catch (...) {
+    poison(values, count);
+    throw;
+  }
+}
+
 /// Steps 1 to 5. Inputs: ids [N], then what must be evaluated before, which is
 /// the state of the caches.
 class ForwardPrimitive final : public CpuPrimitive {
  public:
   ForwardPrimitive(mx::Stream stream, std::shared_ptr<const CpuModel> model,
-                   std::vector<CpuSegment> segments, const Rope& rope)
+                   std::vector<CpuSegment> segments, const Rope& rope,
+                   Flag is_abandoned)
       : CpuPrimitive(stream, std::move(model)),
         segments_(std::move(segments)),
+        is_abandoned_(std::move(is_abandoned)),
         traditional_(rope.traditional),
         scale_(rope.scale) {}
 
@@ -48,28 +73,43 @@ class ForwardPrimitive final : public CpuPrimitive {
     out.set_data(mx::allocator::malloc(out.nbytes()));
     mx::cpu::get_command_encoder(stream()).dispatch(
         [model = model(), segments = segments_, traditional = traditional_,
-         scale = scale_, ids = inputs[0], x = out.data<float>()] {
-          for (const auto& segment : segments) {
-            segment.store->reserve(segment.offset + segment.length);
-          }
-          const auto tokens = rows_of<std::int32_t>(ids);
-          const std::scoped_lock lock(model->running);
-          CpuPass pass(*model, segments, traditional, scale, x);
-          const int layers = static_cast<int>(model->layers.size());
-          model->pool->run([&](Worker& worker) {
-            embed_cpu(worker, pass, tokens.data());
-            for (int layer = 0; layer < layers; ++layer) {
-              qkv_cpu(worker, pass, layer);
-              attention_cpu(worker, pass, layer);
-              output_cpu(worker, pass, layer);
-              mlp_cpu(worker, pass, layer);
+         scale = scale_, is_abandoned = is_abandoned_, ids = inputs[0],
+         x = out.data<float>(), size = out.size()] {
+          if (*is_abandoned) return poison(x, size);
+          compute_or_poison(x, size, [&] {
+            for (const auto& segment : segments) {
+              segment.store->reserve(segment.offset + segment.length);
             }
+            const auto tokens = rows_of<std::int32_t>(ids);
+            const std::scoped_lock lock(model->running);
+            CpuPass pass(*model, segments, traditional, scale, x);
+            run(pass, tokens.data(), *is_abandoned);
           });
         });
   }
 
+  const Flag& is_abandoned() const { return is_abandoned_; }
+
  private:
+  static void run(CpuPass& pass, const std::int32_t* tokens,
+                  const std::atomic<bool>& is_abandoned) {
+    const int layers = static_cast<int>(pass.model.layers.size());
+    pass.model.pool->run([&](Worker& worker) {
+      embed_cpu(worker, pass, tokens);
+      for (int layer = 0; layer < layers && !pass.is_abandoned; ++layer) {
+        qkv_cpu(worker, pass, layer);
+        attention_cpu(worker, pass, layer);
+        output_cpu(worker, pass, layer);
+        // Written by one before a barrier and read by all after it: they end
+        // together.
+        if (worker.index() == 0) pass.is_abandoned = is_abandoned;
+        mlp_cpu(worker, pass, layer);
+      }
+    });
+  }
+
   std::vector<CpuSegment> segments_;
+  Flag is_abandoned_;
   bool traditional_;
   float scale_;
 };
@@ -77,21 +117,32 @@ class ForwardPrimitive final : public CpuPrimitive {
 /// Step 6. Input: x [M, D].
 class LogitsPrimitive final : public CpuPrimitive {
  public:
-  using CpuPrimitive::CpuPrimitive;
+  /// `is_abandoned`: of the pass that x comes from straight, or null.
+  LogitsPrimitive(mx::Stream stream, std::shared_ptr<const CpuModel> model,
+                  Flag is_abandoned)
+      : CpuPrimitive(stream, std::move(model)),
+        is_abandoned_(std::move(is_abandoned)) {}
 
   const char* name() const override { return "DecoderLogits"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     out.set_data(mx::allocator::malloc(out.nbytes()));
     mx::cpu::get_command_encoder(stream()).dispatch(
-        [model = model(), x = inputs[0], logits = out.data<float>()] {
-          const auto rows = rows_of<float>(x);
-          const std::scoped_lock lock(model->running);
-          CpuPass pass(*model, x.shape(0), rows.data());
-          model->pool->run(
-              [&](Worker& worker) { logits_cpu(worker, pass, logits); });
+        [model = model(), is_abandoned = is_abandoned_, x = inputs[0],
+         logits = out.data<float>(), size = out.size()] {
+          if (is_abandoned && *is_abandoned) return poison(logits, size);
+          compute_or_poison(logits, size, [&] {
+            const auto rows = rows_of<float>(x);
+            const std::scoped_lock lock(model->running);
+            CpuPass pass(*model, x.shape(0), rows.data());
+            model->pool->run(
+                [&](Worker& worker) { logits_cpu(worker, pass, logits); });
+          });
         });
   }
+
+ private:
+  Flag is_abandoned_;
 };
 
 class CpuStack final : public Stack {
@@ -124,18 +175,27 @@ class CpuStack final : public Stack {
       const auto before = ours.state();
       inputs.insert(inputs.end(), before.begin(), before.end());
     }
-    const mx::array x({ids.shape(0), model_->hidden_size()}, mx::float32,
-                      std::make_shared<ForwardPrimitive>(
-                          stream(), model_, std::move(segments), rope),
-                      std::move(inputs));
-    for (const auto& segment : rows) cpu_cache(*segment.cache).set_last(x);
+    const auto is_abandoned = std::make_shared<std::atomic<bool>>(false);
+    const mx::array x(
+        {ids.shape(0), model_->hidden_size()}, mx::float32,
+        std::make_shared<ForwardPrimitive>(
+            stream(), model_, std::move(segments), rope, is_abandoned),
+        std::move(inputs));
+    for (const auto& segment : rows)
+      cpu_cache(*segment.cache).set_last(x, is_abandoned);
     return x;
   }
 
   mx::array logits(const mx::array& x) const override {
+    Flag is_abandoned;
+    if (x.has_primitive()) {
+      const auto* pass = dynamic_cast<ForwardPrimitive*>(&x.primitive());
+      if (pass != nullptr) is_abandoned = pass->is_abandoned();
+    }
     return {mx::Shape{x.shape(0), model_->lm_head.weight.rows},
             mx::float32,
-            std::make_shared<LogitsPrimitive>(stream(), model_),
+            std::make_shared<LogitsPrimitive>(stream(), model_,
+                                              std::move(is_abandoned)),
             {mx::astype(x, mx::float32, stream())}};
   }
 

@@ -7,7 +7,9 @@ namespace llamlx {
 /// Step 1: the embeddings of token ids.
 ///
 /// Shapes   ids [N]; table [V, D]; returns x [N, D].
-/// Dtypes   ids int32, each in [0, V); returns the table's value type.
+/// Dtypes   ids int32, each in [0, V) or -1, which stands for the last row: a
+///          token that is not known yet may turn out to be none (kNotFinite,
+///          kernels/argmax/argmax.h); returns the table's value type.
 mx::array embed_mlx(const mx::array& ids, const Weight& table);
 
 }  // namespace llamlx

@@ -9,8 +9,9 @@ void embed_cpu(Worker& worker, CpuPass& pass, const std::int32_t* ids) {
   auto* sin = cos + static_cast<std::ptrdiff_t>(pass.rows) * pairs;
   std::size_t segment = 0;
   for (int row; (row = worker.next_task()) < pass.rows;) {
+    const int id = ids[row] < 0 ? model.embed_tokens.rows - 1 : ids[row];
     pass.vectors.dequantize_row(
-        model.embed_tokens, ids[row],
+        model.embed_tokens, id,
         pass.residual + static_cast<std::ptrdiff_t>(row) * model.hidden_size());
     // Tasks come to a worker in rising order.
     while (row >=

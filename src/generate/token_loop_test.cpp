@@ -1,0 +1,214 @@
+#include "generate/token_loop.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <mlx/backend/cpu/encoder.h>
+#include <mlx/ops.h>
+#include <mlx/primitives.h>
+#include <mlx/utils.h>
+
+#include "base/testing.h"
+#include "generate/generator.h"
+#include "models/random_checkpoint.h"
+
+namespace llamlx {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+using Ids = std::vector<std::int32_t>;
+
+/// A small model, computed by MLX's ops (false) or by our kernels.
+class TokenLoopTest : public ::testing::TestWithParam<bool> {
+ protected:
+  static Backend backend() {
+    return GetParam() ? cpu_backend(mx::float32) : mlx_backend();
+  }
+
+  Decoder load() const {
+    return Decoder::load(checkpoint_, mx::float32, backend());
+  }
+
+  /// The likeliest tokens after `ids`, each by a new pass over all before it.
+  static Ids likeliest_after(const Decoder& decoder, Ids ids, int count) {
+    const auto before = static_cast<std::ptrdiff_t>(ids.size());
+    for (int i = 0; i < count; ++i) {
+      const auto cache = decoder.make_cache(16);
+      const auto logits = decoder.logits(prefill(decoder, *cache, ids));
+      ids.push_back(static_cast<std::int32_t>(
+          mx::argmax(logits, -1).item<std::uint32_t>()));
+    }
+    return {ids.begin() + before, ids.end()};
+  }
+
+  RandomCheckpoint checkpoint_{RandomCheckpoint::tiny_config()};
+  Sampler sample_{{}};
+};
+
+TEST_P(TokenLoopTest, GivesWhatFollowsEverySequence) {
+  const auto decoder = load();
+  const Ids a = {1, 2, 3}, b = {9, 8};
+  const auto cache_a = decoder.make_cache(16), cache_b = decoder.make_cache(16);
+  const auto x = mx::concatenate(
+      {prefill(decoder, *cache_a, a), prefill(decoder, *cache_b, b)}, 0);
+  TokenLoop loop(decoder, sample_, {{cache_a.get(), 1}, {cache_b.get(), 1}}, x);
+  Ids after_a, after_b;
+  for (int i = 1; i <= 6; ++i) {
+    const auto tokens = loop.next(i < 6);
+    after_a.push_back(tokens.at(0));
+    after_b.push_back(tokens.at(1));
+  }
+  EXPECT_EQ(after_a, likeliest_after(decoder, a, 6));
+  EXPECT_EQ(after_b, likeliest_after(decoder, b, 6));
+  EXPECT_THROW(loop.next(false), std::invalid_argument);
+}
+
+TEST_P(TokenLoopTest, BeginsNoPassForWhatNobodyWants) {
+  const auto decoder = load();
+  const auto cache = decoder.make_cache(16);
+  TokenLoop loop(decoder, sample_, {{cache.get(), 1}},
+                 prefill(decoder, *cache, Ids{1, 2, 3}));
+  loop.next(true);
+  EXPECT_EQ(cache->offset(), 4);
+  loop.next(false);
+  EXPECT_EQ(cache->offset(), 4);
+}
+
+TEST_P(TokenLoopTest, TakesBackTheRowsOfAPassBegunInVain) {
+  const auto decoder = load();
+  const auto cache = decoder.make_cache(16);
+  const Rows rows = {{cache.get(), 1}};
+  const Ids prompt = {1, 2, 3};
+  Ids tokens;
+  const auto take_three = [&](const mx::array& x) {
+    TokenLoop loop(decoder, sample_, rows, x);
+    for (int i = 0; i < 3; ++i) tokens.push_back(loop.next(true).front());
+  };
+  take_three(prefill(decoder, *cache, prompt));
+  EXPECT_EQ(cache->offset(), 5);
+  take_three(decoder.forward(mx::array({tokens.back()}), rows));
+  EXPECT_EQ(cache->offset(), 8);
+  EXPECT_EQ(tokens, likeliest_after(decoder, prompt, 6));
+}
+
+TEST_P(TokenLoopTest, TellsOfLogitsNotFiniteWhenTheirTurnComes) {
+  auto decoder = load();
+  const auto first = likeliest_after(decoder, {1, 2, 3}, 1).front();
+  const auto name = "model.embed_tokens.weight";
+  const auto table = checkpoint_.load(*checkpoint_.find(name)).data;
+  const auto is_first = mx::equal(mx::arange(32), mx::array(first));
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  checkpoint_.put(
+      name, mx::where(mx::reshape(is_first, {32, 1}), mx::array(nan), table));
+  decoder = load();
+  const auto cache = decoder.make_cache(16);
+  TokenLoop loop(decoder, sample_, {{cache.get(), 1}},
+                 prefill(decoder, *cache, Ids{1, 2, 3}));
+  EXPECT_THAT(loop.next(true), ElementsAre(first));
+  // The pass begun with this call reads a token that is none.
+  const auto message =
+      testing::error_of(ErrorCode::not_finite, [&] { loop.next(true); });
+  EXPECT_THAT(message, HasSubstr(name));
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, TokenLoopTest, ::testing::Bool(),
+                         [](const auto& test) {
+                           return test.param ? "Kernels" : "Ops";
+                         });
+
+/// A step of the graph that fails.
+class Failure final : public mx::UnaryPrimitive {
+ public:
+  using UnaryPrimitive::UnaryPrimitive;
+  const char* name() const override { return "Failure"; }
+  void eval_cpu(const std::vector<mx::array>&, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    std::fill_n(out.data<float>(), out.size(),
+                std::numeric_limits<float>::quiet_NaN());
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [] { throw std::runtime_error("no room left"); });
+  }
+  void eval_gpu(const std::vector<mx::array>&, mx::array&) override {}
+};
+
+enum class FailsWhen { called, evaluated };
+
+/// Our kernels, of which one pass fails.
+class FailingStack final : public Stack {
+ public:
+  FailingStack(std::shared_ptr<const Stack> stack, int passes, FailsWhen when)
+      : stack_(std::move(stack)), passes_(passes), when_(when) {}
+
+  const DecoderWeights& weights() const override { return stack_->weights(); }
+  std::unique_ptr<KVCache> make_cache(int capacity) const override {
+    return stack_->make_cache(capacity);
+  }
+  mx::array forward(const mx::array& ids, const Rope& rope,
+                    const Rows& rows) const override {
+    if (passes_-- != 0) return stack_->forward(ids, rope, rows);
+    if (when_ == FailsWhen::called) throw std::runtime_error("no room left");
+    const auto x = stack_->forward(ids, rope, rows);
+    const auto stream = mx::default_stream(mx::Device::cpu);
+    return {x.shape(), x.dtype(), std::make_shared<Failure>(stream), {x}};
+  }
+  mx::array logits(const mx::array& x) const override {
+    return stack_->logits(x);
+  }
+
+ private:
+  std::shared_ptr<const Stack> stack_;
+  mutable int passes_;
+  FailsWhen when_;
+};
+
+class FailingTokenLoopTest : public ::testing::TestWithParam<FailsWhen> {
+ protected:
+  /// Calls `use` with a loop whose second token is made by a pass that fails.
+  static void run(const std::function<void(TokenLoop&)>& use) {
+    const RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
+    auto backend = cpu_backend(mx::float32);
+    backend.make = [make = backend.make](DecoderWeights weights,
+                                         StackParams params) {
+      return std::make_shared<const FailingStack>(
+          make(std::move(weights), std::move(params)), 1, GetParam());
+    };
+    const auto decoder = Decoder::load(checkpoint, mx::float32, backend);
+    const auto cache = decoder.make_cache(16);
+    Sampler sample({});
+    TokenLoop loop(decoder, sample, {{cache.get(), 1}},
+                   prefill(decoder, *cache, Ids{1, 2, 3}));
+    use(loop);
+  }
+};
+
+TEST_P(FailingTokenLoopTest, FailsWhereTheTokenIsWantedThatCouldNotBeMade) {
+  run([](TokenLoop& loop) {
+    EXPECT_EQ(loop.next(true).size(), 1);
+    EXPECT_THAT([&] { loop.next(true); },
+                ThrowsMessage<std::runtime_error>(HasSubstr("no room left")));
+  });
+}
+
+TEST_P(FailingTokenLoopTest, NobodyHearsOfATokenThatIsNotWanted) {
+  run([](TokenLoop& loop) { EXPECT_EQ(loop.next(true).size(), 1); });
+  EXPECT_EQ(mx::add(mx::array(1), mx::array(2)).item<int>(), 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Passes, FailingTokenLoopTest,
+                         ::testing::Values(FailsWhen::called,
+                                           FailsWhen::evaluated),
+                         [](const auto& test) {
+                           return test.param == FailsWhen::called ? "Called"
+                                                                  : "Evaluated";
+                         });
+
+}  // namespace
+}  // namespace llamlx
