@@ -42,6 +42,40 @@ struct WeightView {
     return format.bits == 0 ? count * size_of(format.values)
                             : count * static_cast<std::size_t>(format.bits) / 8;
   }
+
+  /// The same, of `scales` and of `biases`.
+  std::size_t scale_row_bytes() const {
+    return static_cast<std::size_t>(cols / format.group_size) *
+           size_of(format.values);
+  }
+};
+
+/// Where rows of a weight begin.
+struct WeightStart {
+  const void* data = nullptr;
+  const void* scales = nullptr;
+  const void* biases = nullptr;
+};
+
+/// Of row `row`.
+inline WeightStart start_of(const WeightView& w, int row) {
+  const auto at = [&](const void* part, std::size_t row_bytes) {
+    return static_cast<const std::byte*>(part) +
+           static_cast<std::size_t>(row) * row_bytes;
+  };
+  WeightStart start{at(w.data, w.row_bytes())};
+  if (w.format.bits != 0) {
+    start.scales = at(w.scales, w.scale_row_bytes());
+    start.biases = at(w.biases, w.scale_row_bytes());
+  }
+  return start;
+}
+
+/// Rows [begin, end) of a weight, and what their reader reads after them.
+struct WeightRun {
+  int begin;
+  int end;
+  WeightStart next = {};  ///< null: nothing
 };
 
 }  // namespace llamlx

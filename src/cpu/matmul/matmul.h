@@ -43,11 +43,13 @@ struct MatmulKernel {
   /// Bytes that one thread needs while it multiplies.
   std::size_t (*scratch_bytes)(const WeightFormat& format, int rows, int cols);
 
-  /// For rows [begin, end) of w: y[i * y_stride + n - begin], i in [0, rows).
-  /// `begin` is a multiple of row_step; `end` too, or it is w.rows. `scratch`
-  /// is aligned to 64.
+  /// For the rows of w in `run`: y[i * y_stride + n - run.begin], i in
+  /// [0, rows). `run.begin` is a multiple of row_step; `run.end` too, or it is
+  /// w.rows. Kernels bound by memory ask for the first lines of `run.next`
+  /// while they multiply the last rows, as a run that begins with waiting costs
+  /// microseconds. `scratch` is aligned to 64.
   void (*multiply)(const WeightView& w, const void* prepared, int rows,
-                   int begin, int end, void* scratch, float* y, int y_stride);
+                   const WeightRun& run, void* scratch, float* y, int y_stride);
 };
 
 /// The kernels there are on this architecture, supported here or not.

@@ -211,7 +211,7 @@ inline std::vector<float> product_by(const MatmulKernel& kernel,
         static_cast<std::size_t>(rows - 1) * static_cast<std::size_t>(stride) +
         static_cast<std::size_t>(width);
     GuardedMemory y(count * sizeof(float));
-    kernel.multiply(w, prepared.data(), rows, begin, end, scratch.data(),
+    kernel.multiply(w, prepared.data(), rows, {begin, end}, scratch.data(),
                     y.as<float>(), stride);
     for (std::size_t at = 0; at < count; ++at) {
       const float value = y.as<float>()[at];

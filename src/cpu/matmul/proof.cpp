@@ -139,7 +139,7 @@ std::string fault_with(const MatmulKernel& kernel, const Example& w,
       aligned_memory(kernel.scratch_bytes(format, rows, w.view.cols));
   kernel.prepare(format, x.data(), w.view.cols, rows, w.view.cols, 0, rows,
                  prepared.get());
-  kernel.multiply(w.view, prepared.get(), rows, 0, width, scratch.get(),
+  kernel.multiply(w.view, prepared.get(), rows, {0, width}, scratch.get(),
                   y.data(), width);
   for (std::size_t at = 0; at < y.size(); ++at) {
     const float* xs = x.data() + at / static_cast<std::size_t>(width) * cols;

@@ -176,8 +176,9 @@ inline void multiply_part(const float* x, const float* w, int tiles, float* y,
 }
 
 inline void multiply_rows(const WeightView& w, const void* prepared, int rows,
-                          int begin, int end, void* scratch, float* y,
+                          const WeightRun& run, void* scratch, float* y,
                           int y_stride) {
+  const auto& [begin, end, next] = run;
   float* panel = static_cast<float*>(scratch);
   float* panel_next = panel + kPanelWords;
   float* sums = panel_next + kPanelWords;

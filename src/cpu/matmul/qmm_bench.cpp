@@ -97,9 +97,9 @@ void run(benchmark::State& state, const MatmulKernel& kernel,
       auto* own = static_cast<std::byte*>(scratch.data()) +
                   scratch_bytes * static_cast<std::size_t>(worker.index());
       for (int i; (i = worker.next_task()) * kRange < shape.rows;) {
-        kernel.multiply(weight.view, prepared.data(), kRows, i * kRange,
-                        std::min(shape.rows, (i + 1) * kRange), own,
-                        y.data() + std::ptrdiff_t{i} * kRange, shape.rows);
+        kernel.multiply(weight.view, prepared.data(), kRows,
+                        {i * kRange, std::min(shape.rows, (i + 1) * kRange)},
+                        own, y.data() + std::ptrdiff_t{i} * kRange, shape.rows);
       }
       worker.barrier();
     });

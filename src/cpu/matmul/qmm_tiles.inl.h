@@ -128,8 +128,9 @@ inline std::size_t scratch_bytes(const WeightFormat&, int, int) {
 }
 
 inline void multiply_rows(const WeightView& w, const void* prepared, int rows,
-                          int begin, int end, void* scratch, float* y,
+                          const WeightRun& run, void* scratch, float* y,
                           int y_stride) {
+  const auto& [begin, end, next] = run;
   float* panel = static_cast<float*>(scratch);
   const int whole = rows / kTileRows * kTileRows;
   const MultiplyTile last_tile = tile_of(rows - whole);

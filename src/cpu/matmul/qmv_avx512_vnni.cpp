@@ -72,14 +72,17 @@ __m512 load_values(const Byte* p, ValueType type, int count) {
       _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
-// The codes of `bytes` bytes at p as bytes, plane by plane.
+// The first `bytes` bytes at p, the rest 0. As many as a vector has are loaded
+// without a mask, which would cost as much again.
+[[gnu::always_inline]] inline __m512i load_bytes(const Byte* p, int bytes) {
+  if (bytes == 64) return _mm512_loadu_si512(p);
+  return _mm512_maskz_loadu_epi8((__mmask64{1} << bytes) - 1, p);
+}
+
+// Codes as bytes, plane by plane.
 template <int bits>
-[[gnu::always_inline]] inline void unpack(const Byte* p, int bytes,
+[[gnu::always_inline]] inline void unpack(__m512i packed,
                                           __m512i (&plane)[planes_of(bits)]) {
-  constexpr int kBytes = planes_of(bits) * 8 * bits;
-  const __mmask64 valid = bytes >= kBytes ? ~__mmask64{0} >> (64 - kBytes)
-                                          : (__mmask64{1} << bytes) - 1;
-  const __m512i packed = _mm512_maskz_loadu_epi8(valid, p);
   if constexpr (bits == 8) {
     plane[0] = packed;
   } else if constexpr (bits == 4) {
@@ -164,7 +167,7 @@ template <int rows, int x_rows>
 
 template <int bits, int x_rows>
 void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
-                   float* y, int y_stride) {
+                   const WeightRun& run, float* y, int y_stride) {
   constexpr int kPlanes = planes_of(bits);
   constexpr int kChunkBytes = kPlanes * 8 * bits;
   const ValueType type = w.format.values;
@@ -174,9 +177,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   const int scale_bytes = groups * bytes_of(type);
   const int lanes_of_group = w.format.group_size / (4 * kPlanes);
   const __m128i lanes_shift = _mm_cvtsi32_si128(log2_of(lanes_of_group));
-  const std::ptrdiff_t later = rows_ahead(row_bytes, kRows);
-  const std::ptrdiff_t ahead = later * row_bytes;
-  const std::ptrdiff_t scale_ahead = later * scale_bytes;
+  const int later = rows_ahead(row_bytes, kRows);
   const __m512i first_lanes =
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 
@@ -187,6 +188,14 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
     find_rows(w.data, row_bytes, n, end, row);
     find_rows(w.scales, scale_bytes, n, end, scales);
     find_rows(w.biases, scale_bytes, n, end, biases);
+    const auto [next_row, next_scales, next_biases] = run.next;
+    auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, next_row);
+    prefetch(scales[0],
+             ahead_of(scales[0], scale_bytes, n, later, run.end, next_scales),
+             kRows * scale_bytes);
+    prefetch(biases[0],
+             ahead_of(biases[0], scale_bytes, n, later, run.end, next_biases),
+             kRows * scale_bytes);
     __m512 total[x_rows * kRows];
     for_each_number<x_rows * kRows>([&](auto i) __attribute__((always_inline)) {
       total[i.kValue] = _mm512_setzero_ps();
@@ -199,8 +208,6 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
       __m512 scale[kRows];
       for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         const std::ptrdiff_t from = std::ptrdiff_t{group} * bytes_of(type);
-        prefetch(scales[r.kValue] + from, scale_ahead);
-        prefetch(biases[r.kValue] + from, scale_ahead);
         scale[r.kValue] =
             load_values(scales[r.kValue] + from, type, groups - group);
         const __m512 bias =
@@ -218,14 +225,19 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
       __m512i lanes = first_lanes;
       const int block_end =
           smaller(at + lanes_of_group * kChunkBytes, row_bytes);
-      for (; at < block_end; at += kChunkBytes) {
+      const auto multiply_chunk = [&](auto bytes)
+          __attribute__((always_inline)) {
         const __m512i which = _mm512_srl_epi32(lanes, lanes_shift);
         lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(kLanes));
         __m512i code[kRows][kPlanes];
         __m512 picked[kRows];
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-          prefetch(row[r.kValue] + at, ahead);
-          unpack<bits>(row[r.kValue] + at, row_bytes - at, code[r.kValue]);
+          prefetch(row[0], ahead);
+          ahead += kChunkBytes;
+          unpack<bits>(
+              load_bytes(row[r.kValue] + at,
+                         bytes.kValue == 0 ? row_bytes - at : bytes.kValue),
+              code[r.kValue]);
           picked[r.kValue] = _mm512_permutexvar_ps(which, scale[r.kValue]);
         });
         for_each_number<x_rows>([&](auto m) __attribute__((always_inline)) {
@@ -261,14 +273,19 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
           });
         });
         planes += std::ptrdiff_t{x_rows} * 2 * kPlanes * kPlaneBytes;
+        at += kChunkBytes;
+      };
+      while (at + kChunkBytes <= block_end) {
+        multiply_chunk(Number<kChunkBytes>{});
       }
+      if (at < block_end) multiply_chunk(Number<0>{});
     }
     store_sums<kRows, x_rows>(total, end - n, y + (n - begin), y_stride);
   }
 }
 
-using Multiply = void (*)(const WeightView&, const Byte*, int, int, float*,
-                          int);
+using Multiply = void (*)(const WeightView&, const Byte*, int, int,
+                          const WeightRun&, float*, int);
 
 template <int bits>
 Multiply multiply_for(int x_rows) {
@@ -295,18 +312,18 @@ Multiply multiply_for(int bits, int x_rows) {
   }
 }
 
-void multiply(const WeightView& w, const void* prepared, int rows, int begin,
-              int end, void* /*scratch*/, float* y, int y_stride) {
+void multiply(const WeightView& w, const void* prepared, int rows,
+              const WeightRun& run, void* /*scratch*/, float* y, int y_stride) {
   const std::ptrdiff_t slab_bytes =
       kSlabRows * layout_of(w.format, w.cols).row_bytes();
   for_each_block(
-      ceil_div(rows, kSlabRows), begin, end, bytes_of_row(w),
+      ceil_div(rows, kSlabRows), run, bytes_of_row(w),
       [&](int slab, int first, int last) {
         const std::ptrdiff_t row = std::ptrdiff_t{slab} * kSlabRows;
         multiply_for(w.format.bits,
                      smaller(rows - static_cast<int>(row), kSlabRows))(
             w, static_cast<const Byte*>(prepared) + slab * slab_bytes, first,
-            last, y + row * y_stride + (first - begin), y_stride);
+            last, run, y + row * y_stride + (first - run.begin), y_stride);
       });
 }
 

@@ -164,21 +164,24 @@ double now() {
       .count();
 }
 
+// The rows of a weight that a worker multiplies: one run of them.
+WeightRun run_of(const WeightView& w, int row_step, const Worker& worker) {
+  const int share = (w.rows + worker.count() - 1) / worker.count();
+  const int step = (share + row_step - 1) / row_step * row_step;
+  const int begin = std::min(worker.index() * step, w.rows);
+  return {begin, std::min(begin + step, w.rows)};
+}
+
 void multiply_all(const Weights& weights, const MatmulKernel& kernel, int rows,
                   const std::map<int, std::byte*>& prepared, float* y,
                   Worker& worker) {
-  constexpr int kTaskBytes = 128 * 1024;
-  for (const auto& w : weights.views) {
-    const int most = std::max(1, kTaskBytes / static_cast<int>(w.row_bytes()));
-    const int parts = (w.rows + most - 1) / most;
-    const int even =
-        (parts + worker.count() - 1) / worker.count() * worker.count();
-    const int step = ((w.rows + even - 1) / even + kernel.row_step - 1) /
-                     kernel.row_step * kernel.row_step;
-    for (int i; (i = worker.next_task()) * step < w.rows;) {
-      const int begin = i * step;
-      kernel.multiply(w, prepared.at(w.cols), rows, begin,
-                      std::min(w.rows, begin + step), nullptr, y + begin,
+  for (std::size_t i = 0; i < weights.views.size(); ++i) {
+    const auto& w = weights.views[i];
+    const auto& next = weights.views[(i + 1) % weights.views.size()];
+    auto run = run_of(w, kernel.row_step, worker);
+    run.next = start_of(next, run_of(next, kernel.row_step, worker).begin);
+    if (run.begin < run.end) {
+      kernel.multiply(w, prepared.at(w.cols), rows, run, nullptr, y + run.begin,
                       w.rows);
     }
     worker.barrier();

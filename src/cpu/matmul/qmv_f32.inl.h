@@ -88,7 +88,7 @@ template <int rows, int slab_rows>
 
 template <int bits, int slab_rows>
 void multiply_affine(const WeightView& w, const float* x, int begin, int end,
-                     float* y, int y_stride) {
+                     const WeightRun& run, float* y, int y_stride) {
   using I = Words::I;
   constexpr int kPerLane = Words::codes_of(bits);
   constexpr int kChunkBytes = kLanes * kPerLane * bits / 8;
@@ -100,8 +100,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
   const int lanes_shift = log2_of(w.format.group_size / kPerLane);
   const std::ptrdiff_t row_bytes = bytes_of_row(w);
   const std::ptrdiff_t scale_bytes = std::ptrdiff_t{groups} * bytes_of(type);
-  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
-  const std::ptrdiff_t scale_ahead = rows_ahead(row_bytes, kRows) * scale_bytes;
+  const int later = rows_ahead(row_bytes, kRows);
   const F step = Simd::set1(1 << bits);
   const F half = Simd::set1(0.5f);
 
@@ -112,6 +111,14 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
     find_rows(w.data, row_bytes, n, end, row);
     find_rows(w.scales, scale_bytes, n, end, scales);
     find_rows(w.biases, scale_bytes, n, end, biases);
+    const auto& [next_row, next_scales, next_biases] = run.next;
+    auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, next_row);
+    prefetch(scales[0],
+             ahead_of(scales[0], scale_bytes, n, later, run.end, next_scales),
+             kRows * scale_bytes);
+    prefetch(biases[0],
+             ahead_of(biases[0], scale_bytes, n, later, run.end, next_biases),
+             kRows * scale_bytes);
     F total[slab_rows][kRows];
     for_each_number<slab_rows * kRows>([&](
         auto i) __attribute__((always_inline)) {
@@ -124,8 +131,6 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
       F scale[kRows];
       for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         const std::ptrdiff_t at = std::ptrdiff_t{group} * bytes_of(type);
-        prefetch(scales[r.kValue] + at, scale_ahead);
-        prefetch(biases[r.kValue] + at, scale_ahead);
         const int count = groups - group;
         scale[r.kValue] =
             Simd::mul(load_values(scales[r.kValue] + at, type, count), step);
@@ -149,7 +154,8 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
         lane = Words::advance(lane);
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
           const Byte* p = row[r.kValue] + std::ptrdiff_t{chunk} * kChunkBytes;
-          prefetch(p, ahead);
+          prefetch(row[0], ahead);
+          ahead += kChunkBytes;
           word[r.kValue] =
               Words::template load<bits>(p, words - chunk * kLanes);
           picked[r.kValue] = Words::pick(scale[r.kValue], which);
@@ -189,16 +195,17 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
 
 template <ValueType type, int slab_rows>
 void multiply_dense(const WeightView& w, const float* x, int begin, int end,
-                    float* y, int y_stride) {
+                    const WeightRun& run, float* y, int y_stride) {
   constexpr int kPerLane = type == ValueType::bf16 ? 2 : 1;
   constexpr int kChunk = kLanes * kPerLane;
   constexpr int kChunkBytes = kChunk * bytes_of(type);
   const std::ptrdiff_t row_bytes = bytes_of_row(w);
-  const std::ptrdiff_t ahead = rows_ahead(row_bytes, kRows) * row_bytes;
+  const int later = rows_ahead(row_bytes, kRows);
 
   for (int n = begin; n < end; n += kRows) {
     const Byte* row[kRows];
     find_rows(w.data, row_bytes, n, end, row);
+    auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, run.next.data);
     F total[slab_rows][kRows];
     for_each_number<slab_rows * kRows>([&](
         auto i) __attribute__((always_inline)) {
@@ -211,7 +218,10 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
       F value[kPerLane][kRows];
       for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         const Byte* p = row[r.kValue] + at;
-        if (kChunkBytes >= 64 || at % 64 < kChunkBytes) prefetch(p, ahead);
+        if (kChunkBytes >= 64 || (ahead & 63) < kChunkBytes) {
+          prefetch(row[0], ahead);
+        }
+        ahead += kChunkBytes;
         if constexpr (type == ValueType::bf16) {
           const auto pair = Words::load_bytes(p, 2 * count);
           value[0][r.kValue] = Words::even(pair);
@@ -237,8 +247,8 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
   }
 }
 
-using Multiply = void (*)(const WeightView&, const float*, int, int, float*,
-                          int);
+using Multiply = void (*)(const WeightView&, const float*, int, int,
+                          const WeightRun&, float*, int);
 
 template <int slab_rows>
 Multiply multiply_for(const WeightFormat& format) {
@@ -352,18 +362,18 @@ inline std::size_t scratch_bytes(const WeightFormat& /*format*/, int /*rows*/,
 }
 
 inline void multiply(const WeightView& w, const void* prepared, int rows,
-                     int begin, int end, void* /*scratch*/, float* y,
+                     const WeightRun& run, void* /*scratch*/, float* y,
                      int y_stride) {
   const std::ptrdiff_t slab_floats =
       std::ptrdiff_t{kSlabRows} * layout_of(w.format, w.cols).row_floats();
   for_each_block(
-      ceil_div(rows, kSlabRows), begin, end, bytes_of_row(w),
+      ceil_div(rows, kSlabRows), run, bytes_of_row(w),
       [&](int slab, int first, int last) {
         const std::ptrdiff_t row = std::ptrdiff_t{slab} * kSlabRows;
         multiply_for(w.format,
                      smaller(rows - static_cast<int>(row), kSlabRows))(
             w, static_cast<const float*>(prepared) + slab * slab_floats, first,
-            last, y + row * y_stride + (first - begin), y_stride);
+            last, run, y + row * y_stride + (first - run.begin), y_stride);
       });
 }
 

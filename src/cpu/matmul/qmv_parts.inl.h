@@ -55,8 +55,8 @@ template <int end, int first = 0, typename Step>
       reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(at)));
 }
 
-// How many rows ahead of a row its prefetches are: whole steps of `rows` rows,
-// so that each line is asked for once.
+// How many rows later is far enough: whole steps of `rows` rows, so that each
+// line is asked for once.
 inline int rows_ahead(std::ptrdiff_t row_bytes, int rows) {
   const std::ptrdiff_t step = row_bytes * rows;
   return static_cast<int>((kReadAhead + step - 1) / step) * rows;
@@ -73,18 +73,41 @@ void find_rows(const void* data, std::ptrdiff_t row_bytes, int n, int end,
   }
 }
 
+// How far from `row`, which is row n of a run that ends at `end`, the lines are
+// that are asked for while its step is multiplied: `rows` rows, and past the
+// end as far into what is `next`. A step takes its rows together, but asks for
+// lines in their order in memory: in any other, memory was read a quarter
+// slower.
+[[gnu::always_inline]] inline std::ptrdiff_t ahead_of(const Byte* row,
+                                                      std::ptrdiff_t row_bytes,
+                                                      int n, int rows, int end,
+                                                      const void* next) {
+  const std::ptrdiff_t past = n + rows - end;
+  if (past < 0) return rows * row_bytes;
+  if (next == nullptr) return 0;
+  return static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(next) -
+                                     reinterpret_cast<std::uintptr_t>(row)) +
+         past * row_bytes;
+}
+
+// Asks for the `bytes` bytes that begin `at` bytes past p.
+[[gnu::always_inline]] inline void prefetch(const Byte* p, std::ptrdiff_t at,
+                                            std::ptrdiff_t bytes) {
+  for (std::ptrdiff_t i = 0; i < bytes; i += 64) prefetch(p, at + i);
+}
+
 // Calls multiply(slab, first, last) for every slab of rows of x and
 // blocks [first, last) of rows of w: of more than one slab, all take a block
 // from the nearest cache before the next is read.
 template <typename Multiply>
-void for_each_block(int slabs, int begin, int end, std::ptrdiff_t row_bytes,
+void for_each_block(int slabs, const WeightRun& run, std::ptrdiff_t row_bytes,
                     const Multiply& multiply) {
   constexpr int kBlockBytes = 16 * 1024;
   constexpr int kStep = 4;
   const auto fitting = static_cast<int>(kBlockBytes / row_bytes);
   const int step = fitting < kStep ? kStep : fitting / kStep * kStep;
-  for (int first = begin; first < end;) {
-    const int last = slabs == 1 ? end : smaller(end, first + step);
+  for (int first = run.begin; first < run.end;) {
+    const int last = slabs == 1 ? run.end : smaller(run.end, first + step);
     for (int slab = 0; slab < slabs; ++slab) multiply(slab, first, last);
     first = last;
   }

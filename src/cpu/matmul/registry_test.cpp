@@ -19,15 +19,15 @@ constexpr WeightFormat kFormat{ValueType::bf16, 4, 64};
 
 // The scalar kernel, but for one sum that is a little off, or no number.
 void multiply_almost(const WeightView& w, const void* prepared, int rows,
-                     int begin, int end, void* scratch, float* y,
+                     const WeightRun& run, void* scratch, float* y,
                      int y_stride) {
-  qmv_scalar.multiply(w, prepared, rows, begin, end, scratch, y, y_stride);
-  y[(rows - 1) * y_stride + end - begin - 1] += 2;
+  qmv_scalar.multiply(w, prepared, rows, run, scratch, y, y_stride);
+  y[(rows - 1) * y_stride + run.end - run.begin - 1] += 2;
 }
 void multiply_to_nan(const WeightView& w, const void* prepared, int rows,
-                     int begin, int end, void* scratch, float* y,
+                     const WeightRun& run, void* scratch, float* y,
                      int y_stride) {
-  qmv_scalar.multiply(w, prepared, rows, begin, end, scratch, y, y_stride);
+  qmv_scalar.multiply(w, prepared, rows, run, scratch, y, y_stride);
   y[0] = std::numeric_limits<float>::quiet_NaN();
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/cpu/cpu_model.h"
 
+#include <numeric>
 #include <stdexcept>
 
 #include "base/concat.h"
@@ -33,20 +34,27 @@ WeightView view_weight(const Weight& weight) {
 }
 
 CpuLinear view_linear(const Linear& layer, ValueType compute) {
-  CpuLinear result{view_weight(layer.weight), view_vector(layer.bias), {}};
+  CpuLinear result{view_weight(layer.weight), view_vector(layer.bias), {}, 1};
   for (int rows = 1; rows <= kFewRows + 1; ++rows) {
-    result.kernels[static_cast<std::size_t>(rows) - 1] =
-        &matmul_kernel(result.weight.format, result.weight.cols, compute, rows);
+    const auto& kernel =
+        matmul_kernel(result.weight.format, result.weight.cols, compute, rows);
+    result.kernels[static_cast<std::size_t>(rows) - 1] = &kernel;
+    result.unit = std::lcm(result.unit, kernel.row_step);
   }
   return result;
 }
 
-CpuLayer view_layer(const DecoderLayer& layer, int window, ValueType compute) {
+void split_alike(CpuLinear& a, CpuLinear& b) {
+  a.unit = b.unit = std::lcm(a.unit, b.unit);
+}
+
+CpuLayer view_layer(const DecoderLayer& layer, int window, int head_dim,
+                    ValueType compute) {
   const auto linear = [&](const Linear& one) {
     return view_linear(one, compute);
   };
   const auto& [qkv, o_proj, mlp] = layer;
-  return {
+  CpuLayer result{
       .input_layernorm = view_vector(qkv.input_layernorm),
       .q_proj = linear(qkv.q_proj),
       .k_proj = linear(qkv.k_proj),
@@ -60,6 +68,12 @@ CpuLayer view_layer(const DecoderLayer& layer, int window, ValueType compute) {
       .down_proj = linear(mlp.down_proj),
       .window = window,
   };
+  for (auto* heads : {&result.q_proj, &result.k_proj, &result.v_proj}) {
+    heads->unit = std::lcm(heads->unit, head_dim);
+  }
+  split_alike(result.k_proj, result.v_proj);
+  split_alike(result.gate_proj, result.up_proj);
+  return result;
 }
 
 }  // namespace
@@ -88,8 +102,8 @@ CpuModel::CpuModel(DecoderWeights loaded, StackParams stack, ValueType type,
       norm(view_vector(weights.norm)),
       lm_head(view_linear(weights.lm_head, compute)) {
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
-    layers.push_back(
-        view_layer(weights.layers[i], params.windows.at(i), compute));
+    layers.push_back(view_layer(weights.layers[i], params.windows.at(i),
+                                params.heads.head_dim, compute));
   }
   workspace.threads.resize(static_cast<std::size_t>(pool->size()));
 }

@@ -30,6 +30,10 @@ struct CpuLinear {
   CpuVector bias;
   /// For 1, 2, ... kFewRows rows, and for more.
   std::array<const MatmulKernel*, kFewRows + 1> kernels;
+  /// Of so many rows of the weight the parts are made that threads take: what
+  /// its kernels ask for, and those of layers that are split alike, and whole
+  /// heads.
+  int unit;
 
   const MatmulKernel& kernel(int rows) const {
     return *kernels[static_cast<std::size_t>(std::min(rows, kFewRows + 1)) - 1];

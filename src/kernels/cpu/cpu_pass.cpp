@@ -66,45 +66,40 @@ CpuPass::CpuPass(const CpuModel& owner, int count, const float* hidden)
   reserve_products();
 }
 
-int CpuPass::part_size(std::initializer_list<const CpuLinear*> layers) const {
-  int step = 1;
-  for (const auto* layer : layers) {
-    step = std::max(step, layer->kernel(rows).row_step);
-  }
-  const int most = (*layers.begin())->weight.rows;
-  const int size = is_few() ? ceil_div(most, model.pool->size()) : kTaskRows;
-  return round_up(size, step);
+int CpuPass::part_size(const CpuLinear& layer) const {
+  const int most =
+      is_few() ? ceil_div(layer.weight.rows, model.pool->size()) : kTaskRows;
+  return round_up(most, layer.unit);
 }
 
-int CpuPass::heads_at_once(std::initializer_list<const CpuLinear*> layers,
-                           int heads) const {
-  const int head_dim = model.params.heads.head_dim;
-  const auto begins_at_steps = [&](int count) {
-    return std::ranges::all_of(layers, [&](const CpuLinear* layer) {
-      return count * head_dim % layer->kernel(rows).row_step == 0;
-    });
-  };
-  int count = is_few() ? ceil_div(heads, model.pool->size()) : 1;
-  while (count < heads && !begins_at_steps(count)) ++count;
-  return count;
+WeightRun CpuPass::part(const CpuLinear& layer, int task,
+                        const WeightStart& next) const {
+  const int begin = task * part_size(layer);
+  return {begin, std::min(begin + part_size(layer), layer.weight.rows), next};
+}
+
+int CpuPass::parts_of(const CpuLinear& layer) const {
+  return ceil_div(layer.weight.rows, part_size(layer));
+}
+
+WeightStart CpuPass::start(const Worker& worker, const CpuLinear& layer) const {
+  const int begin = worker.index() * part_size(layer);
+  if (!is_few() || begin >= layer.weight.rows) return {};
+  return start_of(layer.weight, begin);
 }
 
 void CpuPass::reserve_products() {
   const auto& heads = model.params.heads;
   ProductBytes bytes;
   for (const auto& layer : model.layers) {
-    const int q_heads =
-        heads_at_once({&layer.q_proj}, heads.num_attention_heads);
-    const int kv_heads = heads_at_once({&layer.k_proj, &layer.v_proj},
-                                       heads.num_key_value_heads);
     bytes.add({&layer.q_proj, &layer.k_proj, &layer.v_proj}, rows,
-              std::max(q_heads, kv_heads) * heads.head_dim);
-    bytes.add({&layer.o_proj}, rows, part_size({&layer.o_proj}));
+              std::max(part_size(layer.q_proj), part_size(layer.k_proj)));
+    bytes.add({&layer.o_proj}, rows, part_size(layer.o_proj));
     bytes.add({&layer.gate_proj, &layer.up_proj}, rows,
-              part_size({&layer.gate_proj, &layer.up_proj}));
-    bytes.add({&layer.down_proj}, rows, part_size({&layer.down_proj}));
+              part_size(layer.gate_proj));
+    bytes.add({&layer.down_proj}, rows, part_size(layer.down_proj));
   }
-  bytes.add({&model.lm_head}, rows, part_size({&model.lm_head}));
+  bytes.add({&model.lm_head}, rows, part_size(model.lm_head));
   for (auto& own : space.threads) {
     own.outputs.reserve(bytes.outputs);
     own.scratch.reserve(bytes.scratch);
@@ -185,34 +180,36 @@ void norm_row(const CpuPass& pass, const CpuVector& norm, int row, float* out) {
 }
 
 void multiply(Worker& worker, CpuPass& pass, const CpuLinear& layer,
-              const void* prepared, int begin, int end, float* y, int stride) {
-  layer.kernel(pass.rows).multiply(layer.weight, prepared, pass.rows, begin,
-                                   end, pass.thread(worker).scratch.data(), y,
+              const void* prepared, const WeightRun& run, float* y,
+              int stride) {
+  layer.kernel(pass.rows).multiply(layer.weight, prepared, pass.rows, run,
+                                   pass.thread(worker).scratch.data(), y,
                                    stride);
   const auto& [data, type] = layer.bias;
   if (data == nullptr) return;
   const auto* bias = static_cast<const std::byte*>(data) +
-                     static_cast<std::size_t>(begin) * size_of(type);
+                     static_cast<std::size_t>(run.begin) * size_of(type);
   for (int i = 0; i < pass.rows; ++i) {
     pass.vectors.add_bias(y + static_cast<std::ptrdiff_t>(i) * stride, bias,
-                          type, end - begin);
+                          type, run.end - run.begin);
   }
 }
 
 void add_product(Worker& worker, CpuPass& pass, const CpuLinear& layer,
-                 const void* prepared) {
+                 const void* prepared, const CpuLinear& next) {
   const int size = pass.model.hidden_size();
-  const int step = pass.part_size({&layer});
   auto* y = pass.thread(worker).outputs.as<float>();
-  for (int begin; (begin = worker.next_task() * step) < size;) {
-    const int width = std::min(step, size - begin);
-    multiply(worker, pass, layer, prepared, begin, begin + width, y, width);
+  for_each_task(worker, pass, pass.parts_of(layer), [&](int task) {
+    const auto run = pass.part(layer, task, pass.start(worker, next));
+    const int width = run.end - run.begin;
+    multiply(worker, pass, layer, prepared, run, y, width);
     for (int i = 0; i < pass.rows; ++i) {
-      auto* out = pass.residual + static_cast<std::ptrdiff_t>(i) * size + begin;
+      auto* out =
+          pass.residual + static_cast<std::ptrdiff_t>(i) * size + run.begin;
       pass.vectors.add(out, y + static_cast<std::ptrdiff_t>(i) * width, width,
                        out);
     }
-  }
+  });
   worker.barrier();
 }
 

@@ -74,13 +74,20 @@ struct CpuPass {
     return x + static_cast<std::ptrdiff_t>(row) * model.hidden_size();
   }
 
-  /// How many rows of each of `layers`, of equal shape, make one task: with few
-  /// rows of x a worker's share, as memory is read fastest in one long run.
-  int part_size(std::initializer_list<const CpuLinear*> layers) const;
+  /// How many rows of a layer's weight make one task: with few rows of x a
+  /// worker's share, as memory is read fastest in one long run.
+  int part_size(const CpuLinear& layer) const;
 
-  /// How many heads of `layers` [heads * Dh, K] make one task.
-  int heads_at_once(std::initializer_list<const CpuLinear*> layers,
-                    int heads) const;
+  /// How many tasks a layer is.
+  int parts_of(const CpuLinear& layer) const;
+
+  /// The rows of task `task`, and what is read after them, if that is known.
+  WeightRun part(const CpuLinear& layer, int task,
+                 const WeightStart& next = {}) const;
+
+  /// Where a worker begins to read a layer, if that is known: with few rows
+  /// of x, when it takes the task of its own number.
+  WeightStart start(const Worker& worker, const CpuLinear& layer) const;
 
  private:
   void reserve_products();
@@ -153,13 +160,26 @@ PreparedRows prepare_rows(Worker& worker, CpuPass& pass,
 /// The rms norm `norm` of row `row` of x.
 void norm_row(const CpuPass& pass, const CpuVector& norm, int row, float* out);
 
-/// y[i * stride + n - begin] of every row i of the pass, for rows [begin, end)
-/// of a layer's weight; with its bias.
-void multiply(Worker& worker, CpuPass& pass, const CpuLinear& layer,
-              const void* prepared, int begin, int end, float* y, int stride);
+/// Calls work(task) for the tasks of a worker: with few rows of x for that of
+/// its own number, with many for those that are dealt to it.
+template <typename Work>
+void for_each_task(Worker& worker, const CpuPass& pass, int count,
+                   const Work& work) {
+  if (pass.is_few()) {
+    if (worker.index() < count) work(worker.index());
+    return;
+  }
+  for (int task; (task = worker.next_task()) < count;) work(task);
+}
 
-/// Adds a layer's outputs to x. Called by every worker; ends at a barrier.
+/// y[i * stride + n - run.begin] of every row i of the pass, for the rows of a
+/// layer's weight in `run`; with its bias.
+void multiply(Worker& worker, CpuPass& pass, const CpuLinear& layer,
+              const void* prepared, const WeightRun& run, float* y, int stride);
+
+/// Adds a layer's outputs to x; `next` is read after it. Called by every
+/// worker; ends at a barrier.
 void add_product(Worker& worker, CpuPass& pass, const CpuLinear& layer,
-                 const void* prepared);
+                 const void* prepared, const CpuLinear& next);
 
 }  // namespace llamlx

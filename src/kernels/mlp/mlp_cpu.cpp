@@ -6,15 +6,18 @@
 namespace llamlx {
 namespace {
 
-/// hidden[:, begin..end) = silu(gate) * up.
+/// hidden[:, run] = silu(gate) * up.
 void make_hidden(Worker& worker, CpuPass& pass, const CpuLayer& layer,
-                 const PreparedRows& prepared, int begin, int end) {
-  const int width = end - begin;
+                 const PreparedRows& prepared, int task) {
+  auto run = pass.part(layer.gate_proj, task);
+  const int width = run.end - run.begin;
   auto* gate = pass.thread(worker).outputs.as<float>();
   auto* up = gate + static_cast<std::ptrdiff_t>(pass.rows) * width;
-  multiply(worker, pass, layer.gate_proj, prepared[0], begin, end, gate, width);
-  multiply(worker, pass, layer.up_proj, prepared[1], begin, end, up, width);
-  auto* out = pass.space.hidden.as<float>() + begin;
+  run.next = start_of(layer.up_proj.weight, run.begin);
+  multiply(worker, pass, layer.gate_proj, prepared[0], run, gate, width);
+  run.next = pass.start(worker, layer.down_proj);
+  multiply(worker, pass, layer.up_proj, prepared[1], run, up, width);
+  auto* out = pass.space.hidden.as<float>() + run.begin;
   for (int i = 0; i < pass.rows; ++i) {
     pass.vectors.silu_mul(gate, up, width, out);
     gate += width;
@@ -32,11 +35,9 @@ void mlp_cpu(Worker& worker, CpuPass& pass, int index) {
         norm_row(pass, layer.post_attention_layernorm, i, out);
       });
   const int inner = layer.up_proj.weight.rows;
-  const int step = pass.part_size({&layer.gate_proj, &layer.up_proj});
-  for (int begin; (begin = worker.next_task() * step) < inner;) {
-    make_hidden(worker, pass, layer, normed, begin,
-                std::min(begin + step, inner));
-  }
+  for_each_task(worker, pass, pass.parts_of(layer.gate_proj), [&](int task) {
+    make_hidden(worker, pass, layer, normed, task);
+  });
   worker.barrier();
   const auto hidden =
       prepare_rows(worker, pass, {&layer.down_proj}, [&](int i, float* out) {
@@ -46,7 +47,11 @@ void mlp_cpu(Worker& worker, CpuPass& pass, int index) {
             pass.space.hidden.as<float>() + static_cast<std::size_t>(i) * n,
             n * sizeof(float));
       });
-  add_product(worker, pass, layer.down_proj, hidden[0]);
+  const auto& layers = pass.model.layers;
+  const auto after = static_cast<std::size_t>(index) + 1;
+  add_product(
+      worker, pass, layer.down_proj, hidden[0],
+      after < layers.size() ? layers[after].k_proj : pass.model.lm_head);
 }
 
 }  // namespace llamlx

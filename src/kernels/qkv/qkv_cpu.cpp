@@ -32,15 +32,16 @@ void norm_and_turn(const CpuPass& pass, const Heads& heads) {
   }
 }
 
-/// Query heads [begin, end): to where their group's attention finds them.
+/// Query heads: to where their group's attention finds them.
 void make_queries(Worker& worker, CpuPass& pass, const CpuLayer& layer,
-                  const void* prepared, int begin, int end) {
+                  const void* prepared, const WeightRun& run) {
   const int head_dim = pass.model.params.heads.head_dim;
   const int group = pass.model.group();
+  const int begin = run.begin / head_dim;
+  const int end = run.end / head_dim;
   const int count = end - begin;
   auto* values = pass.thread(worker).outputs.as<float>();
-  multiply(worker, pass, layer.q_proj, prepared, begin * head_dim,
-           end * head_dim, values, count * head_dim);
+  multiply(worker, pass, layer.q_proj, prepared, run, values, count * head_dim);
   norm_and_turn(pass, {values, count, layer.q_norm});
   const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
   for (int i = 0; i < pass.rows; ++i) {
@@ -54,18 +55,20 @@ void make_queries(Worker& worker, CpuPass& pass, const CpuLayer& layer,
   }
 }
 
-/// Key/value heads [begin, end): to the caches of the rows.
+/// Key/value heads: to the caches of the rows.
 void append_keys_values(Worker& worker, CpuPass& pass, int index,
-                        const PreparedRows& prepared, int begin, int end) {
+                        const PreparedRows& prepared, const WeightRun& run) {
   const auto& layer = pass.model.layers[static_cast<std::size_t>(index)];
   const int head_dim = pass.model.params.heads.head_dim;
-  const int width = (end - begin) * head_dim;
+  const int begin = run.begin / head_dim;
+  const int end = run.end / head_dim;
+  const int width = run.end - run.begin;
   auto* keys = pass.thread(worker).outputs.as<float>();
   auto* values = keys + static_cast<std::ptrdiff_t>(pass.rows) * width;
-  multiply(worker, pass, layer.k_proj, prepared[1], begin * head_dim,
-           end * head_dim, keys, width);
-  multiply(worker, pass, layer.v_proj, prepared[2], begin * head_dim,
-           end * head_dim, values, width);
+  multiply(worker, pass, layer.k_proj, prepared[1],
+           {run.begin, run.end, start_of(layer.v_proj.weight, run.begin)}, keys,
+           width);
+  multiply(worker, pass, layer.v_proj, prepared[2], run, values, width);
   norm_and_turn(pass, {keys, end - begin, layer.k_norm});
   for (const auto& segment : pass.segments) {
     for (int h = begin; h < end; ++h) {
@@ -81,31 +84,36 @@ void append_keys_values(Worker& worker, CpuPass& pass, int index,
 }  // namespace
 
 void qkv_cpu(Worker& worker, CpuPass& pass, int index) {
-  const auto& model = pass.model;
-  const auto& layer = model.layers[static_cast<std::size_t>(index)];
-  const auto& heads = model.params.heads;
+  const auto& layer = pass.model.layers[static_cast<std::size_t>(index)];
   const auto prepared =
       prepare_rows(worker, pass, {&layer.q_proj, &layer.k_proj, &layer.v_proj},
                    [&](int i, float* out) {
                      norm_row(pass, layer.input_layernorm, i, out);
                    });
-  const int kv_step = pass.heads_at_once({&layer.k_proj, &layer.v_proj},
-                                         heads.num_key_value_heads);
-  const int q_step =
-      pass.heads_at_once({&layer.q_proj}, heads.num_attention_heads);
-  const int kv_tasks = (heads.num_key_value_heads + kv_step - 1) / kv_step;
-  const int q_tasks = (heads.num_attention_heads + q_step - 1) / q_step;
+  const int q_tasks = pass.parts_of(layer.q_proj);
+  const int kv_tasks = pass.parts_of(layer.k_proj);
+  // Queries from the last on: the last worker has the fewest keys.
+  const auto queries = [&](int task) {
+    return pass.part(layer.q_proj, q_tasks - 1 - task,
+                     pass.start(worker, layer.o_proj));
+  };
+  const auto make_keys_values = [&](int task) {
+    const auto first = queries(std::min(task, q_tasks - 1)).begin;
+    append_keys_values(
+        worker, pass, index, prepared,
+        pass.part(layer.k_proj, task, start_of(layer.q_proj.weight, first)));
+  };
   // Keys and values first: their tasks are twice as long.
-  for (int task; (task = worker.next_task()) < kv_tasks + q_tasks;) {
-    if (task < kv_tasks) {
-      const int begin = task * kv_step;
-      append_keys_values(worker, pass, index, prepared, begin,
-                         std::min(begin + kv_step, heads.num_key_value_heads));
-    } else {
-      const int begin = (task - kv_tasks) * q_step;
-      make_queries(worker, pass, layer, prepared[0], begin,
-                   std::min(begin + q_step, heads.num_attention_heads));
-    }
+  if (pass.is_few()) {
+    for_each_task(worker, pass, kv_tasks, make_keys_values);
+    for_each_task(worker, pass, q_tasks, [&](int task) {
+      make_queries(worker, pass, layer, prepared[0], queries(task));
+    });
+  } else {
+    for_each_task(worker, pass, kv_tasks + q_tasks, [&](int task) {
+      if (task < kv_tasks) return make_keys_values(task);
+      make_queries(worker, pass, layer, prepared[0], queries(task - kv_tasks));
+    });
   }
   worker.barrier();
 }
