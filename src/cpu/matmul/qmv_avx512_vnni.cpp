@@ -192,10 +192,10 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
     auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, next_row);
     prefetch(scales[0],
              ahead_of(scales[0], scale_bytes, n, later, run.end, next_scales),
-             kRows * scale_bytes);
+             std::ptrdiff_t{kRows} * scale_bytes);
     prefetch(biases[0],
              ahead_of(biases[0], scale_bytes, n, later, run.end, next_biases),
-             kRows * scale_bytes);
+             std::ptrdiff_t{kRows} * scale_bytes);
     __m512 total[x_rows * kRows];
     for_each_number<x_rows * kRows>([&](auto i) __attribute__((always_inline)) {
       total[i.kValue] = _mm512_setzero_ps();
@@ -273,9 +273,8 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
           });
         });
         planes += std::ptrdiff_t{x_rows} * 2 * kPlanes * kPlaneBytes;
-        at += kChunkBytes;
       };
-      while (at + kChunkBytes <= block_end) {
+      for (; at + kChunkBytes <= block_end; at += kChunkBytes) {
         multiply_chunk(Number<kChunkBytes>{});
       }
       if (at < block_end) multiply_chunk(Number<0>{});
