@@ -16,12 +16,21 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from contestants import Contestants, RunError, Test, parse, run
 from environment import Environment, cpu_flags, cpu_name, has_amx, say
 from extras import EXTRAS
-from races import LLAMA_CPP, LLAMLX, MLX_LM, MLX_LM_SIZES, all_races, gguf
+from races import (
+    LLAMA_CPP,
+    LLAMLX,
+    MLX_LM,
+    MLX_LM_SIZES,
+    OPENVINO,
+    all_races,
+    gguf,
+)
 from report import Row, Samples, markdown_table, text_table
 
 HERE = Path(__file__).resolve().parent
@@ -172,6 +181,13 @@ def parse_arguments():
     parser.add_argument(
         "--only", default="", metavar="REGEX", help="rows that match this"
     )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=(LLAMA_CPP, MLX_LM, OPENVINO),
+        help="leave a peer out of the races; may be repeated",
+    )
     parser.add_argument("--list", action="store_true", help="name the rows")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", action="store_true")
@@ -193,9 +209,19 @@ def wanted(items, args):
     ]
 
 
+def without(races, peers):
+    """Returns the races with some peers out of them."""
+    return [
+        replace(
+            race, rivals=tuple(x for x in race.rivals if x.peer not in peers)
+        )
+        for race in races
+    ]
+
+
 def main():
     args = parse_arguments()
-    races = wanted(all_races(has_amx()), args)
+    races = without(wanted(all_races(has_amx()), args), args.without)
     extras = wanted(EXTRAS, args)
     if args.list:
         print("\n".join(item.name for item in [*races, *extras]))
