@@ -37,7 +37,10 @@ class GenerateTest(CommandLineTest):
     def setUpClass(cls):
         scratch = tempfile.TemporaryDirectory(prefix="llamlx-cli-")
         cls.addClassCleanup(scratch.cleanup)
-        cls.model = write_scripted_folder(Path(scratch.name) / "model", ANSWERS)
+        # An answer that repeats itself must not end before Ctrl-C ends it.
+        cls.model = write_scripted_folder(
+            Path(scratch.name) / "model", ANSWERS, context=1 << 20
+        )
 
     def setUp(self):
         super().setUp()

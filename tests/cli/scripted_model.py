@@ -33,14 +33,14 @@ def token_of(piece, vocabulary):
     return vocabulary[name]
 
 
-def write_scripted_folder(folder, answers, norm=1.0):
+def write_scripted_folder(folder, answers, norm=1.0, context=128):
     """A model whose next token depends on the last one alone.
 
     `answers`: from the last byte of a prompt, or BOS, to the pieces of text that follow,
     one a token; the last may be EOS. After its last piece a model repeats it.
     The tokenizer has a token for each byte, and one for each longer piece,
     which no text is encoded to; a text's ids begin with BOS. `norm` is the value
-    of all norms' weights.
+    of all norms' weights, `context` how many tokens a text may have.
     """
     vocabulary = {ALPHABET[byte]: byte for byte in range(256)}
     special = {BOS: 256, EOS: 257}
@@ -53,14 +53,18 @@ def write_scripted_folder(folder, answers, norm=1.0):
             followers[token] = token
             at = token
     folder.mkdir()
-    write_weights(folder, [followers[t] for t in sorted(followers)], norm)
+    write_weights(folder, [followers[t] for t in sorted(followers)], norm, context)
     write_tokenizer(folder, vocabulary, special)
     return folder
 
 
-def write_weights(folder, followers, norm):
+def write_weights(folder, followers, norm, context):
     """No layer adds anything: the output is looked up for the embedding."""
-    c = config(vocab_size=len(followers), eos_token_id=257)
+    c = config(
+        vocab_size=len(followers),
+        eos_token_id=257,
+        max_position_embeddings=context,
+    )
     (folder / "config.json").write_text(json.dumps(c))
     draw = random.Random(1)
     embeddings = [unit_vector(draw) for _ in followers]
