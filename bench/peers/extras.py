@@ -217,9 +217,10 @@ def convert_rows(contestants, rounds):
     """bf16 to 4 bits, beside the floor that ../convert measures."""
     source = contestants.path("mlx/tiny-bf16")
 
-    def share():
+    def median_report():
         with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-            command = [sys.executable, MEASURE_CONVERT, contestants.llamlx]
+            command = [sys.executable, MEASURE_CONVERT]
+            command += ["--repeat", str(rounds), contestants.llamlx]
             command += [source, Path(folder) / "q4", "-q"]
             result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
@@ -227,21 +228,17 @@ def convert_rows(contestants, rounds):
             raise RunError(lines[-1] if lines else "measure_convert.py failed")
         return json.loads(result.stdout)
 
-    who = (LLAMLX, "convert")
-    reports = []
-    samples = in_turn(
-        {who: lambda: reports.append(share()) or reports[-1]["seconds"]},
-        rounds,
-    )
     row = Row("1.1B convert bf16 to 4-bit of the floor", promise=80)
     row.unit = "%"
-    row.note = notes_of(samples, who)
-    if reports:
-        reports.sort(key=lambda report: report["share_of_floor"])
-        median = reports[len(reports) // 2]
-        row.llamlx = f"{median['seconds']:.2f} s"
-        row.value = 100 * median["share_of_floor"]
-        row.note = f"{median['floor_is']} alone: {median['floor_seconds']:.2f} s"
+    try:
+        median = median_report()
+    except RunError as error:
+        say(f"{LLAMLX} convert: {error}")
+        row.note = f"{LLAMLX}: {error}"
+        return [row]
+    row.llamlx = f"{median['seconds']:.2f} s"
+    row.value = 100 * median["share_of_floor"]
+    row.note = f"{median['floor_is']} alone: {median['floor_seconds']:.2f} s"
     return [row]
 
 

@@ -174,7 +174,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   const Layout layout = layout_of(w.format, w.cols);
   const int row_bytes = w.cols / 8 * bits;
   const int groups = w.cols / w.format.group_size;
-  const int scale_bytes = groups * bytes_of(type);
+  const std::ptrdiff_t scale_bytes = std::ptrdiff_t{groups} * bytes_of(type);
   const int lanes_of_group = w.format.group_size / (4 * kPlanes);
   const __m128i lanes_shift = _mm_cvtsi32_si128(log2_of(lanes_of_group));
   const int later = rows_ahead(row_bytes, kRows);
@@ -192,10 +192,10 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
     auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, next_row);
     prefetch(scales[0],
              ahead_of(scales[0], scale_bytes, n, later, run.end, next_scales),
-             std::ptrdiff_t{kRows} * scale_bytes);
+             kRows * scale_bytes);
     prefetch(biases[0],
              ahead_of(biases[0], scale_bytes, n, later, run.end, next_biases),
-             std::ptrdiff_t{kRows} * scale_bytes);
+             kRows * scale_bytes);
     __m512 total[x_rows * kRows];
     for_each_number<x_rows * kRows>([&](auto i) __attribute__((always_inline)) {
       total[i.kValue] = _mm512_setzero_ps();
