@@ -168,6 +168,17 @@ def choose_build(environment, contestants):
         say(f"llama.cpp's builds cannot be compared: {error}")
 
 
+def publish(about, rows, measured, args):
+    """Prints the table, and writes the file that --json names."""
+    if args.json:
+        document = {"machine": about, "rows": [x.document() for x in rows]}
+        document["measured"] = measured
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
+    print(machine_text(about))
+    print()
+    print(markdown_table(rows) if args.markdown else text_table(rows))
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -234,20 +245,17 @@ def main():
         choose_build(environment, contestants)
     about = machine(args.llamlx)
     rows, measured = [], {}
-    for race in races:
-        samples = measure(race, contestants, args.rounds)
-        measured[race.name] = samples.document()
-        rows += rows_of(race, samples)
-    for extra in extras:
-        say(extra.name)
-        rows += extra.rows(contestants, args.rounds)
-    if args.json:
-        document = {"machine": about, "rows": [x.document() for x in rows]}
-        document["measured"] = measured
-        args.json.write_text(json.dumps(document, indent=1) + "\n")
-    print(machine_text(about))
-    print()
-    print(markdown_table(rows) if args.markdown else text_table(rows))
+    try:
+        for race in races:
+            samples = measure(race, contestants, args.rounds)
+            measured[race.name] = samples.document()
+            rows += rows_of(race, samples)
+        for extra in extras:
+            say(extra.name)
+            rows += extra.rows(contestants, args.rounds)
+    finally:
+        # An hour's rows outlive a row that fails, and Ctrl-C.
+        publish(about, rows, measured, args)
     return 1 if any(row.met == "no" for row in rows) else 0
 
 

@@ -66,8 +66,8 @@ def gguf(model, *kinds):
     return tuple(f"gguf/{model}-{kind.lower()}.gguf" for kind in kinds)
 
 
-def mlx_lm(model, kind, promise=None):
-    return Rival(MLX_LM, (f"mlx/{model}-{kind}",), promise)
+def mlx_lm(model, kind):
+    return Rival(MLX_LM, (f"mlx/{model}-{kind}",), 50)
 
 
 def decode_races():
@@ -79,7 +79,7 @@ def decode_races():
             (
                 Rival(LLAMA_CPP, gguf("smol", "Q4_0"), 2.0),
                 Rival(OPENVINO, gguf("smol", "Q4_0")),
-                mlx_lm("smol", "q4", 50),
+                mlx_lm("smol", "q4"),
             ),
             tokens=128,
             quick=True,
@@ -107,7 +107,7 @@ def decode_races():
                 Rival(LLAMA_CPP, gguf("tiny", "Q4_0"), 1.2),
                 Rival(LLAMA_CPP, gguf("tiny", "Q4_K_M"), 1.7),
                 Rival(OPENVINO, gguf("tiny", "Q4_0")),
-                mlx_lm("tiny", "q4", 50),
+                mlx_lm("tiny", "q4"),
             ),
             tokens=128,
             quick=True,
@@ -135,7 +135,7 @@ def decode_races():
             "q4",
             (
                 Rival(LLAMA_CPP, gguf("l7b", "Q4_0"), 1.0),
-                mlx_lm("l7b", "q4", 50),
+                mlx_lm("l7b", "q4"),
             ),
             tokens=32,
             repetitions=1,
@@ -158,7 +158,7 @@ def prefill_races(amx):
                     gguf(model, *OPENVINO_TYPES[model]),
                     openvino if amx else None,
                 ),
-                mlx_lm(model, kind, 50),
+                mlx_lm(model, kind),
             ),
             prompt=512,
             quick=quick,
