@@ -18,6 +18,8 @@ extern const MatmulKernel qmm_amx;
 extern const MatmulKernel qmm_f16_amx;
 #elif defined(__aarch64__)
 extern const MatmulKernel qmv_neon;
+extern const MatmulKernel qmv_neon_dotprod;
+extern const MatmulKernel qmv_neon_i8mm;
 extern const MatmulKernel qmm_neon;
 #endif
 

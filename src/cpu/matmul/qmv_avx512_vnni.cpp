@@ -1,9 +1,7 @@
 // Few rows of x times a quantised weight read in place, in integers: codes are
-// unpacked to bytes, x is two planes of signed bytes,
-//     x = scale (256 high + low), high and low in [-128, 127],
-// with a scale for each group of the weight, so an x is off by no more than
-// 1/65278 of the largest of its group. Products of bytes and their sums are
-// exact; float32 begins at the sum of a lane.
+// unpacked to bytes, x is two planes of signed bytes (qmv_planes.inl.h).
+// Products of bytes and their sums are exact; float32 begins at the sum of a
+// lane.
 //
 // Of 64 P codes, a "chunk", byte i of plane p is code P i + p: P is what shifts
 // alone yield (4-bit codes: the even, the odd ones), and 1 for widths that
@@ -20,14 +18,13 @@
 #include <immintrin.h>
 
 #include "cpu/matmul/kernel_list.h"
-#include "cpu/matmul/qmv_parts.inl.h"
+#include "cpu/matmul/qmv_planes.inl.h"
 
 namespace llamlx {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kMostRows = 8;     // of x, that it is good for
-constexpr int kLargest = 32639;  // 127 * 256 + 127
+constexpr int kMostRows = 8;  // of x, that it is good for
 constexpr int kPlaneBytes = 64;
 
 // Rows of the weight, and of x (a "slab"), multiplied together: the sums of so
@@ -375,20 +372,8 @@ void round_group(const float* x, int count, Byte* high, Byte* low, float* scale,
     most = _mm512_max_epu32(
         most, _mm512_and_si512(_mm512_loadu_si512(x + i), magnitude));
   }
-  // Bits of floats are in the order of their magnitudes, infinity and NaN last.
-  const std::uint32_t largest_bits = _mm512_reduce_max_epu32(most);
-  float largest;
-  std::memcpy(&largest, &largest_bits, sizeof(largest));
-  constexpr std::uint32_t kInfinity = 0x7f800000;
-  constexpr float kAlmostNothing = 0x1p-100f;  // has no reciprocal to rely on
-  float per_unit = 0;
-  *scale = 0;
-  if (largest_bits >= kInfinity) {
-    *scale = __builtin_nanf("");
-  } else if (largest >= kAlmostNothing) {
-    *scale = largest / kLargest;
-    per_unit = kLargest / largest;
-  }
+  const auto [unit, per_unit] = rounding_of(_mm512_reduce_max_epu32(most));
+  *scale = unit;
   __m512i total = _mm512_setzero_si512();
   for (int i = 0; i < count; i += kLanes) {
     const __m512i units = _mm512_cvtps_epi32(
@@ -456,20 +441,8 @@ void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
   }
 }
 
-bool supports(const WeightFormat& format, int /*cols*/, ValueType compute) {
-  const int bits = format.bits;
-  const int group = format.group_size;
-  return compute != ValueType::f32 && bits >= 2 && bits <= 8 && bits != 7 &&
-         (group == 32 || group == 64 || group == 128);
-}
-
 std::size_t prepared_bytes(const WeightFormat& format, int rows, int cols) {
   return static_cast<std::size_t>(rows * layout_of(format, cols).row_bytes());
-}
-
-std::size_t scratch_bytes(const WeightFormat& /*format*/, int /*rows*/,
-                          int /*cols*/) {
-  return 0;
 }
 
 }  // namespace
