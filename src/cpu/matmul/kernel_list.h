@@ -21,6 +21,7 @@ extern const MatmulKernel qmv_neon;
 extern const MatmulKernel qmv_neon_dotprod;
 extern const MatmulKernel qmv_neon_i8mm;
 extern const MatmulKernel qmm_neon;
+extern const MatmulKernel qmm_neon_bf16;
 #endif
 
 }  // namespace llamlx

@@ -16,6 +16,7 @@ constexpr int kTileVectors = 2;
 }  // namespace llamlx
 
 #include "cpu/matmul/qmm_bf16.inl.h"
+#include "cpu/matmul/qmm_lanes.inl.h"
 #include "cpu/matmul/qmm_tiles.inl.h"
 
 namespace llamlx {

@@ -42,7 +42,7 @@ struct Product {
 }  // namespace
 }  // namespace llamlx
 
-#include "cpu/matmul/qmm_pack.inl.h"
+#include "cpu/matmul/qmm_lanes.inl.h"
 #include "cpu/matmul/qmm_tiles.inl.h"
 
 namespace llamlx {

@@ -1,8 +1,8 @@
 #pragma once
 
 // y = x w^T for many rows of x, by register tiles of kTileRows rows of x and
-// kTileVectors vectors of rows of w, over struct Simd and struct Product.
-// Included after qmm_pack.inl.h; local to each file.
+// kTileVectors vectors of rows of w, over struct Simd, struct Product and
+// struct Steps. Local to each file.
 //
 // Bound by arithmetic: a block of w is unpacked once for all rows of x, which
 // costs a vector of kLanes words about 5 instructions, and is then multiplied
@@ -10,7 +10,17 @@
 //
 // Layout  prepared x: block of kBlock columns after block; in each, panels
 // [words, kTileRows] one after another. Row panels are whole: what lies past
-// the last row is never read.
+// the last row is never read, or changes nothing that is kept.
+//
+// A "step" is what is multiplied at a time: kStepWords words of a row, 1 or 2.
+// With 2, panels are [words / 2, width, 2], and words are made even by zeros.
+// The file that includes this one defines `struct Steps` before, after
+// qmm_pack.inl.h:
+//   kWords
+//   store<count>(to, from)  a step of `count` rows; from [kWords, kLanes]
+//   join(panel, count, words)   a panel [words, kTileWidth] as packed from
+//                           `count` columns becomes one of steps
+//   sum(x, w, words, sums)  sums [tile_rows, kTileVectors] = x w^T
 
 #include "cpu/matmul/matmul.h"
 
@@ -21,8 +31,11 @@ inline constexpr int kTileWidth = kTileVectors * kLanes;
 inline constexpr int kRowStep = 32;  // of w: divides a head of most models
 inline constexpr int kPrepareStep = 16;
 
+inline constexpr int kStepWords = Steps::kWords;
+
 constexpr std::ptrdiff_t words_of(int values) {
-  return (values + kValues - 1) / kValues;
+  constexpr int kStepValues = kValues * kStepWords;
+  return Index((values + kStepValues - 1) / kStepValues) * kStepWords;
 }
 
 // Where the block of x that begins at column `start` lies, in words.
@@ -49,11 +62,10 @@ inline void prepare_block(const float* x, int x_stride, int row, int rows,
   constexpr int kTogether = smaller(kLanes, kTileRows);
   for (int i = 0; i < kLanes; i += kTogether) {
     const int panel = (row + i) / kTileRows;
-    float* to =
-        block + Index(panel) * kTileRows * words + (row + i) % kTileRows;
-    for (Index k = 0; k < words; ++k) {
-      std::memcpy(to + k * kTileRows, columns + k * kLanes + i,
-                  kTogether * sizeof(float));
+    float* to = block + Index(panel) * kTileRows * words +
+                (row + i) % kTileRows * kStepWords;
+    for (Index k = 0; k < words; k += kStepWords) {
+      Steps::store<kTogether>(to + k * kTileRows, columns + k * kLanes + i);
     }
   }
 }
@@ -75,23 +87,7 @@ template <int tile_rows>
 void multiply_tile(const float* x, const float* w, int words, float* y,
                    int y_stride, int width, bool adds) {
   Simd::F sums[tile_rows][kTileVectors];
-  for (int i = 0; i < tile_rows; ++i) {
-    for (int j = 0; j < kTileVectors; ++j) sums[i][j] = Simd::zero();
-  }
-  for (int k = 0; k < words; ++k) {
-    Simd::F columns[kTileVectors];
-    for (int j = 0; j < kTileVectors; ++j) {
-      columns[j] = Simd::load(w + Index(j) * kLanes);
-    }
-    for (int i = 0; i < tile_rows; ++i) {
-      const Simd::F row = Simd::set1(x[i]);
-      for (int j = 0; j < kTileVectors; ++j) {
-        sums[i][j] = Product::multiply_add(row, columns[j], sums[i][j]);
-      }
-    }
-    x += kTileRows;
-    w += kTileWidth;
-  }
+  Steps::sum(x, w, words, sums);
   for (int i = 0; i < tile_rows; ++i) {
     for (int j = 0; j < kTileVectors; ++j) {
       float* to = y + Index(i) * y_stride + Index(j) * kLanes;
@@ -144,6 +140,7 @@ inline void multiply_rows(const WeightView& w, const void* prepared, int rows,
         pack_weight({&w, n + j * kLanes, start, count},
                     panel + Index(j) * kLanes, kTileWidth);
       }
+      Steps::join(panel, count, words);
       const int width = smaller(kTileWidth, end - n);
       for (int i = 0; i < rows; i += kTileRows) {
         const MultiplyTile tile =

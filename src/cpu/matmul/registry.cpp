@@ -30,7 +30,7 @@ std::vector<RankedKernel> ranked_kernels() {
         {&qmm_avx512_bf16, 35, 33}, {&qmm_avx2, 51, 51},
 #elif defined(__aarch64__)
         {&qmv_neon_i8mm, 20, 20}, {&qmv_neon_dotprod, 21, 21},
-        {&qmv_neon, 50, 50}, {&qmm_neon, 51, 51},
+        {&qmv_neon, 50, 50}, {&qmm_neon_bf16, 31, 31}, {&qmm_neon, 51, 51},
 #endif
   };
 }
