@@ -19,6 +19,7 @@ extern const AttentionKernel kAttentionAvx512;
 extern const AttentionKernel kAttentionAvx512Bf16;
 extern const AttentionKernel kAttentionAmx;
 extern const AttentionKernel kAttentionNeon;
+extern const AttentionKernel kAttentionNeonBf16;
 
 std::size_t kv_keys_bytes(ValueType type, int head_dim, int capacity) {
   return size_of(type) * static_cast<std::size_t>(head_dim) *
@@ -34,7 +35,7 @@ std::vector<const AttentionKernel*> all_attention_kernels() {
   return {&kAttentionScalar, &kAttentionAvx2, &kAttentionAvx512,
           &kAttentionAvx512Bf16, &kAttentionAmx};
 #elif defined(__aarch64__)
-  return {&kAttentionScalar, &kAttentionNeon};
+  return {&kAttentionScalar, &kAttentionNeon, &kAttentionNeonBf16};
 #else
   return {&kAttentionScalar};
 #endif
