@@ -63,7 +63,7 @@ inline void prepare_block(const float* x, int x_stride, int row, int rows,
   for (int i = 0; i < kLanes; i += kTogether) {
     const int panel = (row + i) / kTileRows;
     float* to = block + Index(panel) * kTileRows * words +
-                (row + i) % kTileRows * kStepWords;
+                Index((row + i) % kTileRows) * kStepWords;
     for (Index k = 0; k < words; k += kStepWords) {
       Steps::store<kTogether>(to + k * kTileRows, columns + k * kLanes + i);
     }
