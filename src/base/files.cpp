@@ -1,5 +1,6 @@
 #include "base/files.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
@@ -151,6 +152,22 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
+  constexpr std::size_t kBlock = std::size_t{2} << 20;
+  if (!waiting_.empty()) {
+    const auto fitting =
+        bytes.first(std::min(kBlock - waiting_.size(), bytes.size()));
+    waiting_.insert(waiting_.end(), fitting.begin(), fitting.end());
+    bytes = bytes.subspan(fitting.size());
+    if (waiting_.size() < kBlock) return;
+    put(waiting_);
+    waiting_.clear();
+  }
+  const auto rest = bytes.last(bytes.size() % kBlock);
+  put(bytes.first(bytes.size() - rest.size()));
+  waiting_.insert(waiting_.end(), rest.begin(), rest.end());
+}
+
+void OutputFile::put(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const auto written = ::write(fd_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
@@ -180,17 +197,23 @@ void OutputFile::write(std::string_view text) {
 
 void OutputFile::rewrite(std::uint64_t offset,
                          std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
+  while (!bytes.empty() && offset < written_) {
+    const auto stored = static_cast<std::size_t>(
+        std::min<std::uint64_t>(bytes.size(), written_ - offset));
     const auto written =
-        ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        ::pwrite(fd_, bytes.data(), stored, static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail_errno(errno, path_, "write");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
     offset += static_cast<std::uint64_t>(written);
   }
+  if (bytes.empty()) return;
+  std::ranges::copy(
+      bytes, waiting_.begin() + static_cast<std::ptrdiff_t>(offset - written_));
 }
 
 void OutputFile::finish() {
+  put(waiting_);
   if (::fsync(fd_) != 0) fail_errno(errno, path_, "write");
   if (::close(std::exchange(fd_, -1)) != 0) fail_errno(errno, path_, "write");
 }

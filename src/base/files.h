@@ -6,13 +6,18 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace llamlx {
 
-/// A file being written from front to back.
+/// A file being written from front to back, in whole blocks of 2 MiB: Linux
+/// then keeps it in large pages of its cache, and maps it by those
+/// (MappedFile).
 ///
 /// Errors: every call throws Error (no_space, io_error) naming the file when
-/// the system refuses. The destructor closes and never throws: call finish().
+/// the system refuses; what does not fill a block is refused by a later call.
+/// The destructor closes, leaves that unwritten and never throws: call
+/// finish().
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);
@@ -31,12 +36,14 @@ class OutputFile {
   void finish();
 
  private:
+  void put(std::span<const std::byte> bytes);
   void start_writeback();
 
   std::filesystem::path path_;
   int fd_;
-  std::uint64_t written_ = 0;
-  std::uint64_t handed_on_ = 0;  // bytes the disk has been asked to take
+  std::uint64_t written_ = 0;       // whole blocks, until finish()
+  std::vector<std::byte> waiting_;  // what comes after them, less than a block
+  std::uint64_t handed_on_ = 0;     // bytes the disk has been asked to take
 };
 
 /// Creates or replaces the file `path` with `content`, brought to the disk.

@@ -28,6 +28,8 @@ using testing::names_in;
 using testing::read_bytes;
 using testing::TemporaryFolder;
 
+constexpr std::size_t kBlock = std::size_t{2} << 20;
+
 void write_model(const fs::path& folder, const std::string& config) {
   write_file(folder / "config.json", config);
   write_file(folder / "model.safetensors", "weights");
@@ -55,6 +57,30 @@ TEST(OutputFileTest, RewritesBytesAndGoesOnAtTheEnd) {
   EXPECT_EQ(read_bytes(folder.path() / "a"), "one TWO three four");
 }
 
+// Of sizes that fill blocks of 2 MiB, and end before, at and after their ends.
+TEST(OutputFileTest, WritesAndRewritesAcrossBlocks) {
+  const TemporaryFolder folder;
+  OutputFile file(folder.path() / "a");
+  std::string expected;
+  for (const std::size_t size :
+       {std::size_t{3}, kBlock - 4, std::size_t{1}, std::size_t{7}, 2 * kBlock,
+        kBlock - 7, 3 * kBlock, 2 * kBlock + 5}) {
+    const std::string piece(size, static_cast<char>('a' + expected.size() % 7));
+    file.write(piece);
+    expected += piece;
+    const std::string mark = "0123456789";
+    if (expected.size() < mark.size()) continue;
+    for (const auto offset : {std::size_t{0}, expected.size() / kBlock * kBlock,
+                              expected.size() - mark.size()}) {
+      const auto at = std::min(offset, expected.size() - mark.size());
+      file.rewrite(at, std::as_bytes(std::span(mark)));
+      expected.replace(at, mark.size(), mark);
+    }
+  }
+  file.finish();
+  EXPECT_TRUE(read_bytes(folder.path() / "a") == expected);
+}
+
 TEST(OutputFileTest, ReplacesWhatWasThere) {
   const TemporaryFolder folder;
   write_file(folder.write("a", "a long old text"), "new");
@@ -74,9 +100,13 @@ TEST(OutputFileTest, NamesTheFileItCannotCreate) {
 TEST(OutputFileTest, AFullDeviceIsNoSpace) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "there is no /dev/full here";
   OutputFile file("/dev/full");
-  EXPECT_THAT(error_of(ErrorCode::no_space, [&] { file.write("x"); }),
-              HasSubstr("/dev/full: cannot write (No space left on device); "
-                        "free some space"));
+  file.write("x");
+  const auto refused = HasSubstr(
+      "/dev/full: cannot write (No space left on device); free some space");
+  EXPECT_THAT(error_of(ErrorCode::no_space, [&] { file.finish(); }), refused);
+  const std::string block(kBlock, 'x');
+  EXPECT_THAT(error_of(ErrorCode::no_space, [&] { file.write(block); }),
+              refused);
 }
 
 TEST(OutputFileTest, AFileThatMayNotGrowIsNoSpace) {

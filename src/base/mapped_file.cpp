@@ -50,6 +50,9 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (address == MAP_FAILED) fail_errno(errno, path, "map");
   bytes_ = {static_cast<const std::byte*>(address), size};
+#ifdef MADV_HUGEPAGE
+  advise(bytes_, MADV_HUGEPAGE);
+#endif
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

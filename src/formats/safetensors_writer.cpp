@@ -17,7 +17,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "safetensors files are little-endian and are copied as they are");
 
-constexpr std::size_t kAlignment = 8;
+constexpr std::size_t kLengthBytes = 8;  // before the header
+constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kLongestHeader = 100'000'000;
 constexpr const char* kMetadata = "__metadata__";
 
@@ -43,7 +44,8 @@ Json header_of(const std::vector<PlannedTensor>& plan) {
 
 std::string header_text(const std::vector<PlannedTensor>& plan) {
   auto text = header_of(plan).dump();
-  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  const auto begin = kLengthBytes + text.size() + kAlignment - 1;
+  text.resize(begin / kAlignment * kAlignment - kLengthBytes, ' ');
   if (text.size() > kLongestHeader) {
     throw std::invalid_argument(
         concat("[SafetensorsWriter] expected a header of at most 100 MB, got ",
