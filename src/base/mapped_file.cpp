@@ -51,6 +51,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   if (address == MAP_FAILED) fail_errno(errno, path, "map");
   bytes_ = {static_cast<const std::byte*>(address), size};
 #ifdef MADV_HUGEPAGE
+  // What stands in large pages of the cache (OutputFile) is mapped by them.
   advise(bytes_, MADV_HUGEPAGE);
 #endif
 }
