@@ -280,48 +280,13 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   }
 }
 
-using Multiply = void (*)(const WeightView&, const Byte*, int, int,
-                          const WeightRun&, float*, int);
+}  // namespace
+}  // namespace llamlx
 
-template <int bits>
-Multiply multiply_for(int x_rows) {
-  constexpr Multiply kByRows[kSlabRows] = {
-      multiply_rows<bits, 1>, multiply_rows<bits, 2>, multiply_rows<bits, 3>,
-      multiply_rows<bits, 4>};
-  return kByRows[x_rows - 1];
-}
+#include "cpu/matmul/qmv_slabs.inl.h"
 
-Multiply multiply_for(int bits, int x_rows) {
-  switch (bits) {
-    case 2:
-      return multiply_for<2>(x_rows);
-    case 3:
-      return multiply_for<3>(x_rows);
-    case 4:
-      return multiply_for<4>(x_rows);
-    case 5:
-      return multiply_for<5>(x_rows);
-    case 6:
-      return multiply_for<6>(x_rows);
-    default:
-      return multiply_for<8>(x_rows);
-  }
-}
-
-void multiply(const WeightView& w, const void* prepared, int rows,
-              const WeightRun& run, void* /*scratch*/, float* y, int y_stride) {
-  const std::ptrdiff_t slab_bytes =
-      kSlabRows * layout_of(w.format, w.cols).row_bytes();
-  for_each_block(
-      ceil_div(rows, kSlabRows), run, bytes_of_row(w),
-      [&](int slab, int first, int last) {
-        const std::ptrdiff_t row = std::ptrdiff_t{slab} * kSlabRows;
-        multiply_for(w.format.bits,
-                     smaller(rows - static_cast<int>(row), kSlabRows))(
-            w, static_cast<const Byte*>(prepared) + slab * slab_bytes, first,
-            last, run, y + row * y_stride + (first - run.begin), y_stride);
-      });
-}
+namespace llamlx {
+namespace {
 
 // The bytes at even and at odd places of a and b.
 struct Halves {
@@ -439,10 +404,6 @@ void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
                 smaller(rows - first, kSlabRows), cols, i - first,
                 static_cast<Byte*>(prepared) + first * layout.row_bytes());
   }
-}
-
-std::size_t prepared_bytes(const WeightFormat& format, int rows, int cols) {
-  return static_cast<std::size_t>(rows * layout_of(format, cols).row_bytes());
 }
 
 }  // namespace

@@ -30,8 +30,9 @@ namespace {
 
 using F = Simd::F;
 
-constexpr int kMostRows = 8;           // of x, that it is good for
-constexpr int kRows = 4;               // of the weight, multiplied together
+constexpr int kMostRows = 8;  // of x, that it is good for
+constexpr int kRows = 4;      // of the weight, multiplied together
+constexpr int kSlabRows = Dots::kSlabRows;
 constexpr int kUnitBytes = 2 * kUnit;  // of a prepared row: both planes
 
 /// How one row of x lies when prepared: of each group its scale and its sum,
@@ -156,49 +157,13 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   }
 }
 
-using Multiply = void (*)(const WeightView&, const Byte*, int, int,
-                          const WeightRun&, float*, int);
+}  // namespace
+}  // namespace llamlx
 
-template <int bits, int x_rows = Dots::kSlabRows>
-Multiply multiply_of(int rows) {
-  if constexpr (x_rows > 1) {
-    if (rows < x_rows) return multiply_of<bits, x_rows - 1>(rows);
-  }
-  return multiply_rows<bits, x_rows>;
-}
+#include "cpu/matmul/qmv_slabs.inl.h"
 
-Multiply multiply_of(int bits, int rows) {
-  switch (bits) {
-    case 2:
-      return multiply_of<2>(rows);
-    case 3:
-      return multiply_of<3>(rows);
-    case 4:
-      return multiply_of<4>(rows);
-    case 5:
-      return multiply_of<5>(rows);
-    case 6:
-      return multiply_of<6>(rows);
-    default:
-      return multiply_of<8>(rows);
-  }
-}
-
-void multiply(const WeightView& w, const void* prepared, int rows,
-              const WeightRun& run, void* /*scratch*/, float* y, int y_stride) {
-  constexpr int kSlabRows = Dots::kSlabRows;
-  const std::ptrdiff_t slab_bytes =
-      kSlabRows * layout_of(w.format, w.cols).row_bytes();
-  for_each_block(
-      ceil_div(rows, kSlabRows), run, bytes_of_row(w),
-      [&](int slab, int first, int last) {
-        const std::ptrdiff_t row = std::ptrdiff_t{slab} * kSlabRows;
-        multiply_of(w.format.bits,
-                    smaller(rows - static_cast<int>(row), kSlabRows))(
-            w, static_cast<const Byte*>(prepared) + slab * slab_bytes, first,
-            last, run, y + row * y_stride + (first - run.begin), y_stride);
-      });
-}
+namespace llamlx {
+namespace {
 
 /// Which of a unit's high bytes, in their order, and low bytes after them, is
 /// stored where.
@@ -277,7 +242,6 @@ void prepare_row(const WeightFormat& format, const Layout& layout,
 
 void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
              int cols, int begin, int end, void* prepared) {
-  constexpr int kSlabRows = Dots::kSlabRows;
   const Layout layout = layout_of(format, cols);
   const Order order = order_of(format.bits);
   for (int i = begin; i < end; ++i) {
@@ -286,10 +250,6 @@ void prepare(const WeightFormat& format, const float* x, int x_stride, int rows,
                 smaller(rows - first, kSlabRows), i - first,
                 static_cast<Byte*>(prepared) + first * layout.row_bytes());
   }
-}
-
-std::size_t prepared_bytes(const WeightFormat& format, int rows, int cols) {
-  return static_cast<std::size_t>(rows * layout_of(format, cols).row_bytes());
 }
 
 constexpr MatmulKernel kernel_named(std::string_view name, Isa isa) {
