@@ -125,7 +125,10 @@ class DoctorTest(CommandLineTest):
             self.assertTrue(served["many_rows"].startswith("qmm_"), served)
             self.assertEqual(served["wrong"], [])
         text = self.assert_succeeds(llamlx("doctor")).stdout
-        self.assertRegex(text, rf"kernels +{kernels['active']}\b.*; found scalar")
+        active = kernels["active"]
+        if kernels["forced"]:
+            active += ", as LLAMLX_FORCE_ISA says"
+        self.assertRegex(text, rf"kernels +{active}; found scalar")
         self.assertRegex(text, r"products +in bfloat16, .*4-bit.*: qmv_\w+ for few")
 
     def test_tells_of_an_instruction_set_that_is_forced(self):
