@@ -152,17 +152,16 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
-  constexpr std::size_t kBlock = std::size_t{2} << 20;
   if (!waiting_.empty()) {
     const auto fitting =
-        bytes.first(std::min(kBlock - waiting_.size(), bytes.size()));
+        bytes.first(std::min(kLargePage - waiting_.size(), bytes.size()));
     waiting_.insert(waiting_.end(), fitting.begin(), fitting.end());
     bytes = bytes.subspan(fitting.size());
-    if (waiting_.size() < kBlock) return;
+    if (waiting_.size() < kLargePage) return;
     put(waiting_);
     waiting_.clear();
   }
-  const auto rest = bytes.last(bytes.size() % kBlock);
+  const auto rest = bytes.last(bytes.size() % kLargePage);
   put(bytes.first(bytes.size() - rest.size()));
   waiting_.insert(waiting_.end(), rest.begin(), rest.end());
 }

@@ -85,7 +85,6 @@ void MappedFile::populate(std::span<const std::byte> range) const {
 void MappedFile::release(std::span<const std::byte> range) const {
   // Linux maps a large page of its cache whole where one byte of it is touched:
   // without the neighbours, much would stay at the edges of tensors.
-  constexpr std::uintptr_t kLargePage = std::uintptr_t{2} << 20;
   if (range.empty()) return;
   const auto all = reinterpret_cast<std::uintptr_t>(bytes_.data());
   const auto begin = reinterpret_cast<std::uintptr_t>(range.data());

@@ -7,6 +7,9 @@
 
 namespace llamlx {
 
+/// A large page of Linux: those of its page cache are mapped whole.
+inline constexpr std::size_t kLargePage = std::size_t{2} << 20;
+
 /// A regular file mapped read-only into memory for as long as the object lives.
 ///
 /// Errors: Error (not_found, io_error) when the file cannot be opened, is a
