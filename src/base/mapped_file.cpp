@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
+#include <map>
+#include <mutex>
 #include <utility>
 
 #include <fcntl.h>
@@ -23,13 +26,63 @@ struct Descriptor {
   }
 };
 
+std::uintptr_t address_of(std::span<const std::byte> bytes) {
+  return reinterpret_cast<std::uintptr_t>(bytes.data());
+}
+
 /// Gives the kernel `advice` on all pages that `range` touches.
 void advise(std::span<const std::byte> range, int advice) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
+  const auto begin = address_of(range);
   const auto first = begin / page * page;
   ::madvise(reinterpret_cast<void*>(first), begin + range.size() - first,
             advice);
+}
+
+/// All that is mapped.
+class Mappings {
+ public:
+  void add(std::span<const std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    all_.emplace(address_of(bytes), bytes);
+  }
+  void remove(std::span<const std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    all_.erase(address_of(bytes));
+  }
+  /// The one that `range` lies in, or nothing.
+  std::span<const std::byte> find(std::span<const std::byte> range) {
+    const std::lock_guard lock(mutex_);
+    const auto after = all_.upper_bound(address_of(range));
+    if (after == all_.begin()) return {};
+    const auto& [begin, bytes] = *std::prev(after);
+    const bool is_within =
+        address_of(range) + range.size() <= begin + bytes.size();
+    return is_within ? bytes : std::span<const std::byte>{};
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::uintptr_t, std::span<const std::byte>> all_;
+};
+
+Mappings& mappings() {
+  static auto* const mappings = new Mappings;  // outlives whoever is last
+  return *mappings;
+}
+
+/// Lets go of `range` of `all`, which is mapped, and of its neighbours: Linux
+/// maps a large page of its cache whole where one byte of it is touched, and
+/// without them much would stay at the edges of tensors.
+void release_within(std::span<const std::byte> all,
+                    std::span<const std::byte> range) {
+  if (range.empty()) return;
+  const auto end = address_of(range) + range.size() + kLargePage - 1;
+  const auto first =
+      std::max(address_of(range) / kLargePage * kLargePage, address_of(all));
+  const auto last =
+      std::min(end / kLargePage * kLargePage, address_of(all) + all.size());
+  ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace
@@ -50,6 +103,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (address == MAP_FAILED) fail_errno(errno, path, "map");
   bytes_ = {static_cast<const std::byte*>(address), size};
+  mappings().add(bytes_);
 #ifdef MADV_HUGEPAGE
   // What stands in large pages of the cache (OutputFile) is mapped by them.
   advise(bytes_, MADV_HUGEPAGE);
@@ -67,6 +121,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 MappedFile::~MappedFile() {
   if (bytes_.empty()) return;
+  mappings().remove(bytes_);
   ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
@@ -83,16 +138,12 @@ void MappedFile::populate(std::span<const std::byte> range) const {
 }
 
 void MappedFile::release(std::span<const std::byte> range) const {
-  // Linux maps a large page of its cache whole where one byte of it is touched:
-  // without the neighbours, much would stay at the edges of tensors.
-  if (range.empty()) return;
-  const auto all = reinterpret_cast<std::uintptr_t>(bytes_.data());
-  const auto begin = reinterpret_cast<std::uintptr_t>(range.data());
-  const auto end = begin + range.size() + kLargePage - 1;
-  const auto first = std::max(begin / kLargePage * kLargePage, all);
-  const auto last =
-      std::min(end / kLargePage * kLargePage, all + bytes_.size());
-  ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  release_within(bytes_, range);
+}
+
+void release_mapped(std::span<const std::byte> range) {
+  const auto all = mappings().find(range);
+  if (!all.empty()) release_within(all, range);
 }
 
 }  // namespace llamlx

@@ -47,4 +47,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// MappedFile::release() for bytes of any file that is mapped; nothing for
+/// others. Threads: any, while the file stays mapped.
+void release_mapped(std::span<const std::byte> range);
+
 }  // namespace llamlx

@@ -1,6 +1,7 @@
 #include "base/mapped_file.h"
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -40,6 +41,23 @@ TEST(MappedFileTest, BytesStayReadableAfterTheyAreReleased) {
   file.release(file.bytes().subspan(5000, 10));
   file.release({});
   EXPECT_EQ(file.text(), content);
+}
+
+TEST(MappedFileTest, BytesOfAnyMappedFileCanBeReleased) {
+  const TemporaryFolder folder;
+  const std::string content(100'000, 'q');
+  MappedFile first(folder.write("a", content));
+  const MappedFile file(std::move(first));
+  release_mapped(file.bytes().subspan(5000, 10));
+  EXPECT_EQ(file.text(), content);
+}
+
+TEST(MappedFileTest, MemoryThatIsNoFileIsNotReleased) {
+  const TemporaryFolder folder;
+  const MappedFile file(folder.write("a", "some"));
+  const std::string memory(3 * kLargePage, 'q');
+  release_mapped(std::as_bytes(std::span(memory)));
+  EXPECT_EQ(memory, std::string(3 * kLargePage, 'q'));
 }
 
 TEST(MappedFileTest, MovingCarriesTheMapping) {

@@ -85,22 +85,25 @@ class RandomTokens {
   std::uint64_t vocab_size_;
 };
 
-Work work_of(const ModelCost& cost, const BenchTest& test) {
-  return test.prompt > 0
-             ? prompt_work(cost, test.depth, test.prompt, kPrefillRows)
-             : generate_work(cost, test.depth, test.generate, test.batch);
+/// What `decoder` does in a test, whose parameters cost `cost`.
+Work work_of(const Decoder& decoder, const ModelCost& cost,
+             const BenchTest& test) {
+  if (test.prompt > 0) {
+    return prompt_work(cost, test.depth, test.prompt, kPrefillRows);
+  }
+  auto work = generate_work(cost, test.depth, test.generate, test.batch);
+  work.bytes -=
+      static_cast<double>(decoder.spared_bytes(test.batch)) * test.generate;
+  return work;
 }
 
 int tokens_of(const BenchTest& test) {
   return test.prompt > 0 ? test.prompt : test.generate * test.batch;
 }
 
-/// The bytes that one pass reads.
-double pass_bytes(const ModelCost& cost, const BenchTest& test) {
-  const int passes = test.prompt > 0
-                         ? (test.prompt + kPrefillRows - 1) / kPrefillRows
+int passes_of(const BenchTest& test) {
+  return test.prompt > 0 ? (test.prompt + kPrefillRows - 1) / kPrefillRows
                          : test.generate;
-  return work_of(cost, test).bytes / passes;
 }
 
 /// The model with one number of threads, and the tests of that number.
@@ -118,6 +121,7 @@ class ModelBench {
 
   void run(BenchReport& report) {
     check_memory();
+    model_.decoder.warm_up();
     measure_limits(report.machine);
     std::vector<BenchResult> results;
     for (const auto& test : tests_) {
@@ -133,6 +137,15 @@ class ModelBench {
   }
 
  private:
+  Work work(const BenchTest& test) const {
+    return work_of(model_.decoder, cost_, test);
+  }
+
+  /// The bytes that one pass reads.
+  double pass_bytes(const BenchTest& test) const {
+    return work(test).bytes / passes_of(test);
+  }
+
   void check_memory() const {
     double most = 0;
     for (const auto& test : tests_) {
@@ -155,16 +168,16 @@ class ModelBench {
     watch_.enter(Phase::limits, "limits of the machine");
     for (const auto& test : tests_) {
       add_peaks(machine, test.threads);
-      add_bandwidth(machine, pass_bytes(cost_, test), test.threads);
+      add_bandwidth(machine, pass_bytes(test), test.threads);
     }
   }
 
   BenchResult ceilings(const MachineLimits& machine, const BenchTest& test) {
     BenchResult result;
     result.test = test;
-    result.per_token = work_of(cost_, test) / tokens_of(test);
+    result.per_token = work(test) / tokens_of(test);
     result.bandwidth_gb_per_s =
-        best_bandwidth(machine, pass_bytes(cost_, test), test.threads);
+        best_bandwidth(machine, pass_bytes(test), test.threads);
     result.peak = best_peak(machine, model_.info.dtype,
                             model_.info.quantization != "none", test.threads);
     return result;
@@ -176,7 +189,7 @@ class ModelBench {
     const bool has_limits = result.bandwidth_gb_per_s > 0;
     const double one = has_limits
                            ? tokens_of(test) / result.limit_tokens_per_second()
-                           : work_of(cost_, test).bytes;
+                           : work(test).bytes;
     return one * (options_.repetitions + (test.prompt > 0 ? 1 : 0));
   }
 

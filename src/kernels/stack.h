@@ -39,6 +39,14 @@ class Stack {
 
   /// Step 6: logits [M, V], float32, of hidden states [M, D].
   virtual mx::array logits(const mx::array& x) const = 0;
+
+  /// Does at once what is else done little by little in the first passes, as it
+  /// pays only after some of them.
+  virtual void warm_up() const {}
+
+  /// Of the bytes of weights(), those that a pass of `rows` rows need not read,
+  /// because a shorter copy has been made of them.
+  virtual std::size_t spared_bytes(int /*rows*/) const { return 0; }
 };
 
 }  // namespace llamlx

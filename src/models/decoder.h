@@ -44,6 +44,12 @@ class Decoder {
   /// The logits [M, V], float32, of hidden states [M, D].
   mx::array logits(const mx::array& x) const;
 
+  /// As Stack.
+  void warm_up() const { stack_->warm_up(); }
+  std::size_t spared_bytes(int rows) const {
+    return stack_->spared_bytes(rows);
+  }
+
   /// A cache for one new sequence of about `capacity` tokens.
   std::unique_ptr<KVCache> make_cache(int capacity) const;
 

@@ -145,7 +145,7 @@ class TestWeight {
   }
 
   void fill_groups() {
-    const auto [format, rows, cols, data, scales, biases] = view_;
+    const auto& format = view_.format;
     const auto bits = static_cast<std::size_t>(format.bits);
     const auto group_size = static_cast<std::size_t>(format.group_size);
     const double levels = std::ldexp(1, format.bits) - 1;
@@ -177,6 +177,42 @@ class TestWeight {
   GuardedMemory biases_;
   std::vector<double> values_;
   WeightView view_{};
+};
+
+/// A weight of bf16 as a model's are: normally distributed.
+class DenseBf16 {
+ public:
+  DenseBf16(int rows, int cols, unsigned seed)
+      : rows_(rows),
+        cols_(cols),
+        values_(static_cast<std::size_t>(rows) *
+                static_cast<std::size_t>(cols)) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0, 0.02f);
+    for (auto& value : values_) {
+      value = static_cast<std::uint16_t>(
+          std::bit_cast<std::uint32_t>(normal(random)) >> 16);
+    }
+  }
+
+  WeightView view() const {
+    return {{ValueType::bf16, 0, 0}, rows_,   cols_,
+            values_.data(),          nullptr, nullptr};
+  }
+  std::uint16_t at(int row, int col) const { return values_[index(row, col)]; }
+  void set(int row, int col, std::uint16_t value) {
+    values_[index(row, col)] = value;
+  }
+
+ private:
+  std::size_t index(int row, int col) const {
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(cols_) +
+           static_cast<std::size_t>(col);
+  }
+
+  int rows_;
+  int cols_;
+  std::vector<std::uint16_t> values_;
 };
 
 /// How a product is cut among threads: rows of x and of w at a time.

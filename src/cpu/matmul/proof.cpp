@@ -9,6 +9,7 @@
 
 #include "base/concat.h"
 #include "cpu/matmul/registry.h"
+#include "cpu/packed_bf16/packed_bf16.h"
 
 namespace llamlx {
 namespace {
@@ -32,8 +33,8 @@ class Random {
     return static_cast<std::uint32_t>(state_ >> 33);
   }
 
-  // +-[0.5, 1), stored as `type` at `to`.
-  double number(ValueType type, std::byte* to) {
+  // +-[0.5, 1) / 2^`halvings`, stored as `type` at `to`.
+  double number(ValueType type, std::byte* to, std::uint32_t halvings = 0) {
     const std::uint32_t sign = bits() & 1;
     const std::uint32_t fraction = bits();
     if (type == ValueType::f16) {
@@ -42,7 +43,7 @@ class Random {
       std::memcpy(to, &half, sizeof(half));
       return std::ldexp(1024.0 + (half & 1023), -11) * (sign != 0 ? -1 : 1);
     }
-    std::uint32_t word = sign << 31 | 126u << 23 | fraction >> 8;
+    std::uint32_t word = sign << 31 | (126u - halvings) << 23 | fraction >> 8;
     if (type == ValueType::bf16) {
       const auto half = static_cast<std::uint16_t>(word >> 16);
       std::memcpy(to, &half, sizeof(half));
@@ -61,6 +62,8 @@ class Random {
 struct Example {
   std::vector<std::byte> data, scales, biases;
   std::vector<double> values;
+  std::unique_ptr<std::byte, FreeAligned> bands;
+  std::unique_ptr<const PackedBf16> packed;
   WeightView view{};
 
   Example(const WeightFormat& format, int rows, int cols, Random& random)
@@ -68,6 +71,10 @@ struct Example {
                static_cast<std::size_t>(cols)) {
     view = {format, rows, cols, nullptr, nullptr, nullptr};
     data.resize(view.row_bytes() * static_cast<std::size_t>(rows));
+    if (format == kPackedBf16) {
+      fill_packed(random);
+      return;
+    }
     if (format.bits == 0) {
       fill(data, values, random);
     } else {
@@ -85,6 +92,28 @@ struct Example {
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       numbers[i] = random.number(view.format.values, bytes.data() + i * size);
     }
+  }
+
+  // As many exponents as there are codes for, and one value of another.
+  void fill_packed(Random& random) {
+    std::vector<std::uint16_t> dense(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      constexpr std::uint32_t kExponents = 14;
+      values[i] = random.number(
+          ValueType::bf16, reinterpret_cast<std::byte*>(&dense[i]),
+          i == values.size() / 2 ? kExponents + 6
+                                 : static_cast<std::uint32_t>(i) % kExponents);
+    }
+    ThreadPool pool(1);
+    const WeightView from{{ValueType::bf16, 0, 0},
+                          view.rows,
+                          view.cols,
+                          dense.data(),
+                          nullptr,
+                          nullptr};
+    bands = aligned_memory(PackedBf16::band_bytes(from));
+    packed = PackedBf16::pack(from, pool, bands.get());
+    view = packed->view();
   }
 
   void fill_groups(Random& random) {
@@ -170,7 +199,9 @@ std::string fault_with(const MatmulKernel& kernel, const Example& w,
 std::string fault_of(const MatmulKernel& kernel, const WeightFormat& format,
                      ValueType compute) {
   // The first leaves vectors partly filled.
-  const int unit = format.bits == 0 ? 37 : format.group_size;
+  const int unit = format.bits == 0        ? 37
+                   : format == kPackedBf16 ? kPackedCols
+                                           : format.group_size;
   int cols = 0;
   for (const int candidate : {3 * unit, 128, 256, 512}) {
     if (!kernel.supports(format, candidate, compute)) continue;

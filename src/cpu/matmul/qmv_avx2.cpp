@@ -77,6 +77,24 @@ struct Words {
     return _mm256_castsi256_ps(
         _mm256_and_si256(words, _mm256_set1_epi32(-0x10000)));
   }
+  using Tops = I;
+  static Tops tops(const unsigned char* p) {
+    return _mm256_broadcastsi128_si256(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static void unpack(const unsigned char* codes, const unsigned char* low,
+                     Tops tops, I (&words)[4]) {
+    const I both = load_bytes(codes, 32);
+    const I mask = _mm256_set1_epi8(15);
+    const I which[2] = {_mm256_and_si256(both, mask),
+                        _mm256_and_si256(_mm256_srli_epi16(both, 4), mask)};
+    for (int i = 0; i < 2; ++i) {
+      const I high = _mm256_shuffle_epi8(tops, which[i]);
+      const I lower = load_bytes(low + std::ptrdiff_t{32} * i, 32);
+      words[i] = _mm256_unpacklo_epi8(lower, high);
+      words[2 + i] = _mm256_unpackhi_epi8(lower, high);
+    }
+  }
   static __m256 kept(__m256 vector) {
     __asm__("" : "+x"(vector));
     return vector;

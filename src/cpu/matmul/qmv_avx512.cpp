@@ -94,6 +94,23 @@ struct Words {
     return _mm512_castsi512_ps(
         _mm512_and_si512(words, _mm512_set1_epi32(-0x10000)));
   }
+  using Tops = I;
+  static Tops tops(const unsigned char* p) {
+    return _mm512_broadcast_i32x4(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static void unpack(const unsigned char* codes, const unsigned char* low,
+                     Tops tops, I (&words)[2]) {
+    const I both = _mm512_broadcast_i64x4(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes)));
+    constexpr __mmask32 kUpper = 0xffff0000;
+    const I high = _mm512_shuffle_epi8(
+        tops, _mm512_and_si512(_mm512_mask_srli_epi16(both, kUpper, both, 4),
+                               _mm512_set1_epi8(15)));
+    const I lower = _mm512_loadu_si512(low);
+    words[0] = _mm512_unpacklo_epi8(lower, high);
+    words[1] = _mm512_unpackhi_epi8(lower, high);
+  }
   static __m512 kept(__m512 vector) {
     __asm__("" : "+v"(vector));
     return vector;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <new>
+#include <random>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -17,6 +19,7 @@
 #include "base/concat.h"
 #include "cpu/limits/limits.h"
 #include "cpu/matmul/registry.h"
+#include "cpu/packed_bf16/packed_bf16.h"
 #include "cpu/thread_pool.h"
 
 // All the products of a token by the weights of a whole model, by the threads
@@ -103,6 +106,7 @@ class MappedPages {
 struct Weights {
   std::unique_ptr<MappedPages> pages;
   std::vector<WeightView> views;
+  std::vector<std::unique_ptr<const PackedBf16>> packed = {};
 };
 
 std::size_t bytes_of(const WeightFormat& format, const Shape& shape,
@@ -111,7 +115,7 @@ std::size_t bytes_of(const WeightFormat& format, const Shape& shape,
                         nullptr, nullptr,    nullptr};
   const auto rows = static_cast<std::size_t>(shape.rows);
   *scale_bytes =
-      format.bits == 0
+      format.group_size == 0
           ? 0
           : rows * static_cast<std::size_t>(shape.cols / format.group_size) *
                 size_of(format.values);
@@ -158,6 +162,40 @@ Weights weights_of(const Model& model, const WeightFormat& format) {
   return weights;
 }
 
+// What packs well or badly is a matter of values: these are a model's.
+Weights packed_weights_of(const Model& model, ThreadPool& pool) {
+  std::map<std::pair<int, int>, std::vector<std::uint16_t>> values;
+  std::size_t total = 0;
+  std::size_t scales = 0;
+  for (const auto& shape : shapes_of(model)) {
+    total += bytes_of(kPackedBf16, shape, &scales);
+    auto& made = values[{shape.rows, shape.cols}];
+    if (!made.empty()) continue;
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal(0, 0.02f);
+    made.resize(static_cast<std::size_t>(shape.rows) *
+                static_cast<std::size_t>(shape.cols));
+    for (auto& value : made) {
+      const auto bits = std::bit_cast<std::uint32_t>(normal(random));
+      value = static_cast<std::uint16_t>(bits >> 16);
+    }
+  }
+  Weights weights{std::make_unique<MappedPages>(total), {}};
+  std::byte* at = weights.pages->data();
+  for (const auto& shape : shapes_of(model)) {
+    const WeightView dense{{ValueType::bf16, 0, 0},
+                           shape.rows,
+                           shape.cols,
+                           values.at({shape.rows, shape.cols}).data(),
+                           nullptr,
+                           nullptr};
+    weights.packed.push_back(PackedBf16::pack(dense, pool, at));
+    weights.views.push_back(weights.packed.back()->view());
+    at += PackedBf16::band_bytes(dense);
+  }
+  return weights;
+}
+
 double now() {
   return std::chrono::duration<double>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -191,8 +229,9 @@ void multiply_all(const Weights& weights, const MatmulKernel& kernel, int rows,
 void run_model(benchmark::State& state, const Model& model,
                const WeightFormat& format, ValueType compute, int rows,
                int threads, const MatmulKernel* kernel) {
-  const auto weights = weights_of(model, format);
   ThreadPool pool(threads);
+  const auto weights = format == kPackedBf16 ? packed_weights_of(model, pool)
+                                             : weights_of(model, format);
   if (kernel == nullptr) {
     kernel = &matmul_kernel(format, model.layer[0].cols, compute, rows);
   }
@@ -232,36 +271,45 @@ void run_model(benchmark::State& state, const Model& model,
   state.counters["share"] = bytes / best * 1e-9 / limit.best_gb_per_s;
 }
 
+std::string name_of(const WeightFormat& format) {
+  if (format == kPackedBf16) return "packed_bf16";
+  const char* type = format.values == ValueType::f32   ? "f32"
+                     : format.values == ValueType::f16 ? "f16"
+                                                       : "bf16";
+  if (format.bits == 0) return type;
+  return concat(format.bits, "bit_g", format.group_size, "_", type);
+}
+
+std::vector<WeightFormat> formats() {
+  std::vector<WeightFormat> formats{kPackedBf16};
+  for (const auto values : {ValueType::bf16, ValueType::f16, ValueType::f32}) {
+    formats.push_back({values, 0, 0});
+    for (const int bits : {4, 8, 2, 3, 5, 6}) {
+      for (const int group : {64, 32, 128}) {
+        formats.push_back({values, bits, group});
+      }
+    }
+  }
+  return formats;
+}
+
 void register_all() {
   for (const auto& model : models()) {
-    for (const int bits : {4, 8, 2, 3, 5, 6, 0}) {
-      for (const int group : {64, 32, 128}) {
-        for (const auto values :
-             {ValueType::bf16, ValueType::f16, ValueType::f32}) {
-          const bool is_dense = bits == 0;
-          if (is_dense && group != 64) continue;
-          const WeightFormat format{values, bits, is_dense ? 0 : group};
-          const char* type = values == ValueType::f32   ? "f32"
-                             : values == ValueType::f16 ? "f16"
-                                                        : "bf16";
-          const std::string kind =
-              is_dense ? type : concat(bits, "bit_g", group, "_", type);
-          for (const auto compute : {ValueType::bf16, ValueType::f32}) {
-            for (const int rows : {1, 2, 4, 8}) {
-              for (const int threads : {1, 2}) {
-                benchmark::RegisterBenchmark(
-                    concat(model.name, "/", kind, "/",
-                           compute == ValueType::f32 ? "exact" : "rounded",
-                           "/rows:", rows, "/threads:", threads)
-                        .c_str(),
-                    [=, &model](benchmark::State& state) {
-                      run_model(state, model, format, compute, rows, threads,
-                                nullptr);
-                    })
-                    ->Unit(benchmark::kMillisecond)
-                    ->UseRealTime();
-              }
-            }
+    for (const auto& format : formats()) {
+      for (const auto compute : {ValueType::bf16, ValueType::f32}) {
+        for (const int rows : {1, 2, 4, 8}) {
+          for (const int threads : {1, 2}) {
+            benchmark::RegisterBenchmark(
+                concat(model.name, "/", name_of(format), "/",
+                       compute == ValueType::f32 ? "exact" : "rounded",
+                       "/rows:", rows, "/threads:", threads)
+                    .c_str(),
+                [=, &model](benchmark::State& state) {
+                  run_model(state, model, format, compute, rows, threads,
+                            nullptr);
+                })
+                ->Unit(benchmark::kMillisecond)
+                ->UseRealTime();
           }
         }
       }

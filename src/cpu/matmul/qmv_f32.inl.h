@@ -18,6 +18,9 @@
 //                   for every row of w, and so many loads keep the lines that
 //                   prefetches ask for waiting
 //   load_f16, load_bf16 (p, count)   the first `count`, the rest 0
+// and, where kPackedBf16 is read faster than bf16,
+//   tops(p)         Tops, the 16 high bytes that codes stand for
+//   unpack(codes, low, tops, words)  the bf16 of a row's piece, in order
 //
 // A "chunk" is kLanes words of a row; codes (or halves) are multiplied in the
 // order the shifts yield them: the first of every lane, the second of every
@@ -56,7 +59,7 @@ struct Layout {
 inline Layout layout_of(const WeightFormat& format, int cols) {
   int per_lane = 1;
   int sums = 0;
-  if (format.bits != 0) {
+  if (format.group_size != 0) {
     per_lane = Words::codes_of(format.bits);
     sums = ceil_div(cols / format.group_size, kLanes) * kLanes;
   } else if (format.values == ValueType::bf16) {
@@ -247,6 +250,82 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
   }
 }
 
+template <typename W>
+concept ReadsPacked = requires {
+  typename W::Tops;
+};
+
+// bf16 in 12 bits: the operations on them are multiply_dense's, and so are the
+// bits of the results.
+template <typename W, int slab_rows>
+void multiply_packed(const WeightView& weight, const float* x, int begin,
+                     int end, const WeightRun& run, float* y, int y_stride) {
+  static_assert(kRows == kPackedRows);
+  constexpr int kPairs = kPackedCols / 2 / kLanes;  // vectors of a row's piece
+  constexpr int kCodeBytes = kPackedCols / 2;
+  const PackedBf16Rest& rest = *weight.rest;
+  const auto tops = W::tops(rest.tops);
+  const auto pieces = static_cast<std::uint32_t>(weight.cols / kPackedCols);
+  const std::ptrdiff_t row_bytes = bytes_of_row(weight);
+  const int later = rows_ahead(row_bytes, kRows);
+
+  for (int n = begin; n < end; n += kRows) {
+    const Byte* band = static_cast<const Byte*>(weight.data) + n * row_bytes;
+    const std::ptrdiff_t ahead =
+        ahead_of(band, row_bytes, n, later, run.end, run.next.data);
+    const std::ptrdiff_t number = n / kRows;
+    const std::ptrdiff_t first = rest.first[number];
+    const std::uint32_t* untold = rest.untold + first;
+    const Byte* value = reinterpret_cast<const Byte*>(
+        rest.values + (first - number) * kPackedCols);
+    F total[slab_rows][kRows];
+    for_each_number<slab_rows * kRows>([&](
+        auto i) __attribute__((always_inline)) {
+      total[i.kValue / kRows][i.kValue % kRows] = Simd::zero();
+    });
+    const float* factors = x;
+    for (std::uint32_t piece = 0; piece < pieces; ++piece) {
+      for_each_number<kPackedBytes / 64>([&](
+          auto i) __attribute__((always_inline)) {
+        prefetch(band, ahead + std::ptrdiff_t{i.kValue} * 64);
+      });
+      typename W::I pair[kRows][kPairs];
+      for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+        W::unpack(band + std::ptrdiff_t{r.kValue} * kCodeBytes,
+                  band + std::ptrdiff_t{kRows + 2 * r.kValue} * kCodeBytes,
+                  tops, pair[r.kValue]);
+      });
+      if (*untold / kRows == piece) {
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          if (*untold != piece * kRows + r.kValue) return;
+          for_each_number<kPairs>([&](auto i) __attribute__((always_inline)) {
+            pair[r.kValue][i.kValue] = W::load_bytes(value, 4 * kLanes);
+            value += std::ptrdiff_t{4} * kLanes;
+          });
+          ++untold;
+        });
+      }
+      band += kPackedBytes;
+      for_each_number<kPairs * slab_rows>([&](
+          auto i) __attribute__((always_inline)) {
+        constexpr int kPair = i.kValue / slab_rows;
+        constexpr int kRow = i.kValue % slab_rows;
+        const float* at =
+            factors + std::ptrdiff_t{kPair * slab_rows + kRow} * 2 * kLanes;
+        const F even = W::kept(Simd::load(at));
+        const F odd = W::kept(Simd::load(at + kLanes));
+        for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
+          F& sum = total[kRow][r.kValue];
+          sum = Simd::fma(W::even(pair[r.kValue][kPair]), even, sum);
+          sum = Simd::fma(W::odd(pair[r.kValue][kPair]), odd, sum);
+        });
+      });
+      factors += std::ptrdiff_t{slab_rows} * kPackedCols;
+    }
+    store_sums(total, end - n, y + (n - begin), y_stride);
+  }
+}
+
 using Multiply = void (*)(const WeightView&, const float*, int, int,
                           const WeightRun&, float*, int);
 
@@ -265,6 +344,10 @@ Multiply multiply_for(const WeightFormat& format) {
       return multiply_affine<6, slab_rows>;
     case 8:
       return multiply_affine<8, slab_rows>;
+    case kPackedBf16.bits:
+      if constexpr (ReadsPacked<Words>)
+        return multiply_packed<Words, slab_rows>;
+      break;
     default:
       break;
   }
@@ -286,8 +369,10 @@ inline Multiply multiply_for(const WeightFormat& format, int slab_rows) {
   return slab_rows == 2 ? multiply_for<2>(format) : multiply_for<1>(format);
 }
 
-inline bool supports(const WeightFormat& format, int /*cols*/,
+inline bool supports(const WeightFormat& format, int cols,
                      ValueType /*compute*/) {
+  if (format == kPackedBf16)
+    return ReadsPacked<Words> && cols % kPackedCols == 0;
   const int group = format.group_size;
   switch (format.bits) {
     case 0:

@@ -66,6 +66,23 @@ struct Words {
   static float32x4_t odd(I words) {
     return vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff0000)));
   }
+  using Tops = uint8x16_t;
+  static Tops tops(const unsigned char* p) { return vld1q_u8(p); }
+  static void unpack(const unsigned char* codes, const unsigned char* low,
+                     Tops tops, I (&words)[8]) {
+    for (int i = 0; i < 2; ++i) {
+      const uint8x16_t both = vld1q_u8(codes + 16 * i);
+      const uint8x16_t which[2] = {vandq_u8(both, vdupq_n_u8(15)),
+                                   vshrq_n_u8(both, 4)};
+      for (int j = 0; j < 2; ++j) {
+        const int at = 2 * j + i;
+        const uint8x16_t high = vqtbl1q_u8(tops, which[j]);
+        const uint8x16_t lower = vld1q_u8(low + 16 * at);
+        words[at] = vreinterpretq_u32_u8(vzip1q_u8(lower, high));
+        words[4 + at] = vreinterpretq_u32_u8(vzip2q_u8(lower, high));
+      }
+    }
+  }
   static float32x4_t kept(float32x4_t vector) {
     __asm__("" : "+w"(vector));
     return vector;

@@ -10,11 +10,13 @@
 #include <gtest/gtest.h>
 
 #include "cpu/matmul/matmul_testing.h"
+#include "cpu/packed_bf16/packed_bf16.h"
 
 namespace llamlx {
 namespace {
 
 using Case = testing::KernelCase;
+using testing::GuardedMemory;
 using testing::TestRows;
 using testing::TestWeight;
 
@@ -121,6 +123,36 @@ TEST_P(QmvTest, AnySplitGivesTheSameBits) {
       }
     }
   });
+}
+
+// Weights are packed while a model answers: nobody may see when.
+TEST_P(QmvTest, PackedBf16GivesTheBitsOfBf16) {
+  const auto& kernel = *GetParam().kernel;
+  if (!kernel.supports(kPackedBf16, kPackedCols, GetParam().compute)) {
+    GTEST_SKIP() << "does not read it";
+  }
+  ThreadPool pool(1);
+  for (const int weight_rows : {1, 4, 6, 41}) {
+    for (const int cols : {64, 192, 640}) {
+      const testing::DenseBf16 dense(weight_rows, cols, 5);
+      GuardedMemory bands(PackedBf16::band_bytes(dense.view()), 64);
+      const auto packed =
+          PackedBf16::pack(dense.view(), pool, bands.as<std::byte>());
+      ASSERT_NE(packed, nullptr);
+      for (int rows = 1; rows <= kernel.max_rows; ++rows) {
+        SCOPED_TRACE(concat(rows, " rows by ", weight_rows, " x ", cols));
+        TestRows x(rows, cols, 4);
+        const auto expected = testing::product_by(kernel, dense.view(),
+                                                  x.data(), x.stride(), rows);
+        ASSERT_EQ(testing::product_by(kernel, packed->view(), x.data(),
+                                      x.stride(), rows),
+                  expected);
+        ASSERT_EQ(testing::product_by(kernel, packed->view(), x.data(),
+                                      x.stride(), rows, {16, kernel.row_step}),
+                  expected);
+      }
+    }
+  }
 }
 
 // A row's result may not depend on the rows beside it: a sequence gives the

@@ -129,6 +129,9 @@ TEST(MatmulRegistry, ServesEveryFormat) {
       }
     }
   }
+  const auto packed = serving_kernels(kPackedBf16, 384, ValueType::bf16);
+  EXPECT_EQ(packed.one_row == nullptr, active_isa() == Isa::scalar);
+  EXPECT_EQ(packed.many_rows, nullptr);
   for (const auto& note : matmul_kernel_notes()) {
     EXPECT_TRUE(note.is_right)
         << note.kernel->name << ", " << testing::to_string(note.format) << ", "

@@ -34,7 +34,8 @@ WeightView view_weight(const Weight& weight) {
 }
 
 CpuLinear view_linear(const Linear& layer, ValueType compute) {
-  CpuLinear result{view_weight(layer.weight), view_vector(layer.bias), {}, 1};
+  const auto weight = view_weight(layer.weight);
+  CpuLinear result{weight, weight, view_vector(layer.bias), {}, 1};
   for (int rows = 1; rows <= kFewRows + 1; ++rows) {
     const auto& kernel =
         matmul_kernel(result.weight.format, result.weight.cols, compute, rows);

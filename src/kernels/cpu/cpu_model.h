@@ -10,6 +10,7 @@
 #include "cpu/attention/attention.h"
 #include "cpu/matmul/matmul.h"
 #include "cpu/thread_pool.h"
+#include "kernels/cpu/weight_packer.h"
 #include "kernels/stack.h"
 
 namespace llamlx {
@@ -27,6 +28,7 @@ struct CpuVector {
 /// A linear layer where it lies, and the kernels that multiply with it.
 struct CpuLinear {
   WeightView weight;
+  WeightView packed;  ///< for few rows: the same, or WeightPacker's copy
   CpuVector bias;
   /// For 1, 2, ... kFewRows rows, and for more.
   std::array<const MatmulKernel*, kFewRows + 1> kernels;
@@ -35,6 +37,9 @@ struct CpuLinear {
   /// heads.
   int unit;
 
+  const WeightView& read_by(int rows) const {
+    return rows <= kFewRows ? packed : weight;
+  }
   const MatmulKernel& kernel(int rows) const {
     return *kernels[static_cast<std::size_t>(std::min(rows, kFewRows + 1)) - 1];
   }
@@ -88,6 +93,7 @@ struct CpuModel {
   std::vector<CpuLayer> layers;
   CpuVector norm;
   CpuLinear lm_head;
+  WeightPacker packer;
 
   int hidden_size() const { return embed_tokens.cols; }
   /// Query heads that share a key/value head.
@@ -95,7 +101,7 @@ struct CpuModel {
     return params.heads.num_attention_heads / params.heads.num_key_value_heads;
   }
 
-  /// One pass at a time has the workspace.
+  /// One pass at a time has the workspace and the packer.
   mutable std::mutex running;
   mutable Workspace workspace;
 };

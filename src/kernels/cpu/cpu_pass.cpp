@@ -28,7 +28,8 @@ struct ProductBytes {
            int width) {
     std::size_t j = 0;
     for (const auto* layer : layers) {
-      const auto& [format, n, cols, data, scales, biases] = layer->weight;
+      const auto& format = layer->read_by(count).format;
+      const int cols = layer->weight.cols;
       const auto& kernel = layer->kernel(count);
       rows = std::max(rows, float_bytes(std::size_t(count) * cols));
       prepared[j] =
@@ -85,7 +86,7 @@ int CpuPass::parts_of(const CpuLinear& layer) const {
 WeightStart CpuPass::start(const Worker& worker, const CpuLinear& layer) const {
   const int begin = worker.index() * part_size(layer);
   if (!is_few() || begin >= layer.weight.rows) return {};
-  return start_of(layer.weight, begin);
+  return start_of(layer.read_by(rows), begin);
 }
 
 void CpuPass::reserve_products() {
@@ -182,9 +183,9 @@ void norm_row(const CpuPass& pass, const CpuVector& norm, int row, float* out) {
 void multiply(Worker& worker, CpuPass& pass, const CpuLinear& layer,
               const void* prepared, const WeightRun& run, float* y,
               int stride) {
-  layer.kernel(pass.rows).multiply(layer.weight, prepared, pass.rows, run,
-                                   pass.thread(worker).scratch.data(), y,
-                                   stride);
+  layer.kernel(pass.rows).multiply(
+      layer.read_by(pass.rows), prepared, pass.rows, run,
+      pass.thread(worker).scratch.data(), y, stride);
   const auto& [data, type] = layer.bias;
   if (data == nullptr) return;
   const auto* bias = static_cast<const std::byte*>(data) +

@@ -124,7 +124,7 @@ PreparedRows prepare_rows(Worker& worker, CpuPass& pass,
   const auto* first = layers.begin();
   const auto same_input = [&](const CpuLinear* a, const CpuLinear* b) {
     return &a->kernel(pass.rows) == &b->kernel(pass.rows) &&
-           a->weight.format == b->weight.format;
+           a->read_by(pass.rows).format == b->read_by(pass.rows).format;
   };
   PreparedRows result{};
   std::array<bool, 3> is_new{};
@@ -140,9 +140,9 @@ PreparedRows prepare_rows(Worker& worker, CpuPass& pass,
     }
     for (std::size_t j = 0; j < layers.size(); ++j) {
       if (!is_new[j]) continue;
-      first[j]->kernel(pass.rows).prepare(first[j]->weight.format, rows, cols,
-                                          pass.rows, cols, begin, end,
-                                          prepared[j].data());
+      first[j]->kernel(pass.rows).prepare(first[j]->read_by(pass.rows).format,
+                                          rows, cols, pass.rows, cols, begin,
+                                          end, prepared[j].data());
     }
   };
   if (pass.is_few()) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -20,7 +21,7 @@ namespace {
 /// A node of the graph that a model computes on the CPU.
 class CpuPrimitive : public mx::UnaryPrimitive {
  public:
-  CpuPrimitive(mx::Stream stream, std::shared_ptr<const CpuModel> model)
+  CpuPrimitive(mx::Stream stream, std::shared_ptr<CpuModel> model)
       : UnaryPrimitive(stream), model_(std::move(model)) {}
 
   void eval_gpu(const std::vector<mx::array>&, mx::array&) override {
@@ -28,11 +29,17 @@ class CpuPrimitive : public mx::UnaryPrimitive {
   }
 
  protected:
-  const std::shared_ptr<const CpuModel>& model() const { return model_; }
+  const std::shared_ptr<CpuModel>& model() const { return model_; }
 
  private:
-  std::shared_ptr<const CpuModel> model_;
+  std::shared_ptr<CpuModel> model_;
 };
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 using Flag = std::shared_ptr<std::atomic<bool>>;
 
@@ -58,7 +65,7 @@ void compute_or_poison(float* values, std::size_t count,
 /// the state of the caches.
 class ForwardPrimitive final : public CpuPrimitive {
  public:
-  ForwardPrimitive(mx::Stream stream, std::shared_ptr<const CpuModel> model,
+  ForwardPrimitive(mx::Stream stream, std::shared_ptr<CpuModel> model,
                    std::vector<CpuSegment> segments, const Rope& rope,
                    Flag is_abandoned)
       : CpuPrimitive(stream, std::move(model)),
@@ -83,7 +90,11 @@ class ForwardPrimitive final : public CpuPrimitive {
             const auto tokens = rows_of<std::int32_t>(ids);
             const std::scoped_lock lock(model->running);
             CpuPass pass(*model, segments, traditional, scale, x);
+            const auto start = Clock::now();
             run(pass, tokens.data(), *is_abandoned);
+            if (pass.is_few()) {
+              model->packer.go_on(*model, seconds_since(start));
+            }
           });
         });
   }
@@ -118,7 +129,7 @@ class ForwardPrimitive final : public CpuPrimitive {
 class LogitsPrimitive final : public CpuPrimitive {
  public:
   /// `is_abandoned`: of the pass that x comes from straight, or null.
-  LogitsPrimitive(mx::Stream stream, std::shared_ptr<const CpuModel> model,
+  LogitsPrimitive(mx::Stream stream, std::shared_ptr<CpuModel> model,
                   Flag is_abandoned)
       : CpuPrimitive(stream, std::move(model)),
         is_abandoned_(std::move(is_abandoned)) {}
@@ -147,10 +158,21 @@ class LogitsPrimitive final : public CpuPrimitive {
 
 class CpuStack final : public Stack {
  public:
-  explicit CpuStack(std::shared_ptr<const CpuModel> model)
+  explicit CpuStack(std::shared_ptr<CpuModel> model)
       : model_(std::move(model)) {}
 
   const DecoderWeights& weights() const override { return model_->weights; }
+
+  void warm_up() const override {
+    const std::scoped_lock lock(model_->running);
+    model_->packer.finish(*model_);
+  }
+
+  std::size_t spared_bytes(int rows) const override {
+    if (rows > kFewRows) return 0;
+    const std::scoped_lock lock(model_->running);
+    return model_->packer.spared_bytes();
+  }
 
   std::unique_ptr<KVCache> make_cache(int capacity) const override {
     const auto& heads = model_->params.heads;
@@ -202,7 +224,7 @@ class CpuStack final : public Stack {
  private:
   static mx::Stream stream() { return mx::default_stream(mx::Device::cpu); }
 
-  std::shared_ptr<const CpuModel> model_;
+  std::shared_ptr<CpuModel> model_;
 };
 
 }  // namespace
@@ -211,9 +233,8 @@ Backend cpu_backend(mx::Dtype compute, int threads) {
   return {std::string(to_string(active_isa())), true,
           [type = value_type(compute), threads](DecoderWeights weights,
                                                 StackParams params) {
-            return std::make_shared<const CpuStack>(
-                std::make_shared<const CpuModel>(
-                    std::move(weights), std::move(params), type, threads));
+            return std::make_shared<const CpuStack>(std::make_shared<CpuModel>(
+                std::move(weights), std::move(params), type, threads));
           }};
 }
 

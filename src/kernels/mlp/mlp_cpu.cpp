@@ -13,7 +13,7 @@ void make_hidden(Worker& worker, CpuPass& pass, const CpuLayer& layer,
   const int width = run.end - run.begin;
   auto* gate = pass.thread(worker).outputs.as<float>();
   auto* up = gate + static_cast<std::ptrdiff_t>(pass.rows) * width;
-  run.next = start_of(layer.up_proj.weight, run.begin);
+  run.next = start_of(layer.up_proj.read_by(pass.rows), run.begin);
   multiply(worker, pass, layer.gate_proj, prepared[0], run, gate, width);
   run.next = pass.start(worker, layer.down_proj);
   multiply(worker, pass, layer.up_proj, prepared[1], run, up, width);

@@ -66,8 +66,9 @@ void append_keys_values(Worker& worker, CpuPass& pass, int index,
   auto* keys = pass.thread(worker).outputs.as<float>();
   auto* values = keys + static_cast<std::ptrdiff_t>(pass.rows) * width;
   multiply(worker, pass, layer.k_proj, prepared[1],
-           {run.begin, run.end, start_of(layer.v_proj.weight, run.begin)}, keys,
-           width);
+           {run.begin, run.end,
+            start_of(layer.v_proj.read_by(pass.rows), run.begin)},
+           keys, width);
   multiply(worker, pass, layer.v_proj, prepared[2], run, values, width);
   norm_and_turn(pass, {keys, end - begin, layer.k_norm});
   for (const auto& segment : pass.segments) {
@@ -101,7 +102,8 @@ void qkv_cpu(Worker& worker, CpuPass& pass, int index) {
     const auto first = queries(std::min(task, q_tasks - 1)).begin;
     append_keys_values(
         worker, pass, index, prepared,
-        pass.part(layer.k_proj, task, start_of(layer.q_proj.weight, first)));
+        pass.part(layer.k_proj, task,
+                  start_of(layer.q_proj.read_by(pass.rows), first)));
   };
   // Keys and values first: their tasks are twice as long.
   if (pass.is_few()) {
