@@ -9,7 +9,8 @@
 // 2^-16 of the whole: compute f16's operands have 11 bits.
 //
 // Bound by arithmetic, 4 tile products of 16 cycles for 4 tile loads; a block
-// of w is unpacked once for all rows of x.
+// of w is unpacked once for all rows of x, which come from the second cache and
+// are asked for ahead.
 //
 // Layout  prepared x: block of kBlock columns after block; in each, the tiles
 // of 16 rows after those of the rows before; columns in order, plane after
@@ -21,7 +22,7 @@
 namespace llamlx {
 namespace {
 
-inline constexpr int kBlockWords = 256;
+inline constexpr int kBlockWords = 512 / kPlanes;
 
 }  // namespace
 }  // namespace llamlx
@@ -112,6 +113,17 @@ inline void pack_rows(const WeightView& w, int first, int start, int count,
   }
 }
 
+// Asks for the tile of x that is multiplied a few steps later. The end of x is
+// no concern: a prefetch does not fault.
+inline void prefetch_tile(const float* x) {
+  constexpr int kTilesAhead = 4;
+  const auto first =
+      reinterpret_cast<std::uintptr_t>(x) + kTilesAhead * kTileBytes;
+  for (int at = 0; at < kTileBytes; at += 64) {
+    __builtin_prefetch(reinterpret_cast<const void*>(first + at));
+  }
+}
+
 // y [16 * row_tiles, 32] = or += x w^T over `tiles` tiles of columns. The rows
 // of x from the 16th on lie `tiles` tiles after the first.
 template <int row_tiles>
@@ -139,9 +151,11 @@ void multiply_square(const float* x, const float* w, int tiles, float* y,
       Tiles::load<4>(x_tile, kLanes);
       Tiles::load<6>(w + w_plane, kLanes);
       Tiles::load<7>(w_next + w_plane, kLanes);
+      if (product != 1) prefetch_tile(x_tile);
       Tiles::multiply_add<0, 4, 6>();
       if constexpr (kTwo) Tiles::load<5>(x_tile + next_rows, kLanes);
       Tiles::multiply_add<1, 4, 7>();
+      if (kTwo && product != 1) prefetch_tile(x_tile + next_rows);
       if constexpr (kTwo) Tiles::multiply_add<2, 5, 6>();
       if constexpr (kTwo) Tiles::multiply_add<3, 5, 7>();
     }

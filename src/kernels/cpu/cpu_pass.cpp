@@ -5,8 +5,14 @@
 namespace llamlx {
 namespace {
 
-// Rows of a weight in one task when rows are many.
-constexpr int kTaskRows = 64;
+// Rows of a weight in one task when rows are many: each task reads all of x
+// anew, and the threads should end together.
+int task_rows(int weight_rows, int threads) {
+  constexpr int kLeast = 64;
+  constexpr int kTasksEach = 8;
+  return weight_rows >= 2 * kLeast * kTasksEach * threads ? 2 * kLeast : kLeast;
+}
+
 // Query rows that one task of attention takes when rows are many.
 constexpr int kQueryRows = 64;
 
@@ -68,8 +74,9 @@ CpuPass::CpuPass(const CpuModel& owner, int count, const float* hidden)
 }
 
 int CpuPass::part_size(const CpuLinear& layer) const {
-  const int most =
-      is_few() ? ceil_div(layer.weight.rows, model.pool->size()) : kTaskRows;
+  const int threads = model.pool->size();
+  const int most = is_few() ? ceil_div(layer.weight.rows, threads)
+                            : task_rows(layer.weight.rows, threads);
   return round_up(most, layer.unit);
 }
 
