@@ -103,7 +103,7 @@ def rows_of(race, samples):
             best = max(ran, key=samples.median)
             row.rival += " " + Path(best[1]).stem
             row.rivals = speed_text(samples.median(best))
-            row.value = ours / samples.median(best) if ours else None
+            row.value = samples.ratio((LLAMLX, race.folder), best)
         if rival.peer == MLX_LM:
             notes.append(f"mlx_lm: {test_of(race, MLX_LM).name}, once")
         row.note = "; ".join(filter(None, notes))

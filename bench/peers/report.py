@@ -83,6 +83,20 @@ class Samples:
         values = self._values.get(who)
         return statistics.median(values) if values else None
 
+    def ratio(self, who, other):
+        """Returns how many times as much `who` has as `other`, None if unknown.
+
+        Of each round, as a machine is another in the next, and of those the
+        median; of the medians where one of the two ran in fewer rounds.
+        """
+        ours = self._values.get(who, [])
+        theirs = self._values.get(other, [])
+        if not ours or not theirs:
+            return None
+        if len(ours) != len(theirs):
+            return statistics.median(ours) / statistics.median(theirs)
+        return statistics.median(a / b for a, b in zip(ours, theirs))
+
     def error(self, who):
         """Returns why somebody has no median, or fewer rounds; or ''."""
         return self._errors.get(who, "")
