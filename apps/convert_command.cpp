@@ -1,4 +1,3 @@
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
@@ -6,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/concat.h"
 #include "base/human_size.h"
 #include "base/system_memory.h"
@@ -163,7 +163,6 @@ void report_line(const std::string& destination, const ConvertResult& result,
 }
 
 void run_convert(const ConvertArguments& arguments) {
-  using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   const auto source =
       either(arguments.source, arguments.torch_path, "SOURCE", nullptr);
@@ -178,8 +177,7 @@ void run_convert(const ConvertArguments& arguments) {
   for (const auto& notice : result.notices) {
     if (arguments.tells()) print_note(concat("[NOTE] ", printable(notice)));
   }
-  const auto seconds =
-      std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds = seconds_since(start);
   if (arguments.json) {
     report_json(source, destination, result, seconds);
   } else if (!arguments.as_seed()) {

@@ -57,9 +57,7 @@ void ActivityRecorder::sample() {
   activity_.samples.push_back(std::move(sample));
 }
 
-double ActivityRecorder::now() const {
-  return std::chrono::duration<double>(Clock::now() - start_).count();
-}
+double ActivityRecorder::now() const { return seconds_since(start_); }
 
 void ActivityRecorder::enter(Phase phase, std::string label) {
   // The thread writes samples alone, and this one spans.

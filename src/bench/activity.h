@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
+
 namespace llamlx {
 
 /// What is going on while an activity is recorded.
@@ -74,8 +76,6 @@ class ActivityRecorder {
   Activity stop();
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   void sample();
   void join();
   double now() const;

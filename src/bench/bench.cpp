@@ -10,6 +10,7 @@
 #include <mlx/memory.h>
 #include <mlx/transforms.h>
 
+#include "base/clock.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/human_size.h"
@@ -20,12 +21,7 @@
 namespace llamlx {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Caches = std::vector<std::unique_ptr<KVCache>>;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Tells where a benchmark is, and keeps the record of it.
 class Watch {

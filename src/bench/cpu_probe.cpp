@@ -3,14 +3,13 @@
 
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "base/cpu_count.h"
 #include "base/system_memory.h"
 #include "bench/activity.h"
 
 namespace llamlx {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 double seconds_of(const timeval& time) {
   return static_cast<double>(time.tv_sec) + 1e-6 * double(time.tv_usec);

@@ -7,6 +7,7 @@
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
+#include "base/clock.h"
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/system_memory.h"
@@ -19,12 +20,6 @@ namespace {
 // Rows of the cache that are allocated for tokens to come: asking for a million
 // tokens should not cost their memory before the first.
 constexpr int kRowsAhead = 2048;
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 mx::array to_array(std::span<const std::int32_t> ids) {
   return mx::array(ids.begin(), {static_cast<int>(ids.size())}, mx::int32);

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -10,6 +9,7 @@
 #include <mlx/primitives.h>
 #include <mlx/utils.h>
 
+#include "base/clock.h"
 #include "base/concat.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_pass.h"
@@ -34,12 +34,6 @@ class CpuPrimitive : public mx::UnaryPrimitive {
  private:
   std::shared_ptr<CpuModel> model_;
 };
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 using Flag = std::shared_ptr<std::atomic<bool>>;
 

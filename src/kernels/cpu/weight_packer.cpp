@@ -1,12 +1,12 @@
 #include "kernels/cpu/weight_packer.h"
 
-#include <chrono>
 #include <cstdlib>
 #include <new>
 #include <span>
 
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "base/mapped_file.h"
 #include "base/system_memory.h"
 #include "cpu/matmul/registry.h"
@@ -75,10 +75,9 @@ void WeightPacker::go_on(CpuModel& model, double pass_seconds) {
   constexpr double kShare = 1.0 / 8;
   credit_ += kShare * pass_seconds;
   if (is_done_ || credit_ < price_) return;
-  using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   pack_next(model);
-  price_ = std::chrono::duration<double>(Clock::now() - start).count();
+  price_ = seconds_since(start);
   credit_ -= price_;
 }
 
