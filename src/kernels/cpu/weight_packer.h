@@ -12,11 +12,11 @@ struct CpuLinear;
 struct CpuModel;
 
 /// Makes shorter copies (PackedBf16) of a decoder's weights for passes of few
-/// rows, one layer after another while it answers. A copy costs as much as the
-/// quarter that it spares of 20 to 100 readings, as memory is new or not, so an
-/// eighth of the time is spent on them and no more: a short answer does not
-/// wait for what only long ones are quicker by. The results are the same bits
-/// before and after.
+/// rows, one layer after another while it answers. Making a copy takes as long
+/// as it spares in 20 passes, or in 100 where the system has to find memory for
+/// it first: so an eighth of the time is spent on it and no more, and a short
+/// answer hardly waits for what long ones are quicker by. The results are the
+/// same bits before and after.
 ///
 /// The weights it copies stay for passes of many rows, but their pages are let
 /// go, to come back from the file when they are needed. Nothing is packed where
