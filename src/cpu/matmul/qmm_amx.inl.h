@@ -116,10 +116,10 @@ inline void pack_rows(const WeightView& w, int first, int start, int count,
 // Asks for the tile of x that is multiplied a few steps later. The end of x is
 // no concern: a prefetch does not fault.
 inline void prefetch_tile(const float* x) {
-  constexpr int kTilesAhead = 4;
+  constexpr std::uintptr_t kTilesAhead = 4;
   const auto first =
       reinterpret_cast<std::uintptr_t>(x) + kTilesAhead * kTileBytes;
-  for (int at = 0; at < kTileBytes; at += 64) {
+  for (std::uintptr_t at = 0; at < kTileBytes; at += 64) {
     __builtin_prefetch(reinterpret_cast<const void*>(first + at));
   }
 }
