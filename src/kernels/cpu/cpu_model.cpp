@@ -36,12 +36,7 @@ WeightView view_weight(const Weight& weight) {
 CpuLinear view_linear(const Linear& layer, ValueType compute) {
   const auto weight = view_weight(layer.weight);
   CpuLinear result{weight, weight, view_vector(layer.bias), {}, 1};
-  for (int rows = 1; rows <= kFewRows + 1; ++rows) {
-    const auto& kernel =
-        matmul_kernel(result.weight.format, result.weight.cols, compute, rows);
-    result.kernels[static_cast<std::size_t>(rows) - 1] = &kernel;
-    result.unit = std::lcm(result.unit, kernel.row_step);
-  }
+  result.choose_kernels(compute);
   return result;
 }
 
@@ -78,6 +73,15 @@ CpuLayer view_layer(const DecoderLayer& layer, int window, int head_dim,
 }
 
 }  // namespace
+
+void CpuLinear::choose_kernels(ValueType compute) {
+  for (int rows = 1; rows <= kFewRows + 1; ++rows) {
+    const auto& kernel =
+        matmul_kernel(read_by(rows).format, weight.cols, compute, rows);
+    kernels[static_cast<std::size_t>(rows) - 1] = &kernel;
+    unit = std::lcm(unit, kernel.row_step);
+  }
+}
 
 ValueType value_type(mx::Dtype dtype) {
   switch (dtype.val()) {

@@ -40,6 +40,9 @@ struct CpuLinear {
   const WeightView& read_by(int rows) const {
     return rows <= kFewRows ? packed : weight;
   }
+  /// Chooses `kernels`, by what each number of rows reads, and `unit`.
+  void choose_kernels(ValueType compute);
+
   const MatmulKernel& kernel(int rows) const {
     return *kernels[static_cast<std::size_t>(std::min(rows, kFewRows + 1)) - 1];
   }

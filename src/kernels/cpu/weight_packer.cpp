@@ -19,26 +19,29 @@ std::size_t nbytes(const WeightView& w) {
   return static_cast<std::size_t>(w.rows) * w.row_bytes();
 }
 
-/// The linear layers of layer `index`, or, past the last, the head.
-std::vector<CpuLinear*> linears_of(CpuModel& model, std::size_t index) {
-  if (index == model.layers.size()) return {&model.lm_head};
-  auto& layer = model.layers[index];
-  return {&layer.q_proj,    &layer.k_proj,  &layer.v_proj,   &layer.o_proj,
-          &layer.gate_proj, &layer.up_proj, &layer.down_proj};
-}
-
 bool can_be_packed(const CpuModel& model, const CpuLinear& linear) {
   const auto& w = linear.weight;
   return PackedBf16::takes(w) &&
          serving_kernels(kPackedBf16, w.cols, model.compute).one_row != nullptr;
 }
 
+/// What can be packed of layer `index`, or, past the last, of the head.
+std::vector<CpuLinear*> linears_of(CpuModel& model, std::size_t index) {
+  std::vector<CpuLinear*> linears{&model.lm_head};
+  if (index < model.layers.size()) {
+    auto& layer = model.layers[index];
+    linears = {&layer.q_proj,    &layer.k_proj,  &layer.v_proj,   &layer.o_proj,
+               &layer.gate_proj, &layer.up_proj, &layer.down_proj};
+  }
+  std::erase_if(linears, [&](const CpuLinear* linear) {
+    return !can_be_packed(model, *linear);
+  });
+  return linears;
+}
+
 void use(CpuModel& model, CpuLinear& linear, const WeightView& packed) {
   linear.packed = packed;
-  for (int rows = 1; rows <= kFewRows; ++rows) {
-    linear.kernels[static_cast<std::size_t>(rows) - 1] =
-        &matmul_kernel(packed.format, packed.cols, model.compute, rows);
-  }
+  linear.choose_kernels(model.compute);
   const auto& w = linear.weight;
   release_mapped({static_cast<const std::byte*>(w.data), nbytes(w)});
 }
@@ -64,7 +67,6 @@ bool WeightPacker::fits(CpuModel& model) const {
   std::size_t needed = 0;
   for (std::size_t i = 0; i <= model.layers.size(); ++i) {
     for (const auto* linear : linears_of(model, i)) {
-      if (!can_be_packed(model, *linear)) continue;
       needed += PackedBf16::band_bytes(linear->weight) + nbytes(linear->weight);
     }
   }
@@ -103,15 +105,12 @@ void WeightPacker::pack(CpuModel& model,
                         const std::vector<CpuLinear*>& linears) {
   std::size_t bytes = 0;
   for (const auto* linear : linears) {
-    if (can_be_packed(model, *linear)) {
-      bytes += PackedBf16::band_bytes(linear->weight);
-    }
+    bytes += PackedBf16::band_bytes(linear->weight);
   }
   if (bytes == 0) return;
   memory_.push_back(large_pages(bytes));
   auto* to = memory_.back().get();
   for (auto* linear : linears) {
-    if (!can_be_packed(model, *linear)) continue;
     const auto& w = linear->weight;
     auto packed = PackedBf16::pack(w, *model.pool, to);
     if (packed == nullptr) continue;
