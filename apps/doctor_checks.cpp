@@ -16,6 +16,8 @@
 #include "base/human_size.h"
 #include "base/platform.h"
 #include "base/system_memory.h"
+#include "cuda/device.h"
+#include "cuda/modules.h"
 #include "llamlx/llamlx.h"
 #include "model_facts.h"
 #include "terminal.h"
@@ -119,7 +121,19 @@ std::string device_name(const mx::Device& device) {
   return text == nullptr || text->empty() ? "" : concat(", ", *text);
 }
 
+/// The GPU that our own kernels run on.
+std::string describe(const CudaDeviceInfo& gpu) {
+  return concat("gpu, ", gpu.name, ", compute capability ",
+                gpu.compute_capability / 10, ".", gpu.compute_capability % 10,
+                ", ", gpu.multiprocessors, " multiprocessors, ",
+                human_size(gpu.free_bytes), " of ",
+                human_size(gpu.memory_bytes), " free, by our CUDA kernels");
+}
+
 Check check_device() {
+  if (const auto ours = cuda_device_info()) {
+    return {"device", CheckStatus::ok, describe(*ours)};
+  }
   const mx::Device gpu(mx::Device::gpu);
   if (mx::is_available(gpu)) {
     return {"device", CheckStatus::ok, concat("gpu", device_name(gpu))};
@@ -127,8 +141,9 @@ Check check_device() {
   std::error_code error;
   if (fs::exists("/dev/nvidia0", error)) {
     return {"device", CheckStatus::warning,
-            "cpu, though there is an NVIDIA GPU: this MLX is built for the CPU",
-            "build llamlx against MLX's CUDA package"};
+            concat("cpu, though there is an NVIDIA GPU: ", cuda_absence()),
+            cuda_modules().empty() ? "run tools/setup --cuda and build again"
+                                   : "update NVIDIA's driver"};
   }
 #if defined(__APPLE__)
   return {"device", CheckStatus::warning,

@@ -113,15 +113,15 @@ ServingKernels kernels_for(const StorageKind& kind, const Backend& backend,
 
 RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
                    const StorageKind& main_storage) {
-  const auto device = resolve_device(Device::automatic);
+  const auto processor = resolve_processor(Device::automatic);
   const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
   const auto dtype = resolve_dtype(ComputeType::automatic, embeddings->dtype);
-  const auto backend = resolve_backend(device, dtype, 0);
+  const auto backend = resolve_backend(processor, dtype, 0);
   RunFacts run;
-  run.device = device == mx::Device::cpu ? "cpu" : "gpu";
+  run.device = device_name(processor);
   run.dtype = to_string(dtype);
   run.kernels = backend.name;
-  if (device == mx::Device::cpu) {
+  if (processor == Processor::cpu) {
     run.products =
         kernels_for(main_storage, backend, dtype, config.hidden_size);
   }

@@ -67,15 +67,15 @@ Result Model::generate(std::span<const std::int32_t> prompt_ids,
                        const GenerateOptions& options,
                        const StreamFn& on_delta) const {
   const std::lock_guard lock(impl_->one_at_a_time);
-  const auto& [decoder, tokenizer, device, info, notices] = impl_->model;
-  const DeviceScope scope(device);
+  const auto& [decoder, tokenizer, processor, info, notices] = impl_->model;
+  const DeviceScope scope(array_device(processor));
   return llamlx::generate({decoder, tokenizer.get(), info.eos_ids}, prompt_ids,
                           options, on_delta);
 }
 
 Score Model::score(std::span<const std::int32_t> ids) const {
   const std::lock_guard lock(impl_->one_at_a_time);
-  const DeviceScope scope(impl_->model.device);
+  const DeviceScope scope(array_device(impl_->model.processor));
   return llamlx::score(impl_->model.decoder, ids);
 }
 
@@ -83,7 +83,7 @@ Comparison Model::compare(const Model& b,
                           std::span<const std::int32_t> ids) const {
   const auto& model_a = impl_->model;
   const auto& model_b = b.impl_->model;
-  if (model_a.device != model_b.device) {
+  if (model_a.processor != model_b.processor) {
     throw std::invalid_argument("compare models that are on one device");
   }
   std::unique_lock lock_a(impl_->one_at_a_time, std::defer_lock);
@@ -96,7 +96,7 @@ Comparison Model::compare(const Model& b,
   if (model_a.tokenizer && model_b.tokenizer) {
     check_same_vocabulary(*model_a.tokenizer, *model_b.tokenizer);
   }
-  const DeviceScope scope(model_a.device);
+  const DeviceScope scope(array_device(model_a.processor));
   return llamlx::compare(model_a.decoder, model_b.decoder, ids);
 }
 

@@ -160,7 +160,7 @@ class ModelBench {
   }
 
   void measure_limits(MachineLimits& machine) {
-    if (model_.device != mx::Device::cpu) return;
+    if (model_.processor != Processor::cpu) return;
     watch_.enter(Phase::limits, "limits of the machine");
     for (const auto& test : tests_) {
       add_peaks(machine, test.threads);
@@ -318,7 +318,7 @@ BenchReport run_bench(const std::filesystem::path& path,
     auto with_threads = load_options;
     with_threads.threads = threads;
     const auto model = load_model(path, with_threads);
-    const DeviceScope scope(model.device);
+    const DeviceScope scope(array_device(model.processor));
     report.model = model.info;
     report.notices = model.notices;
     ModelBench(model, tests.at(threads), options, watch).run(report);

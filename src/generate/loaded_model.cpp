@@ -8,6 +8,7 @@
 #include "base/human_size.h"
 #include "base/mapped_file.h"
 #include "base/system_memory.h"
+#include "cuda/device.h"
 
 namespace llamlx {
 namespace {
@@ -36,14 +37,14 @@ std::int64_t count_parameters(const ModelConfig& config) {
 
 ModelInfo describe(const Checkpoint& checkpoint, const Decoder& decoder,
                    const Tokenizer* tokenizer, mx::Dtype dtype,
-                   mx::Device device) {
+                   Processor processor) {
   const auto& config = decoder.config();
   ModelInfo info;
   info.model_type = config.model_type;
   info.format = checkpoint.format();
   info.quantization = main_quantization(checkpoint);
   info.dtype = to_string(dtype);
-  info.device = device == mx::Device::cpu ? "cpu" : "gpu";
+  info.device = device_name(processor);
   info.kernels = decoder.kernels();
   info.parameters = count_parameters(config);
   info.weight_bytes = static_cast<std::int64_t>(decoder.weights().nbytes);
@@ -94,17 +95,17 @@ void check_memory(const Checkpoint& checkpoint, const Backend& backend,
 
 LoadedModel load_model(const std::filesystem::path& path,
                        const LoadOptions& options) {
-  const auto device = resolve_device(options.device);
-  const DeviceScope scope(device);
+  const auto processor = resolve_processor(options.device);
+  const DeviceScope scope(array_device(processor));
   const auto checkpoint = Checkpoint::open(path);
   const auto dtype = resolve_dtype(options.dtype, stored_dtype(*checkpoint));
-  const auto backend = resolve_backend(device, dtype, options.threads);
-  if (device == mx::Device::cpu) check_memory(*checkpoint, backend, dtype);
+  const auto backend = resolve_backend(processor, dtype, options.threads);
+  if (processor == Processor::cpu) check_memory(*checkpoint, backend, dtype);
   auto tokenizer = load_tokenizer(*checkpoint);
   auto decoder = Decoder::load(*checkpoint, dtype, backend);
-  auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, device);
+  auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, processor);
   auto notices = collect_notices(*checkpoint, decoder.config());
-  return {std::move(decoder), std::move(tokenizer), device, std::move(info),
+  return {std::move(decoder), std::move(tokenizer), processor, std::move(info),
           std::move(notices)};
 }
 
@@ -125,22 +126,21 @@ std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
   return Tokenizer::load({checkpoint.path(), std::move(contents)});
 }
 
-mx::Device resolve_device(Device device) {
-  const bool has_gpu = mx::is_available(mx::Device(mx::Device::gpu));
-  switch (device) {
-    case Device::cpu:
-      return mx::Device::cpu;
-    case Device::gpu:
-      if (!has_gpu) {
-        fail(ErrorCode::no_device, "device gpu",
-             "this build of MLX has no GPU here",
-             "use the CPU, or install MLX for Metal or CUDA");
-      }
-      return mx::Device::gpu;
-    case Device::automatic:
-      return has_gpu ? mx::Device::gpu : mx::Device::cpu;
-  }
-  return mx::Device::cpu;
+const char* device_name(Processor processor) {
+  return processor == Processor::cpu ? "cpu" : "gpu";
+}
+
+mx::Device array_device(Processor processor) {
+  return processor == Processor::mlx ? mx::Device::gpu : mx::Device::cpu;
+}
+
+Processor resolve_processor(Device device) {
+  if (device == Device::cpu) return Processor::cpu;
+  if (cuda_device_info()) return Processor::cuda;
+  if (mx::is_available(mx::Device(mx::Device::gpu))) return Processor::mlx;
+  if (device == Device::automatic) return Processor::cpu;
+  fail(ErrorCode::no_device, "device gpu", cuda_absence(),
+       "use the CPU (--device cpu)");
 }
 
 mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored) {
@@ -157,9 +157,16 @@ mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored) {
   return stored;
 }
 
-Backend resolve_backend(mx::Device device, mx::Dtype dtype, int threads) {
-  return device == mx::Device::cpu ? cpu_backend(dtype, threads)
-                                   : mlx_backend();
+Backend resolve_backend(Processor processor, mx::Dtype dtype, int threads) {
+  switch (processor) {
+    case Processor::cuda:
+      return cuda_backend(dtype);
+    case Processor::mlx:
+      return mlx_backend();
+    case Processor::cpu:
+      break;
+  }
+  return cpu_backend(dtype, threads);
 }
 
 DeviceScope::DeviceScope(mx::Device device) : before_(mx::default_device()) {

@@ -13,32 +13,46 @@
 
 namespace llamlx {
 
+/// Who computes.
+enum class Processor {
+  cpu,   ///< our kernels for processors
+  cuda,  ///< our kernels for NVIDIA's GPUs, with memory of their own
+  mlx,   ///< MLX's ops on the GPU that it has
+};
+
+/// "cpu" or "gpu".
+const char* device_name(Processor processor);
+
+/// The device of MLX's arrays.
+mx::Device array_device(Processor processor);
+
 /// A model with all that generation needs, loaded from one place on disk.
 struct LoadedModel {
   Decoder decoder;
   std::unique_ptr<Tokenizer> tokenizer;  ///< null: the checkpoint has none
-  mx::Device device;
+  Processor processor;
   ModelInfo info;
   std::vector<std::string> notices;
 };
 
 /// Opens the checkpoint at `path`, verifies it and loads it.
 /// Errors: Error, naming file and tensor; no_device when a GPU is asked for and
-/// MLX has none.
+/// there is none.
 LoadedModel load_model(const std::filesystem::path& path,
                        const LoadOptions& options);
 
 /// The checkpoint's own tokenizer, or null when it has none.
 std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint);
 
-/// The device of MLX that `device` stands for. Errors: Error (no_device).
-mx::Device resolve_device(Device device);
+/// Who computes on `device`: of GPUs our own kernels where they run, else
+/// MLX's. Errors: Error (no_device).
+Processor resolve_processor(Device device);
 
 /// The type a checkpoint whose values are `stored` computes in.
 mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored);
 
-/// Who computes on `device`.
-Backend resolve_backend(mx::Device device, mx::Dtype dtype, int threads);
+/// The backend of `processor`.
+Backend resolve_backend(Processor processor, mx::Dtype dtype, int threads);
 
 /// Makes `device` MLX's default for as long as the object lives.
 class DeviceScope {

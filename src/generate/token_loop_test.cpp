@@ -15,6 +15,7 @@
 
 #include "base/testing.h"
 #include "generate/generator.h"
+#include "models/backend_choice.h"
 #include "models/random_checkpoint.h"
 
 namespace llamlx {
@@ -26,11 +27,13 @@ using ::testing::ThrowsMessage;
 
 using Ids = std::vector<std::int32_t>;
 
-/// A small model, computed by MLX's ops (false) or by our kernels.
-class TokenLoopTest : public ::testing::TestWithParam<bool> {
+/// A small model, computed by MLX's ops or by our kernels.
+class TokenLoopTest : public ::testing::TestWithParam<testing::By> {
  protected:
+  void SetUp() override { testing::skip_unless_here(GetParam()); }
+
   static Backend backend() {
-    return GetParam() ? cpu_backend(mx::float32) : mlx_backend();
+    return testing::backend_of(GetParam(), mx::float32);
   }
 
   Decoder load() const {
@@ -119,9 +122,10 @@ TEST_P(TokenLoopTest, TellsOfLogitsNotFiniteWhenTheirTurnComes) {
   EXPECT_THAT(message, HasSubstr(name));
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, TokenLoopTest, ::testing::Bool(),
+INSTANTIATE_TEST_SUITE_P(Backends, TokenLoopTest,
+                         ::testing::ValuesIn(testing::kEveryone),
                          [](const auto& test) {
-                           return test.param ? "Kernels" : "Ops";
+                           return testing::to_string(test.param);
                          });
 
 /// A step of the graph that fails.

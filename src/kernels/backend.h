@@ -29,4 +29,11 @@ Backend mlx_backend();
 /// Error as active_isa().
 Backend cpu_backend(mx::Dtype compute, int threads = 0);
 
+/// Our own kernels for NVIDIA's GPUs (src/cuda), with weights and caches in the
+/// GPU's memory. Activations and sums are float32; `compute` is the type of the
+/// cache, and what products may round their operands to.
+/// Errors: Error (no_device); std::invalid_argument unless `compute` is a
+/// floating type.
+Backend cuda_backend(mx::Dtype compute);
+
 }  // namespace llamlx

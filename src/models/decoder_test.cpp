@@ -7,10 +7,15 @@
 #include <gtest/gtest.h>
 #include <mlx/transforms.h>
 
+#include "base/concat.h"
+#include "cuda/modules.h"
+#include "models/backend_choice.h"
 #include "models/random_checkpoint.h"
 
 namespace llamlx {
 namespace {
+
+using testing::By;
 
 const std::vector<std::int32_t> kIds = {3, 17, 9, 30, 1, 1, 22, 5};
 
@@ -47,13 +52,15 @@ Json tiny_config(const Json& changes) {
 }
 
 /// A model of every variant, computed by MLX's ops and by our kernels.
-class DecoderTest : public ::testing::TestWithParam<std::tuple<Variant, bool>> {
+class DecoderTest : public ::testing::TestWithParam<std::tuple<Variant, By>> {
  protected:
+  void SetUp() override { testing::skip_unless_here(std::get<1>(GetParam())); }
+
   static Decoder load() {
-    const auto& [variant, ours] = GetParam();
+    const auto& [variant, by] = GetParam();
     const RandomCheckpoint checkpoint(tiny_config(variant.changes));
     return Decoder::load(checkpoint, mx::float32,
-                         ours ? cpu_backend(mx::float32) : mlx_backend());
+                         testing::backend_of(by, mx::float32));
   }
 };
 
@@ -129,15 +136,16 @@ const std::vector<Variant> kVariants = {
              {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}}}};
 
 std::string name_of_model(
-    const ::testing::TestParamInfo<std::tuple<Variant, bool>>& test) {
-  const auto& [variant, ours] = test.param;
-  return std::string(variant.name) + (ours ? "Kernels" : "Ops");
+    const ::testing::TestParamInfo<std::tuple<Variant, By>>& test) {
+  const auto& [variant, by] = test.param;
+  return std::string(variant.name) + testing::to_string(by);
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, DecoderTest,
-                         ::testing::Combine(::testing::ValuesIn(kVariants),
-                                            ::testing::Bool()),
-                         name_of_model);
+INSTANTIATE_TEST_SUITE_P(
+    Variants, DecoderTest,
+    ::testing::Combine(::testing::ValuesIn(kVariants),
+                       ::testing::ValuesIn(testing::kEveryone)),
+    name_of_model);
 
 TEST(CpuBackendTest, APassThatNobodyWantsEndsWithoutAResult) {
   const RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
@@ -191,23 +199,25 @@ double root_mean_square(const mx::array& x) {
   return mx::sqrt(mx::mean(mx::square(x))).item<float>();
 }
 
-class CpuDecoderTest
-    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase>> {
+RandomCheckpoint random_checkpoint(const Variant& variant,
+                                   const KernelCase& kernels) {
+  auto changes = variant.changes;
+  changes.update(Json{{"hidden_size", 224}, {"intermediate_size", 160}});
+  RandomCheckpoint result(tiny_config(changes));
+  result.store_as(kernels.stored);
+  if (kernels.quantization) result.quantize_all(*kernels.quantization);
+  return result;
+}
+
+class KernelDecoderTest
+    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase, By>> {
  protected:
-  static RandomCheckpoint checkpoint() {
-    const auto& [variant, kernels] = GetParam();
-    auto changes = variant.changes;
-    changes.update(Json{{"hidden_size", 224}, {"intermediate_size", 160}});
-    RandomCheckpoint result(tiny_config(changes));
-    result.store_as(kernels.stored);
-    if (kernels.quantization) result.quantize_all(*kernels.quantization);
-    return result;
-  }
+  void SetUp() override { testing::skip_unless_here(std::get<2>(GetParam())); }
 };
 
-TEST_P(CpuDecoderTest, IsAsNearToFloat32AsMlxsOpsAre) {
-  const auto& kernels = std::get<1>(GetParam());
-  const auto model = checkpoint();
+TEST_P(KernelDecoderTest, IsAsNearToFloat32AsMlxsOpsAre) {
+  const auto& [variant, kernels, by] = GetParam();
+  const auto model = random_checkpoint(variant, kernels);
   // More rows than go through the kernels for a few.
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 40; ++i) ids.push_back(i * 7 % 32);
@@ -224,8 +234,8 @@ TEST_P(CpuDecoderTest, IsAsNearToFloat32AsMlxsOpsAre) {
       logits_at_once(Decoder::load(model, kernels.compute, mlx_backend()), ids);
   const double bound = std::max(error(theirs, 0), least);
 
-  const auto decoder =
-      Decoder::load(model, kernels.compute, cpu_backend(kernels.compute));
+  const auto decoder = Decoder::load(model, kernels.compute,
+                                     testing::backend_of(by, kernels.compute));
   EXPECT_LE(error(logits_at_once(decoder, ids), 0), bound);
   // The last rows again, by the kernels for a few.
   const auto cache = decoder.make_cache(1);
@@ -237,9 +247,12 @@ TEST_P(CpuDecoderTest, IsAsNearToFloat32AsMlxsOpsAre) {
   EXPECT_LE(error(last, 32), bound);
 }
 
+class CpuDecoderTest
+    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase>> {};
+
 TEST_P(CpuDecoderTest, AnyNumberOfThreadsGivesTheSameBits) {
-  const auto& kernels = std::get<1>(GetParam());
-  const auto model = checkpoint();
+  const auto& [variant, kernels] = GetParam();
+  const auto model = random_checkpoint(variant, kernels);
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 40; ++i) ids.push_back(i * 5 % 32);
   const auto logits = [&](int threads) {
@@ -269,15 +282,75 @@ const std::vector<KernelCase> kKernelCases = {
 };
 
 std::string name_of_kernels(
+    const ::testing::TestParamInfo<std::tuple<Variant, KernelCase, By>>& test) {
+  const auto& [variant, kernels, by] = test.param;
+  return concat(variant.name, kernels.name, testing::to_string(by));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, KernelDecoderTest,
+    ::testing::Combine(::testing::ValuesIn(kVariants),
+                       ::testing::ValuesIn(kKernelCases),
+                       ::testing::ValuesIn(testing::kKernels)),
+    name_of_kernels);
+
+/// Prompts of hundreds of rows, which only a real GPU is quick enough for:
+/// blocks of its kernels that are full, and some that are not.
+class LongPromptTest : public ::testing::TestWithParam<KernelCase> {
+ protected:
+  void SetUp() override {
+    if (cuda_modules().empty() || !cuda_device_info()) {
+      GTEST_SKIP() << "needs a GPU";
+    }
+  }
+};
+
+TEST_P(LongPromptTest, IsAsNearToFloat32AsTokenByToken) {
+  const auto& kernels = GetParam();
+  RandomCheckpoint model(tiny_config({{"hidden_size", 768},
+                                      {"intermediate_size", 1088},
+                                      {"head_dim", 64},
+                                      {"max_position_embeddings", 512}}));
+  model.store_as(kernels.stored);
+  if (kernels.quantization) model.quantize_all(*kernels.quantization);
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 300; ++i) ids.push_back(i * 7 % 32);
+  const auto exact =
+      logits_at_once(Decoder::load(model, mx::float32, mlx_backend()), ids);
+  const auto decoder =
+      Decoder::load(model, kernels.compute, cuda_backend(kernels.compute));
+  const auto cache = decoder.make_cache(300);
+  std::vector<mx::array> rows;
+  const std::span<const std::int32_t> all = ids;
+  for (std::size_t i = 0; i < ids.size(); i += 5) {
+    const auto x =
+        decoder.forward(to_array(all.subspan(i, 5)), {{cache.get(), 5}});
+    rows.push_back(decoder.logits(x));
+  }
+  const double few =
+      root_mean_square(mx::subtract(mx::concatenate(rows, 0), exact));
+  const double many =
+      root_mean_square(mx::subtract(logits_at_once(decoder, ids), exact));
+  // Prompts round weights of codes, and the weights of attention, to 16 bits.
+  EXPECT_LE(many, std::max(3 * few, 2e-3 * root_mean_square(exact)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, LongPromptTest,
+                         ::testing::ValuesIn(kKernelCases),
+                         [](const auto& test) {
+                           return std::string(test.param.name);
+                         });
+
+std::string name_of_cpu_kernels(
     const ::testing::TestParamInfo<std::tuple<Variant, KernelCase>>& test) {
   const auto& [variant, kernels] = test.param;
-  return std::string(variant.name) + kernels.name;
+  return concat(variant.name, kernels.name);
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, CpuDecoderTest,
                          ::testing::Combine(::testing::ValuesIn(kVariants),
                                             ::testing::ValuesIn(kKernelCases)),
-                         name_of_kernels);
+                         name_of_cpu_kernels);
 
 class DynamicPositionsTest : public ::testing::Test {
  protected:

@@ -1,0 +1,169 @@
+// How fast decoding attends to caches that are in no cache of the GPU.
+#include "cuda/attention/attention_bench.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "cuda/attention/few_rows.h"
+#include "cuda/device.h"
+#include "cuda/graph.h"
+#include "cuda/kernel.h"
+#include "cuda/memory.h"
+
+namespace llamlx {
+namespace {
+
+/// Launches that follow each other in one graph, each of another layer, as far
+/// as so many bytes suffice, which are far more than the caches hold.
+constexpr int kChain = 40;
+constexpr std::size_t kCacheBytes = std::size_t{2} << 30;
+constexpr std::size_t kFlushBytes = std::size_t{256} << 20;
+
+struct Shape {
+  int dim;
+  int kv_heads;
+  int group;
+  int positions;  ///< old ones
+  int batch;
+
+  std::size_t layer_bytes() const {  // of a sequence
+    return std::size_t{4} * kv_heads * (positions + 1) * dim;
+  }
+  double bytes() const { return 4.0 * kv_heads * positions * dim * batch; }
+};
+
+/// Sequences of one position after `positions` others, and all that attention
+/// of theirs needs; everything is 0.
+class Attention {
+ public:
+  Attention(Stream& stream, const Shape& shape)
+      : shape_(shape),
+        layers_(static_cast<int>(std::clamp<std::size_t>(
+            kCacheBytes / (shape.layer_bytes() * shape.batch), 1, kChain))),
+        splits_(cuda::attention_few_splits(shape.kv_heads,
+                                           cuda_device().multiprocessors)),
+        cache_(shape.layer_bytes() * shape.batch * layers_),
+        qkv_(bytes(shape.batch * (shape.group + 2) * shape.kv_heads)),
+        cos_sin_(bytes(shape.batch)),
+        out_(bytes(shape.batch * shape.group * shape.kv_heads)),
+        parts_(cuda::attention_few_parts_bytes(
+            shape.batch, shape.group * shape.kv_heads, splits_, shape.dim)),
+        counters_(sizeof(unsigned) * shape.batch * shape.kv_heads),
+        segments_(sizeof(cuda::SegmentView) * shape.batch) {
+    for (const auto* buffer : {&cache_, &qkv_, &cos_sin_, &counters_}) {
+      fill_zero(stream, buffer->data(), buffer->bytes());
+    }
+    std::vector<cuda::SegmentView> views;
+    for (int i = 0; i < shape.batch; ++i) {
+      views.push_back(
+          {cache_.as<unsigned char>() + shape.layer_bytes() * layers_ * i,
+           shape.layer_bytes(), shape.positions + 1, shape.positions, i, 1});
+    }
+    upload(stream, segments_.data(), views.data(), segments_.bytes());
+    stream.synchronize();
+  }
+
+  void put(Stream& stream, int index) const {
+    const auto& kernel =
+        cuda_kernel("attention/few_rows",
+                    "attention_few_bf16_d" +
+                        std::to_string(cuda::attention_padded_dim(shape_.dim)));
+    launch(
+        stream, kernel,
+        {.grid_x = static_cast<unsigned>(shape_.kv_heads),
+         .grid_y = static_cast<unsigned>(splits_),
+         .grid_z = static_cast<unsigned>(shape_.batch),
+         .block = cuda::kAttentionFewThreads,
+         .shared_bytes = static_cast<unsigned>(cuda::attention_few_shared_bytes(
+             cuda::NumberType::bf16, shape_.dim))},
+        args(index % layers_));
+  }
+
+ private:
+  std::size_t bytes(int heads) const {
+    return sizeof(float) * heads * shape_.dim;
+  }
+  cuda::AttentionFewArgs args(int layer) const {
+    cuda::AttentionFewArgs args{};
+    args.segments = segments_.as<const cuda::SegmentView>();
+    args.layer = layer;
+    args.num_heads = shape_.group * shape_.kv_heads;
+    args.num_kv_heads = shape_.kv_heads;
+    args.head_dim = shape_.dim;
+    args.qkv = qkv_.as<const float>();
+    args.eps = 1e-5F;
+    args.cos_sin = cos_sin_.as<const float>();
+    args.out = out_.as<float>();
+    args.parts = parts_.as<float>();
+    args.counters = counters_.as<unsigned>();
+    return args;
+  }
+
+  Shape shape_;
+  int layers_;
+  int splits_;
+  DeviceBuffer cache_;
+  DeviceBuffer qkv_;
+  DeviceBuffer cos_sin_;
+  DeviceBuffer out_;
+  DeviceBuffer parts_;
+  DeviceBuffer counters_;
+  DeviceBuffer segments_;
+};
+
+void attend(benchmark::State& state, const Shape& shape) {
+  Stream stream;
+  const Attention attention(stream, shape);
+  const DeviceBuffer flush(kFlushBytes);
+  const auto put_all = [&] {
+    for (int i = 0; i < kChain; ++i) attention.put(stream, i);
+  };
+  put_all();
+  auto graph = Graph::capture(stream, put_all);
+  graph.launch(stream);
+  for (auto _ : state) {
+    Event from(EventTiming::on);
+    Event to(EventTiming::on);
+    fill_zero(stream, flush.data(), flush.bytes());
+    from.record(stream);
+    graph.launch(stream);
+    to.record(stream);
+    to.synchronize();
+    const double seconds = elapsed_ms(from, to) / 1e3 / kChain;
+    state.SetIterationTime(seconds);
+    state.counters["us"] = seconds * 1e6;
+    state.counters["GB/s"] = shape.bytes() / seconds / 1e9;
+  }
+}
+
+void add(const Shape& shape) {
+  const auto name = "attend/d:" + std::to_string(shape.dim) +
+                    "/kv:" + std::to_string(shape.kv_heads) +
+                    "/group:" + std::to_string(shape.group) +
+                    "/batch:" + std::to_string(shape.batch) +
+                    "/positions:" + std::to_string(shape.positions);
+  benchmark::RegisterBenchmark(
+      name.c_str(), [=](benchmark::State& state) { attend(state, shape); })
+      ->UseManualTime()
+      ->Iterations(5)
+      ->Unit(benchmark::kMicrosecond);
+}
+
+}  // namespace
+
+void add_attention_benchmarks() {
+  for (const int dim : {64, 128}) {
+    for (const int kv_heads : {3, 8}) {
+      for (const int batch : {1, 8}) {
+        for (const int positions : {64, 600, 2048, 8192, 32768}) {
+          add({dim, kv_heads, kv_heads == 3 ? 3 : 4, positions, batch});
+        }
+      }
+    }
+  }
+}
+
+}  // namespace llamlx

@@ -1,0 +1,369 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "cuda/attention/attention_testing.h"
+#include "cuda/attention/few_rows.h"
+#include "cuda/attention/many_rows.h"
+#include "cuda/attention/turn.h"
+
+namespace llamlx::cuda {
+namespace {
+
+using testing::Pass;
+using testing::Reference;
+using testing::Setting;
+
+std::string type_name(NumberType type) {
+  return type == NumberType::f32   ? "f32"
+         : type == NumberType::f16 ? "f16"
+                                   : "bf16";
+}
+
+/// Two numbers of 16 bits hold queries and weights; before, queries go through
+/// some 16 roundings of float32 (norm, turn, scale).
+Reference::Rounding rounding_of_few(NumberType type) {
+  const double rest = testing::unit(type) * testing::unit(type);
+  const double coarse = type == NumberType::f32 ? 0 : rest;
+  return {coarse + 16 * testing::kUnit, coarse};
+}
+
+void run_few(Pass& pass, int splits) {
+  const auto& set = pass.set;
+  const auto bytes =
+      attention_few_parts_bytes(set.rows(), set.heads, splits, set.dim);
+  std::vector<Words4> parts(bytes / sizeof(Words4), {{~0U, ~0U, ~0U, ~0U}});
+  std::vector<unsigned> counters(set.segments.size() *
+                                 static_cast<std::size_t>(set.kv_heads));
+  const AttentionFewArgs args{
+      .segments = pass.segments(),
+      .layer = Pass::kLayer,
+      .num_heads = set.heads,
+      .num_kv_heads = set.kv_heads,
+      .head_dim = set.dim,
+      .window = set.window,
+      .qkv = pass.qkv.data(),
+      .q_norm = set.has_norms ? pass.q_norm.data() : nullptr,
+      .k_norm = set.has_norms ? pass.k_norm.data() : nullptr,
+      .eps = Pass::kEps,
+      .cos_sin = pass.cos_sin.data(),
+      .traditional = set.traditional,
+      .out = pass.out.data(),
+      .parts = reinterpret_cast<float*>(parts.data()),
+      .counters = counters.data()};
+  emulate("attention_few_" + type_name(set.type) + "_d" +
+              std::to_string(attention_padded_dim(set.dim)),
+          {.grid_x = static_cast<unsigned>(set.kv_heads),
+           .grid_y = static_cast<unsigned>(splits),
+           .grid_z = static_cast<unsigned>(set.segments.size()),
+           .block = kAttentionFewThreads,
+           .shared_bytes = static_cast<unsigned>(
+               attention_few_shared_bytes(set.type, set.dim))},
+          args);
+  EXPECT_EQ(counters, std::vector<unsigned>(counters.size(), 0U));
+}
+
+void expect_few(const Setting& set, int splits) {
+  SCOPED_TRACE(::testing::Message()
+               << "type " << static_cast<int>(set.type) << " heads "
+               << set.heads << "/" << set.kv_heads << " dim " << set.dim
+               << " window " << set.window << " offset "
+               << set.segments[0].offset << " length " << set.segments[0].length
+               << " splits " << splits);
+  Pass pass(set);
+  const auto before = pass.caches;
+  run_few(pass, splits);
+  expect_appended(pass, before);
+  const Reference reference(pass);
+  expect_near_reference(
+      pass,
+      [&](int row, int head) { return reference.scaled_query(row, head); },
+      rounding_of_few(set.type));
+}
+
+constexpr NumberType kTypes[] = {NumberType::f32, NumberType::f16,
+                                 NumberType::bf16};
+
+TEST(AttentionFewTest, DecodesAtAnyOffset) {
+  for (const int offset : {0, 1, 63, 64, 200}) {
+    for (const auto type : kTypes) {
+      expect_few({.type = type, .segments = {{offset, 1}}}, 4);
+    }
+  }
+}
+
+TEST(AttentionFewTest, SplitsManyPositions) {
+  for (const auto type : kTypes) {
+    for (const int positions : {kMostUnsplit, kMostUnsplit + 1, 1500}) {
+      for (const int splits : {1, 2, 9}) {
+        expect_few({.type = type, .heads = 2, .segments = {{positions, 1}}},
+                   splits);
+      }
+    }
+  }
+}
+
+TEST(AttentionFewTest, FitsTheSmallestSharedMemory) {
+  for (const auto type : kTypes) {
+    for (const int dim : {64, 128, 256}) {
+      EXPECT_LE(attention_few_shared_bytes(type, dim), 99 << 10);
+    }
+  }
+}
+
+TEST(AttentionFewTest, SplitsWhatTheWindowShows) {
+  expect_few({.type = NumberType::bf16,
+              .heads = 2,
+              .window = 1200,
+              .has_norms = true,
+              .segments = {{1500, 3}, {40, 2}, {1300, 0}}},
+             4);
+}
+
+TEST(AttentionFewTest, NewRowsSeeEachOther) {
+  for (const auto type : kTypes) {
+    expect_few({.type = type, .segments = {{0, 8}}}, 2);
+    expect_few({.type = type, .segments = {{64, 2}}}, 1);
+    expect_few({.type = type, .heads = 3, .segments = {{130, 5}}}, 3);
+  }
+}
+
+TEST(AttentionFewTest, AnyGroupOfHeads) {
+  for (const auto type : kTypes) {
+    expect_few(
+        {.type = type, .heads = 2, .kv_heads = 2, .segments = {{100, 2}}}, 2);
+    expect_few(
+        {.type = type, .heads = 16, .kv_heads = 2, .segments = {{70, 1}}}, 3);
+  }
+  // More queries than a block takes at once, and three tiles of them.
+  for (const auto type : kTypes) {
+    expect_few({.type = type, .heads = 9, .segments = {{90, 8}}}, 2);
+    expect_few({.type = type, .heads = 3, .segments = {{1100, 8}}}, 3);
+    expect_few({.type = type, .heads = 3, .dim = 256, .segments = {{60, 5}}},
+               1);
+  }
+}
+
+TEST(AttentionFewTest, AnyHeadDim) {
+  for (const int dim : {8, 40, 72, 80, 128, 136, 256}) {
+    for (const auto type : kTypes) {
+      expect_few({.type = type,
+                  .heads = 2,
+                  .dim = dim,
+                  .traditional = dim % 16 == 0,
+                  .has_norms = true,
+                  .segments = {{70, 3}}},
+                 2);
+    }
+  }
+}
+
+TEST(AttentionFewTest, SeesOnlyTheWindow) {
+  for (const auto type : kTypes) {
+    for (const int window : {1, 3, 17, 100}) {
+      expect_few(
+          {.type = type, .heads = 2, .window = window, .segments = {{150, 4}}},
+          2);
+    }
+  }
+}
+
+TEST(AttentionFewTest, NormsAndTurns) {
+  for (const auto type : kTypes) {
+    for (const bool traditional : {false, true}) {
+      for (const bool has_norms : {false, true}) {
+        expect_few({.type = type,
+                    .traditional = traditional,
+                    .has_norms = has_norms,
+                    .segments = {{20, 2}}},
+                   1);
+      }
+    }
+  }
+}
+
+TEST(AttentionFewTest, SegmentsDoNotMix) {
+  expect_few({.type = NumberType::bf16,
+              .kv_heads = 2,
+              .segments = {{3, 2}, {0, 0}, {150, 1}}},
+             3);
+}
+
+TEST(AttentionFewTest, SplitsDoNotChangeTheBits) {
+  Pass first({.segments = {{1300, 2}}});
+  Pass second(first.set);
+  run_few(first, 3);
+  run_few(second, 3);
+  EXPECT_EQ(first.out, second.out);
+}
+
+/// Turns queries [H, rows, Dh] of the pass's type.
+std::vector<std::uint16_t> turn(Pass& pass, int longest) {
+  const auto& set = pass.set;
+  std::vector<std::uint16_t> q(
+      static_cast<std::size_t>(set.heads * set.rows() * set.dim), 0xffff);
+  const TurnArgs args{.segments = pass.segments(),
+                      .layer = Pass::kLayer,
+                      .num_heads = set.heads,
+                      .num_kv_heads = set.kv_heads,
+                      .head_dim = set.dim,
+                      .rows = set.rows(),
+                      .qkv = pass.qkv.data(),
+                      .q_norm = set.has_norms ? pass.q_norm.data() : nullptr,
+                      .k_norm = set.has_norms ? pass.k_norm.data() : nullptr,
+                      .eps = Pass::kEps,
+                      .cos_sin = pass.cos_sin.data(),
+                      .traditional = set.traditional,
+                      .q = q.data()};
+  emulate("turn_rows_" + type_name(set.type),
+          {.grid_x = static_cast<unsigned>(longest),
+           .grid_y = static_cast<unsigned>(set.segments.size()),
+           .block = kTurnThreads},
+          args);
+  return q;
+}
+
+void attend_many(Pass& pass, const std::vector<std::uint16_t>& q, int longest,
+                 int block_rows) {
+  const auto& set = pass.set;
+  const AttentionManyArgs args{.segments = pass.segments(),
+                               .layer = Pass::kLayer,
+                               .num_heads = set.heads,
+                               .num_kv_heads = set.kv_heads,
+                               .head_dim = set.dim,
+                               .window = set.window,
+                               .rows = set.rows(),
+                               .q = q.data(),
+                               .out = pass.out.data()};
+  emulate(
+      "attention_many_" + type_name(set.type) + "_d" +
+          std::to_string(attention_padded_dim(set.dim)) + "_r" +
+          std::to_string(block_rows),
+      {.grid_x = static_cast<unsigned>(set.heads),
+       .grid_y = static_cast<unsigned>((longest + block_rows - 1) / block_rows),
+       .grid_z = static_cast<unsigned>(set.segments.size()),
+       .block = kAttentionManyThreads,
+       .shared_bytes =
+           static_cast<unsigned>(attention_many_shared_bytes(set.dim))},
+      args);
+}
+
+void expect_many(const Setting& set, int block_rows) {
+  SCOPED_TRACE(::testing::Message()
+               << "type " << static_cast<int>(set.type) << " heads "
+               << set.heads << "/" << set.kv_heads << " dim " << set.dim
+               << " window " << set.window << " offset "
+               << set.segments[0].offset << " length " << set.segments[0].length
+               << " blocks of " << block_rows);
+  Pass pass(set);
+  const auto before = pass.caches;
+  int longest = 0;
+  for (const auto& s : set.segments) longest = std::max(longest, s.length);
+  const auto q = turn(pass, longest);
+  expect_appended(pass, before);
+  // What became of the queries is looked at here, and then taken as given.
+  const auto query = [&](int row, int head) {
+    const auto* from =
+        &q[static_cast<std::size_t>((head * set.rows() + row) * set.dim)];
+    testing::Doubles x;
+    for (int i = 0; i < set.dim; ++i) {
+      x.push_back(set.type == NumberType::f16 ? emulator::from_f16(from[i])
+                                              : emulator::from_bf16(from[i]));
+    }
+    return x;
+  };
+  const Reference reference(pass);
+  for (int row = 0; row < set.rows(); ++row) {
+    for (int head = 0; head < set.heads; ++head) {
+      const auto want = reference.scaled_query(row, head);
+      const auto got = query(row, head);
+      double size = 0;
+      for (const double x : want) size = std::max(size, std::abs(x));
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        EXPECT_NEAR(got[i], want[i],
+                    testing::unit(set.type) * std::abs(want[i]) +
+                        32 * testing::kUnit * size + 0x1p-25);
+      }
+    }
+  }
+  attend_many(pass, q, longest, block_rows);
+  expect_near_reference(pass, query, {0, testing::unit(set.type)});
+}
+
+constexpr NumberType kShortTypes[] = {NumberType::f16, NumberType::bf16};
+
+TEST(AttentionManyTest, PromptsOfAnyLength) {
+  for (const auto type : kShortTypes) {
+    for (const int rows : {64, 128}) {
+      for (const int length : {1, 17, 64, 65, 150}) {
+        expect_many({.type = type, .heads = 2, .segments = {{0, length}}},
+                    rows);
+      }
+    }
+  }
+}
+
+TEST(AttentionManyTest, GoesOnAtAnyOffset) {
+  for (const auto type : kShortTypes) {
+    for (const int offset : {1, 63, 64, 200}) {
+      expect_many({.type = type, .heads = 1, .segments = {{offset, 70}}}, 64);
+    }
+    expect_many({.type = type, .heads = 1, .segments = {{1000, 20}}}, 128);
+  }
+}
+
+TEST(AttentionManyTest, AnyGroupOfHeads) {
+  for (const auto type : kShortTypes) {
+    expect_many(
+        {.type = type, .heads = 2, .kv_heads = 2, .segments = {{30, 20}}}, 64);
+    expect_many(
+        {.type = type, .heads = 8, .kv_heads = 1, .segments = {{30, 20}}}, 64);
+  }
+}
+
+TEST(AttentionManyTest, AnyHeadDim) {
+  for (const auto type : kShortTypes) {
+    for (const int dim : {8, 48, 72, 80, 96, 128, 136, 256}) {
+      for (const int rows : {64, 128}) {
+        if (rows == 128 && dim > 128) continue;
+        expect_many({.type = type,
+                     .heads = 1,
+                     .dim = dim,
+                     .traditional = dim % 16 == 0,
+                     .has_norms = true,
+                     .segments = {{50, 40}}},
+                    rows);
+      }
+    }
+  }
+}
+
+TEST(AttentionManyTest, SeesOnlyTheWindow) {
+  for (const auto type : kShortTypes) {
+    for (const int window : {1, 30, 100}) {
+      for (const int rows : {64, 128}) {
+        expect_many({.type = type,
+                     .heads = 1,
+                     .window = window,
+                     .segments = {{90, 140}}},
+                    rows);
+      }
+    }
+  }
+}
+
+TEST(AttentionManyTest, SegmentsDoNotMix) {
+  for (const int rows : {64, 128}) {
+    expect_many({.type = NumberType::bf16,
+                 .heads = 4,
+                 .kv_heads = 2,
+                 .traditional = true,
+                 .segments = {{3, 70}, {0, 0}, {100, 5}, {0, 130}}},
+                rows);
+  }
+}
+
+}  // namespace
+}  // namespace llamlx::cuda

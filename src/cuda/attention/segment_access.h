@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstring>
+
+#include "cuda/intrinsics.h"
+#include "cuda/segment.h"
+
+namespace llamlx::cuda {
+
+__device__ inline int smaller(int a, int b) { return a < b ? a : b; }
+__device__ inline int larger(int a, int b) { return a > b ? a : b; }
+__device__ inline int ceil_divide(int a, int b) { return (a + b - 1) / b; }
+
+__device__ inline SegmentView load_segment(const SegmentView* segment) {
+  static_assert(sizeof(SegmentView) == 2 * sizeof(Words4));
+  Words4 words[2];
+  for (int i = 0; i < 2; ++i) {
+    words[i] = load_fresh(reinterpret_cast<const Words4*>(segment) + i);
+  }
+  SegmentView view;
+  memcpy(&view, words, sizeof view);
+  return view;
+}
+
+/// The cache's keys and values of one layer and key/value head.
+template <typename T>
+struct CachedHead {
+  static constexpr int kSize = number_bytes(number_type(T{}));
+
+  unsigned char* keys;  ///< of position 0
+  unsigned char* values;
+  int row_bytes;  ///< of a position
+
+  __device__ CachedHead(const SegmentView& segment, int layer, int num_kv_heads,
+                        int kv_head, int head_dim)
+      : row_bytes(head_dim * kSize) {
+    const long long head = static_cast<long long>(segment.capacity) * row_bytes;
+    keys = segment.cache + layer * segment.layer_bytes + kv_head * head;
+    values = keys + num_kv_heads * head;
+  }
+};
+
+}  // namespace llamlx::cuda

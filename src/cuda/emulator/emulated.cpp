@@ -1,0 +1,189 @@
+// The room as a build with LLAMLX_CUDA=EMULATED has it: a GPU of three
+// multiprocessors whose kernels the emulator runs, when they are put into a
+// stream. All of a decoder can so be tested where there is no GPU.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "cuda/device.h"
+#include "cuda/emulator/emulator.h"
+#include "cuda/graph.h"
+#include "cuda/kernel.h"
+#include "cuda/memory.h"
+#include "cuda/modules.h"
+#include "cuda/stream.h"
+
+struct CUfunc_st {
+  std::string name;
+};
+
+namespace {
+
+struct RecordedLaunch {
+  std::string kernel;
+  llamlx::cuda::EmulatedShape shape;
+  std::vector<std::byte> args;
+
+  void run() const {
+    static std::mutex one_at_a_time;
+    const std::scoped_lock lock(one_at_a_time);
+    llamlx::cuda::emulate(kernel, shape, args.data(), args.size());
+  }
+};
+
+}  // namespace
+
+struct CUstream_st {
+  std::vector<RecordedLaunch>* recording = nullptr;
+};
+struct CUevent_st {};
+struct CUgraph_st {
+  std::vector<RecordedLaunch> launches;
+};
+struct CUgraphExec_st {};
+
+namespace llamlx {
+namespace {
+
+constexpr std::uint64_t kMemoryBytes = std::uint64_t{8} << 30;
+
+/// Memory whose every number is NaN.
+void* allocate(std::size_t bytes) {
+  constexpr std::size_t kAlignment = 256;
+  const auto whole = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  void* memory = std::aligned_alloc(kAlignment, whole);
+  if (memory == nullptr) throw std::bad_alloc();
+  return std::memset(memory, 0xff, whole);
+}
+
+}  // namespace
+
+std::span<const CudaModule> cuda_modules() { return {}; }
+std::string_view cuda_architectures() { return "emulated"; }
+
+std::optional<CudaDeviceInfo> cuda_device_info() { return cuda_device(); }
+std::string cuda_absence() { return {}; }
+const CudaDeviceInfo& cuda_device() {
+  static const CudaDeviceInfo info{
+      "an emulated GPU", 90,           3,       227 << 10,
+      kMemoryBytes,      kMemoryBytes, 1 << 20, 13000};
+  return info;
+}
+bool enter_cuda_device() noexcept { return true; }
+
+void DestroyCudaHandle::operator()(CUstream_st* stream) const noexcept {
+  delete stream;
+}
+void DestroyCudaHandle::operator()(CUevent_st* event) const noexcept {
+  delete event;
+}
+Event::Event(EventTiming) : event_(new CUevent_st) {}
+void Event::record(Stream&) {}
+void Event::synchronize() const {}
+bool Event::is_done() const { return true; }
+float elapsed_ms(const Event&, const Event&) { return 1; }
+Stream::Stream() : stream_(new CUstream_st) {}
+void Stream::synchronize() {}
+void Stream::wait(const Event&) {}
+
+void FreeDeviceMemory::operator()(void* memory) const noexcept {
+  std::free(memory);
+}
+void FreeHostMemory::operator()(void* memory) const noexcept {
+  std::free(memory);
+}
+DeviceBuffer::DeviceBuffer(std::size_t bytes)
+    : memory_(allocate(bytes)), bytes_(bytes) {}
+HostBuffer::HostBuffer(std::size_t bytes)
+    : memory_(allocate(bytes)), device_data_(memory_.get()), bytes_(bytes) {}
+
+void upload(Stream& stream, void* device, const void* host, std::size_t bytes) {
+  copy_on_device(stream, device, host, bytes);
+}
+void download(Stream& stream, void* host, const void* device,
+              std::size_t bytes) {
+  copy_on_device(stream, host, device, bytes);
+}
+void copy_on_device(Stream& stream, void* to, const void* from,
+                    std::size_t bytes) {
+  if (stream.handle()->recording != nullptr) {
+    throw std::logic_error("a copy is not recorded here");
+  }
+  std::memcpy(to, from, bytes);
+}
+void fill_zero(Stream&, void* device, std::size_t bytes) {
+  std::memset(device, 0, bytes);
+}
+
+Kernel::Kernel(CUfunc_st* function)
+    : function_(function),
+      args_bytes_(cuda::emulated_args_bytes(function->name)),
+      allowed_shared_(0) {}
+int Kernel::registers() const { return 32; }
+void Kernel::allow_shared(unsigned) const {}
+
+const Kernel& cuda_kernel(std::string_view, std::string_view name) {
+  static std::mutex mutex;
+  static std::map<std::string, CUfunc_st> functions;
+  static std::map<std::string, Kernel> kernels;
+  const std::scoped_lock lock(mutex);
+  const std::string key(name);
+  auto& function = functions[key];
+  function.name = key;
+  return kernels.try_emplace(key, &function).first->second;
+}
+
+int blocks_per_multiprocessor(const Kernel&, unsigned, unsigned) { return 2; }
+
+void launch_bytes(Stream& stream, const Kernel& kernel,
+                  const LaunchShape& shape, const void* args,
+                  std::size_t args_bytes) {
+  const auto* bytes = static_cast<const std::byte*>(args);
+  RecordedLaunch launch{kernel.function()->name,
+                        {shape.grid_x, shape.grid_y, shape.grid_z, shape.block,
+                         shape.shared_bytes},
+                        {bytes, bytes + args_bytes}};
+  if (auto* recording = stream.handle()->recording) {
+    recording->push_back(std::move(launch));
+  } else {
+    launch.run();
+  }
+}
+
+void DestroyCudaGraph::operator()(CUgraph_st* graph) const noexcept {
+  delete graph;
+}
+void DestroyCudaGraph::operator()(CUgraphExec_st* graph) const noexcept {
+  delete graph;
+}
+Graph Graph::capture(Stream& stream, const std::function<void()>& work) {
+  Graph graph;
+  graph.graph_.reset(new CUgraph_st);
+  stream.handle()->recording = &graph.graph_->launches;
+  try {
+    work();
+  } catch (...) {
+    stream.handle()->recording = nullptr;
+    throw;
+  }
+  stream.handle()->recording = nullptr;
+  return graph;
+}
+void Graph::launch(Stream&) {
+  for (const auto& launch : graph_->launches) launch.run();
+}
+void Graph::set_first_bytes(const void* args, std::size_t args_bytes) {
+  auto& first = graph_->launches.front().args;
+  if (first.size() != args_bytes) {
+    throw std::invalid_argument("the first kernel takes other arguments");
+  }
+  std::memcpy(first.data(), args, args_bytes);
+}
+
+}  // namespace llamlx

@@ -1,0 +1,17 @@
+# The files of kernels, which nvcc compiles for GPUs, and the C++ compiler for
+# the emulator. probe comes first: by it a GPU is asked whether it runs ours.
+set(LLAMLX_CUDA_KERNELS
+  probe/probe.cu
+  attention/few_rows.cu
+  attention/many_rows.cu
+  attention/turn.cu
+  limits/read.cu
+  matmul/expand.cu
+  matmul/few_rows.cu
+  matmul/gates.cu
+  matmul/many_rows.cu
+  matmul/many_rows_hopper.cu
+  matmul/operands.cu
+  matmul/pack.cu
+  token/argmax.cu
+  token/begin.cu)

@@ -1,0 +1,195 @@
+#include "cuda/matmul/many_rows.h"
+
+#include <cmath>
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "cuda/matmul/expand.h"
+#include "cuda/matmul/matmul_testing.h"
+#include "cuda/matmul/operands.h"
+
+namespace llamlx::cuda {
+namespace {
+
+/// The weight as numbers of 16 bits.
+Packed expanded(Packed w) {
+  if (w.layout.bits == 0) return w;
+  Packed dense = w;
+  dense.layout = {NumberType::f16, 0, 0};
+  const auto tiles = static_cast<std::size_t>(w.row_blocks) * w.tiles;
+  dense.bytes.assign(tiles * tile_bytes(dense.layout) / 16,
+                     {{~0U, ~0U, ~0U, ~0U}});
+  const ExpandArgs args{w.data(), static_cast<long long>(tiles),
+                        reinterpret_cast<unsigned char*>(dense.bytes.data())};
+  emulate("expand_" + to_string(w.layout),
+          {.grid_x = static_cast<unsigned>(
+               ceil_div(static_cast<int>(tiles) * kWarpSize, kExpandThreads)),
+           .block = kExpandThreads},
+          args);
+  return dense;
+}
+
+struct Case {
+  PackedLayout layout{};
+  int rows = 0;  ///< of x
+  int weight_rows = 0;
+  int cols = 0;
+  int planes = 1;
+  bool is_normed = false;
+  Output output = Output::store;
+};
+
+constexpr float kEps = 1e-5F;
+
+void check(const Case& c) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  const auto fill = [&](int count) {
+    std::vector<float> v(static_cast<std::size_t>(count));
+    for (auto& x : v) x = normal(random);
+    return v;
+  };
+  const bool is_gated = c.output == Output::swiglu;
+  const int group = c.layout.group;
+  const auto w = random_weight(c.layout, group, c.weight_rows, c.cols, random);
+  const auto up = random_weight(c.layout, group, c.weight_rows, c.cols, random);
+  const auto packed =
+      expanded(is_gated ? pack_weights({&w, &up}, true) : pack_weights({&w}));
+  const auto x = fill(c.rows * c.cols);
+  const auto norm = fill(c.cols);
+  const auto bias = fill(2 * c.weight_rows);
+  const auto before = fill(c.rows * c.weight_rows);
+  auto out = before;
+
+  const int stride = packed.tiles * kTileCols;
+  std::vector<Words4> operands(
+      static_cast<std::size_t>(c.planes * c.rows * stride) / 8,
+      {{~0U, ~0U, ~0U, ~0U}});
+  std::vector<float> scales(static_cast<std::size_t>(c.rows));
+  const OperandArgs make{x.data(),
+                         c.rows,
+                         c.cols,
+                         stride,
+                         c.is_normed ? norm.data() : nullptr,
+                         kEps,
+                         c.planes,
+                         false,
+                         reinterpret_cast<std::uint16_t*>(operands.data()),
+                         scales.data()};
+  const bool is_bf16 = packed.layout.type == NumberType::bf16;
+  const std::string type = is_bf16 ? "bf16" : "f16";
+  emulate("make_operands_" + type,
+          {.grid_x = static_cast<unsigned>(c.rows),
+           .block = kOperandThreads,
+           .shared_bytes = 256},
+          make);
+
+  const ManyRowsArgs args{packed.data(), packed.row_blocks,
+                          packed.tiles,  make.out,
+                          scales.data(), c.rows,
+                          c.planes,      is_gated ? nullptr : bias.data(),
+                          out.data(),    packed.rows,
+                          c.weight_rows, c.output};
+  emulate("many_rows_" + type,
+          {.grid_x = static_cast<unsigned>(ceil_div(c.rows, kManyRowsTokens)),
+           .grid_y = static_cast<unsigned>(
+               ceil_div(packed.row_blocks, kManyRowsBlock / kTileRows)),
+           .block = kManyRowsThreads,
+           .shared_bytes = kManyRowsSharedBytes},
+          args);
+
+  // x is rounded to `planes` numbers of u = 2^-11 (bf16: 2^-8), an affine
+  // weight's numbers to float16 (2^-11, and 2^-25 where they are very small);
+  // a sum of float32 adds at most 2^-23 of what is summed.
+  const double u = std::pow(is_bf16 ? 0x1p-8 : 0x1p-11, c.planes);
+  const bool is_rounded = c.layout.bits != 0;
+  struct Sum {
+    double value = 0;
+    double error = 0;
+  };
+  const auto product = [&](const TestWeight& of, int n, int row) {
+    double squares = 0;
+    for (int k = 0; k < c.cols; ++k) {
+      const double v = x[static_cast<std::size_t>(row * c.cols + k)];
+      squares += v * v;
+    }
+    const double by = c.is_normed ? 1 / std::sqrt(squares / c.cols + kEps) : 1;
+    Sum sum;
+    for (int k = 0; k < c.cols; ++k) {
+      const auto at = static_cast<std::size_t>(n) * c.cols + k;
+      const double v = x[static_cast<std::size_t>(row * c.cols + k)] * by *
+                       (c.is_normed ? norm[static_cast<std::size_t>(k)] : 1.0);
+      sum.value += v * of.values[at];
+      sum.error +=
+          std::abs(v) * of.magnitudes[at] * (u + (c.cols + 16) * 0x1p-23) +
+          (is_rounded
+               ? std::abs(v) * (std::abs(of.values[at]) * 0x1p-11 + 0x1p-25)
+               : 0);
+    }
+    return sum;
+  };
+  for (int row = 0; row < c.rows; ++row) {
+    for (int n = 0; n < c.weight_rows; ++n) {
+      const auto at = static_cast<std::size_t>(row) * c.weight_rows + n;
+      auto sum = product(w, n, row);
+      if (is_gated) {
+        const auto gated = product(up, n, row);
+        const double silu = sum.value / (1 + std::exp(-sum.value));
+        sum.error =
+            1.1 * sum.error * (std::abs(gated.value) + gated.error) +
+            std::abs(silu) * (gated.error + 0x1p-20 * std::abs(gated.value));
+        sum.value = silu * gated.value;
+      } else {
+        sum.value += bias[static_cast<std::size_t>(n)];
+      }
+      if (c.output == Output::add) sum.value += before[at];
+      ASSERT_NEAR(out[at], sum.value,
+                  sum.error + 0x1p-22 * std::abs(sum.value) + 0x1p-30)
+          << "row " << row << ", output " << n;
+    }
+  }
+}
+
+TEST(ManyRows, Dense) {
+  check({.layout = {NumberType::f16, 0, 0},
+         .rows = 130,
+         .weight_rows = 37,
+         .cols = 160});
+  check({.layout = {NumberType::bf16, 0, 0},
+         .rows = 20,
+         .weight_rows = 150,
+         .cols = 416,
+         .planes = 2,
+         .is_normed = true,
+         .output = Output::add});
+}
+
+TEST(ManyRows, Gated) {
+  check({.layout = {NumberType::bf16, 0, 0},
+         .rows = 9,
+         .weight_rows = 70,
+         .cols = 64,
+         .is_normed = true,
+         .output = Output::swiglu});
+  check({.layout = {NumberType::f16, 4, 64},
+         .rows = 9,
+         .weight_rows = 70,
+         .cols = 128,
+         .planes = 2,
+         .output = Output::swiglu});
+}
+
+class ExpandTest : public testing::TestWithParam<PackedLayout> {};
+
+TEST_P(ExpandTest, EveryFormatMultiplies) {
+  check({.layout = GetParam(), .rows = 10, .weight_rows = 20, .cols = 128});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ExpandTest, testing::ValuesIn(affine_layouts()),
+                         [](const auto& test) {
+                           return to_string(test.param);
+                         });
+
+}  // namespace
+}  // namespace llamlx::cuda

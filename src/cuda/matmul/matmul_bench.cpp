@@ -1,0 +1,287 @@
+// How fast kernels multiply with weights that no cache holds, beside how fast
+// this GPU reads: llamlx_cuda_bench [--benchmark_filter=...]
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "cuda/attention/attention_bench.h"
+#include "cuda/device.h"
+#include "cuda/graph.h"
+#include "cuda/kernel.h"
+#include "cuda/limits/read.h"
+#include "cuda/matmul/few_rows.h"
+#include "cuda/matmul/many_rows_hopper.h"
+#include "cuda/memory.h"
+
+namespace llamlx {
+namespace {
+
+using cuda::FewRowsArgs;
+
+/// Launches that follow each other, in one graph.
+constexpr int kChain = 40;
+/// Together the weights of a chain are far more than the caches hold.
+constexpr std::size_t kWeightBytes = std::size_t{1} << 30;
+
+/// Numbers of 16 or 32 bits of about 0.01 to 1: zeros would cost less power,
+/// and matrix units run faster on them.
+void fill_random(Stream& stream, const DeviceBuffer& buffer) {
+  static const auto numbers = [] {
+    std::mt19937 random(1);
+    std::vector<std::uint32_t> words(std::size_t{4} << 20);
+    for (auto& word : words) {
+      word = (random() & 0x83ff83ffU) | 0x3c003c00U;
+    }
+    return words;
+  }();
+  const auto most = numbers.size() * sizeof(std::uint32_t);
+  for (std::size_t at = 0; at < buffer.bytes(); at += most) {
+    upload(stream, buffer.as<std::byte>() + at, numbers.data(),
+           std::min(most, buffer.bytes() - at));
+  }
+}
+
+/// Seconds of a launch, by replays of a graph of kChain of them.
+template <typename Launch>
+double seconds_each(Stream& stream, const Launch& launch) {
+  for (int i = 0; i < kChain; ++i) launch(i);
+  auto graph = Graph::capture(stream, [&] {
+    for (int i = 0; i < kChain; ++i) launch(i);
+  });
+  graph.launch(stream);
+  Event from(EventTiming::on);
+  Event to(EventTiming::on);
+  from.record(stream);
+  graph.launch(stream);
+  to.record(stream);
+  to.synchronize();
+  return elapsed_ms(from, to) / 1e3 / kChain;
+}
+
+void report(benchmark::State& state, double bytes, double operations,
+            double seconds) {
+  state.SetIterationTime(seconds);
+  state.counters["us"] = seconds * 1e6;
+  state.counters["GB/s"] = bytes / seconds / 1e9;
+  if (operations > 0) {
+    state.counters["TFLOP/s"] = operations / seconds / 1e12;
+  }
+}
+
+void read_memory(benchmark::State& state, std::size_t bytes) {
+  Stream stream;
+  const DeviceBuffer memory(kWeightBytes);
+  fill_zero(stream, memory.data(), memory.bytes());
+  const DeviceBuffer sink(4);
+  const auto& kernel = cuda_kernel("limits/read", "read_memory");
+  const auto places = std::max<std::size_t>(kWeightBytes / bytes, 1);
+  for (auto _ : state) {
+    report(
+        state, static_cast<double>(bytes), 0, seconds_each(stream, [&](int i) {
+          launch(
+              stream, kernel,
+              {.grid_x =
+                   static_cast<unsigned>(2 * cuda_device().multiprocessors),
+               .block = cuda::kReadThreads},
+              cuda::ReadArgs{reinterpret_cast<const cuda::Words4*>(
+                                 memory.as<std::byte>() +
+                                 static_cast<std::size_t>(i) % places * bytes),
+                             static_cast<long long>(bytes / 16),
+                             sink.as<std::uint32_t>()});
+        }));
+  }
+}
+
+struct Shape {
+  int rows;
+  int cols;
+  bool is_normed;
+  cuda::Output output;
+};
+
+struct Format {
+  const char* name;
+  cuda::PackedLayout layout;
+};
+
+void few_rows(benchmark::State& state, const Shape& shape, const Format& format,
+              int x_rows, int share) {
+  Stream stream;
+  const int tiles = (shape.cols + 63) / 64;
+  const int row_blocks = (shape.rows + 15) / 16;
+  const auto bytes = static_cast<std::size_t>(row_blocks) * tiles *
+                     cuda::tile_bytes(format.layout);
+  const auto places = std::max<std::size_t>(kWeightBytes / bytes, 1);
+  const DeviceBuffer weights(std::max(kWeightBytes, bytes));
+  fill_random(stream, weights);
+  const auto numbers = static_cast<std::size_t>(8) *
+                       std::max(shape.rows, shape.cols) * sizeof(float);
+  const DeviceBuffer x(numbers);
+  const DeviceBuffer out(numbers);
+  const DeviceBuffer norm(numbers);
+  for (const auto* buffer : {&x, &out, &norm}) fill_random(stream, *buffer);
+  FewRowsArgs args{};
+  args.row_blocks = row_blocks;
+  args.tiles = tiles;
+  args.cols = shape.cols;
+  args.x = x.as<float>();
+  args.rows = x_rows;
+  args.norm = shape.is_normed ? norm.as<float>() : nullptr;
+  args.largest_norm = 1;
+  args.eps = 1e-5F;
+  args.planes = 1;
+  args.share = share;
+  args.out = out.as<float>();
+  args.out_rows = shape.rows;
+  args.out_stride = shape.rows;
+  args.output = shape.output;
+  const auto shared = static_cast<unsigned>(
+      cuda::few_rows_shared_bytes(format.layout, tiles, x_rows, 1, share));
+  if (static_cast<int>(shared) > cuda_device().shared_bytes_per_block) {
+    return state.SkipWithError("takes too much shared memory");
+  }
+  const auto& kernel =
+      cuda_kernel("matmul/few_rows", std::string("few_rows_") + format.name);
+  kernel.allow_shared(shared);
+  const int blocks_each = cuda::kFewRowsWarps / share;
+  const auto blocks = static_cast<unsigned>(
+      std::min((row_blocks + blocks_each - 1) / blocks_each,
+               2 * cuda_device().multiprocessors));
+  for (auto _ : state) {
+    report(state, static_cast<double>(bytes), 0,
+           seconds_each(stream, [&](int i) {
+             args.weight = weights.as<unsigned char>() +
+                           static_cast<std::size_t>(i) % places * bytes;
+             launch(stream, kernel,
+                    {.grid_x = blocks,
+                     .block = cuda::kFewRowsThreads,
+                     .shared_bytes = shared},
+                    args);
+           }));
+  }
+}
+
+void many_rows(benchmark::State& state, const Shape& shape, int x_rows,
+               int tokens) {
+  Stream stream;
+  const int tiles = (shape.cols + 63) / 64;
+  const int row_blocks = (shape.rows + 15) / 16;
+  const DeviceBuffer weight(static_cast<std::size_t>(row_blocks) * tiles *
+                            cuda::tile_bytes({cuda::NumberType::bf16, 0, 0}));
+  const DeviceBuffer x(static_cast<std::size_t>(x_rows) * tiles * 128);
+  const DeviceBuffer scales(static_cast<std::size_t>(x_rows) * 4);
+  const DeviceBuffer out(static_cast<std::size_t>(x_rows) * shape.rows * 4);
+  for (const auto* buffer : {&weight, &x, &scales, &out}) {
+    fill_random(stream, *buffer);
+  }
+  const cuda::ManyRowsArgs args{weight.as<unsigned char>(),
+                                row_blocks,
+                                tiles,
+                                x.as<std::uint16_t>(),
+                                scales.as<float>(),
+                                x_rows,
+                                1,
+                                nullptr,
+                                out.as<float>(),
+                                shape.rows,
+                                shape.rows,
+                                cuda::Output::store};
+  const bool by_warpgroups = tokens > 0;
+  const auto& kernel =
+      by_warpgroups
+          ? cuda_kernel("matmul/many_rows_hopper",
+                        "many_rows_hopper_bf16_n" + std::to_string(tokens))
+          : cuda_kernel("matmul/many_rows", "many_rows_bf16");
+  const int each = by_warpgroups ? tokens : cuda::kManyRowsTokens;
+  const auto shared =
+      static_cast<unsigned>(by_warpgroups ? cuda::hopper_shared_bytes(tokens)
+                                          : cuda::kManyRowsSharedBytes);
+  for (auto _ : state) {
+    const double operations = 2.0 * x_rows * shape.rows * shape.cols;
+    report(state, static_cast<double>(weight.bytes()), operations,
+           seconds_each(stream, [&](int) {
+             launch(
+                 stream, kernel,
+                 {.grid_x = static_cast<unsigned>((x_rows + each - 1) / each),
+                  .grid_y = static_cast<unsigned>((row_blocks + 7) / 8),
+                  .block = cuda::kManyRowsThreads,
+                  .shared_bytes = shared},
+                 args);
+           }));
+  }
+}
+
+template <typename Run>
+void add(const std::string& name, const Run& run) {
+  benchmark::RegisterBenchmark(name.c_str(), run)
+      ->UseManualTime()
+      ->Iterations(5)
+      ->Unit(benchmark::kMicrosecond);
+}
+
+void add_all() {
+  for (const std::size_t mib : {4, 16, 64, 1024}) {
+    add("read/" + std::to_string(mib) + "MiB",
+        [mib](benchmark::State& state) { read_memory(state, mib << 20); });
+  }
+  const Shape shapes[] = {
+      {3072, 2048, true, cuda::Output::store},
+      {2048, 2048, false, cuda::Output::add},
+      {16384, 2048, true, cuda::Output::swiglu},
+      {2048, 8192, false, cuda::Output::add},
+      {6144, 4096, true, cuda::Output::store},
+      {4096, 4096, false, cuda::Output::add},
+      {28672, 4096, true, cuda::Output::swiglu},
+      {4096, 14336, false, cuda::Output::add},
+      {128256, 4096, true, cuda::Output::store},
+  };
+  const Format formats[] = {
+      {"affine4_g64_bf16", {cuda::NumberType::bf16, 4, 64}},
+      {"affine8_g64_bf16", {cuda::NumberType::bf16, 8, 64}},
+      {"bf16", {cuda::NumberType::bf16, 0, 0}},
+  };
+  for (const auto& shape : shapes) {
+    const auto size =
+        std::to_string(shape.rows) + "x" + std::to_string(shape.cols);
+    for (const auto& format : formats) {
+      for (const int x_rows : {1, 8}) {
+        for (const int share : {16, 8, 4}) {
+          add("few/" + size + "/" + format.name + "/rows:" +
+                  std::to_string(x_rows) + "/share:" + std::to_string(share),
+              [=](benchmark::State& state) {
+                few_rows(state, shape, format, x_rows, share);
+              });
+        }
+      }
+    }
+    for (const int x_rows : {32, 512, 2048}) {
+      for (const int tokens : {0, 128, 256}) {
+        add("many/" + size + "/rows:" + std::to_string(x_rows) +
+                "/warpgroups:" + std::to_string(tokens),
+            [=](benchmark::State& state) {
+              many_rows(state, shape, x_rows, tokens);
+            });
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace llamlx
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (!llamlx::cuda_device_info()) {
+    std::fprintf(stderr, "llamlx_cuda_bench: %s\n",
+                 llamlx::cuda_absence().c_str());
+    return 1;
+  }
+  llamlx::add_all();
+  llamlx::add_attention_benchmarks();
+  benchmark::RunSpecifiedBenchmarks();
+}

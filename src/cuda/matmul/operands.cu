@@ -1,0 +1,90 @@
+#include "cuda/matmul/operands.h"
+#include "cuda/matmul/row_loads.h"
+
+namespace llamlx::cuda {
+namespace {
+
+constexpr int kWarps = kOperandThreads / kWarpSize;
+
+/// Of a row: the sum of its squares, and the largest product with the norm.
+struct Statistics {
+  float squares;
+  float largest;
+};
+
+__device__ Statistics statistics(const OperandArgs& args, const float* x) {
+  Statistics mine = {0, 0};
+  for (int col = 4 * static_cast<int>(threadIdx.x); col < args.cols;
+       col += 4 * kOperandThreads) {
+    const auto v = load_row(x, col, args.cols);
+    const auto w = load_norm(args.norm, col, args.cols);
+    for (int j = 0; j < 4; ++j) {
+      mine.squares += v.f[j] * v.f[j];
+      mine.largest = fmaxf(mine.largest, fabsf(v.f[j] * w.f[j]));
+    }
+  }
+  mine.squares = warp_sum(mine.squares);
+  mine.largest = warp_max(mine.largest);
+  auto* all = reinterpret_cast<Statistics*>(shared_memory());
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread % kWarpSize == 0) all[thread / kWarpSize] = mine;
+  __syncthreads();
+  mine = all[0];
+  for (int i = 1; i < kWarps; ++i) {
+    mine.squares += all[i].squares;
+    mine.largest = fmaxf(mine.largest, all[i].largest);
+  }
+  return mine;
+}
+
+/// Where the first two of four columns from `col` on lie for warpgroups; the
+/// others lie 8 behind.
+__device__ int warpgroup_place(int col) {
+  const int run = col % 64 / 32;
+  const int t = col % 32 / 8;
+  const int step = 2 * run + col % 8 / 4;
+  return col / 64 * 64 + step * 16 + 2 * t;
+}
+
+template <typename Operand>
+__device__ void make_operands(const OperandArgs& args) {
+  wait_for_predecessor();
+  let_successor_start();
+  const int row = static_cast<int>(blockIdx.x);
+  const auto* x = args.x + static_cast<long long>(row) * args.cols;
+  const auto [squares, largest] = statistics(args, x);
+  const float norm =
+      args.norm == nullptr
+          ? 1
+          : rsqrtf(squares / static_cast<float>(args.cols) + args.eps);
+  const float range = range_scale(largest * norm);
+  if (threadIdx.x == 0) args.scales[row] = 1 / range;
+  for (int col = 4 * static_cast<int>(threadIdx.x); col < args.stride;
+       col += 4 * kOperandThreads) {
+    auto v = load_row(x, col, args.cols);
+    const auto w = load_norm(args.norm, col, args.cols);
+    for (int j = 0; j < 4; ++j) v.f[j] *= w.f[j] * (norm * range);
+    const int second = args.is_for_warpgroups ? 8 : 2;
+    const int place = args.is_for_warpgroups ? warpgroup_place(col) : col;
+    for (int plane = 0; plane < args.planes; ++plane) {
+      auto* to =
+          args.out +
+          (static_cast<long long>(plane) * args.rows + row) * args.stride +
+          place;
+      *reinterpret_cast<std::uint32_t*>(to) = split2<Operand>(v.f[0], v.f[1]);
+      *reinterpret_cast<std::uint32_t*>(to + second) =
+          split2<Operand>(v.f[2], v.f[3]);
+    }
+  }
+}
+
+}  // namespace
+
+LLAMLX_KERNEL(make_operands_f16, OperandArgs, kOperandThreads, 1) {
+  make_operands<F16>(args);
+}
+LLAMLX_KERNEL(make_operands_bf16, OperandArgs, kOperandThreads, 1) {
+  make_operands<Bf16>(args);
+}
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "cuda/matmul/packed_weight.h"
+
+namespace llamlx::cuda {
+
+/// A weight as MLX lays it out: dense [rows, cols], or affine codes packed low
+/// bits first with scales and biases [rows, cols / group].
+struct PlainWeight {
+  const void* data;
+  const void* scales;
+  const void* biases;
+  int rows;
+};
+
+inline constexpr int kMaxSources = 3;
+
+/// Packs up to three weights of the same layout and width as one. Their rows
+/// follow each other; or, `interleaved`, two weights take turns of 8 rows, so
+/// that rows of the same number meet in one lane.
+///
+/// Kernel   pack_weight; a thread for every lane of every tile: blocks of 256.
+struct PackArgs {
+  PlainWeight sources[kMaxSources];
+  int num_sources;
+  int interleaved;
+  int cols;
+  int group;  ///< of the sources: 32, 64 or 128
+  PackedLayout layout;
+  int row_blocks;
+  int tiles;
+  unsigned char* out;
+};
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,109 @@
+#pragma once
+
+#include "cuda/values.h"
+
+/// How weights lie in a GPU's memory: in the order in which lanes of a warp
+/// want them, so that a tile is one run of bytes, read 16 at a time, and
+/// already the left operand of "mma.m16n8k16".
+///
+/// A weight [N, K] is cut into tiles of 16 rows and 64 columns, tile after tile
+/// along a block of 16 rows, block after block; what is missing at its edges is
+/// zero. Within a tile lane 4 g + t (g < 8, t < 4) has, of row g and of row
+/// g + 8, columns 8 t ... 8 t + 7 and 32 + 8 t ... 32 + 8 t + 7.
+///
+/// Dense numbers follow each other. Of affine codes a lane's lie in 32-bit
+/// words so that a mask gives two neighbours as the low bits of two 16-bit
+/// numbers; codes of 3, 5 and 6 bits are split into planes of 2 or 4 low bits
+/// and 1 or 2 high ones. Then come the scales and biases of the tile's rows.
+
+namespace llamlx::cuda {
+
+inline constexpr int kTileRows = 16;
+inline constexpr int kTileCols = 64;
+
+/// What a packed weight holds. `type` is of its numbers, or of its scales and
+/// biases when `bits` is not 0. `group`: 32 or 64 columns share a scale; groups
+/// of 128 are held as two of 64.
+struct PackedLayout {
+  NumberType type;
+  int bits;
+  int group;
+
+  bool operator==(const PackedLayout&) const = default;
+};
+
+/// Bits of a code in its low plane, and in its high one.
+LLAMLX_HOST_DEVICE constexpr int low_bits(int bits) {
+  return bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+}
+LLAMLX_HOST_DEVICE constexpr int high_bits(int bits) {
+  return bits - low_bits(bits);
+}
+/// Bytes of a plane of so many bits a code, in a tile.
+LLAMLX_HOST_DEVICE constexpr int plane_bytes(int bits) {
+  return kTileRows * kTileCols * bits / 8;
+}
+LLAMLX_HOST_DEVICE constexpr int codes_bytes(int bits) {
+  return plane_bytes(bits);
+}
+LLAMLX_HOST_DEVICE constexpr int tile_bytes(const PackedLayout& layout) {
+  const int size = number_bytes(layout.type);
+  if (layout.bits == 0) return kTileRows * kTileCols * size;
+  return codes_bytes(layout.bits) +
+         kTileRows * (kTileCols / layout.group) * 2 * size;
+}
+
+/// Where a number of a tile lies.
+struct PlaceInTile {
+  int lane;     ///< whose it is
+  int half;     ///< 0: row g, 1: row g + 8
+  int run;      ///< 0: of columns 0 to 31, 1: of 32 to 63
+  int element;  ///< of the 8 of that run
+
+  LLAMLX_HOST_DEVICE constexpr PlaceInTile(int row, int col)
+      : lane(row % 8 * 4 + col % 32 / 8),
+        half(row / 8),
+        run(col / 32),
+        element(col % 8) {}
+
+  /// Byte of a dense number.
+  LLAMLX_HOST_DEVICE constexpr int dense_byte(int size) const {
+    const int per_load = 16 / size;
+    return ((half * 2 + run) * (8 / per_load) + element / per_load) * 512 +
+           lane * 16 + element % per_load * size;
+  }
+  /// Which pair of neighbours of the lane's row it is in, of 8.
+  LLAMLX_HOST_DEVICE constexpr int pair() const {
+    return 4 * run + element / 2;
+  }
+  /// Byte of the 32-bit word that holds the low plane's part of a code.
+  LLAMLX_HOST_DEVICE constexpr int low_word_byte(int low) const {
+    if (low == 2) return lane * 8 + half * 4;
+    if (low == 4) return lane * 16 + (half * 2 + run) * 4;
+    return half * 512 + lane * 16 + (2 * run + element / 4) * 4;
+  }
+  /// Its lowest bit there.
+  LLAMLX_HOST_DEVICE constexpr int low_bit(int low) const {
+    if (low == 2) return 2 * pair() + 16 * (element % 2);
+    if (low == 4) return 4 * (element / 2) + 16 * (element % 2);
+    return 8 * (element % 4);
+  }
+  /// The same in the high plane, which begins after the low one.
+  LLAMLX_HOST_DEVICE constexpr int high_word_byte(int high) const {
+    return high == 1 ? lane * 4 : lane * 8 + half * 4;
+  }
+  LLAMLX_HOST_DEVICE constexpr int high_bit(int high) const {
+    if (high == 1) return pair() + 8 * half + 16 * (element % 2);
+    return 2 * pair() + 16 * (element % 2);
+  }
+};
+
+/// Byte of the scale of a row (0 to 15) and group of a tile; its bias follows.
+LLAMLX_HOST_DEVICE constexpr int scale_byte(const PackedLayout& layout, int row,
+                                            int group) {
+  const int groups = kTileCols / layout.group;
+  return codes_bytes(layout.bits) + ((row % 8 * groups + group) * 2 + row / 8) *
+                                        2 * number_bytes(layout.type);
+}
+
+}  // namespace llamlx::cuda

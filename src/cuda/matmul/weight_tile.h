@@ -1,0 +1,246 @@
+#pragma once
+
+#include "cuda/intrinsics.h"
+#include "cuda/matmul/packed_weight.h"
+
+/// Tiles of packed weights as a lane of a warp holds them. Each kind has
+///   Operand            the 16-bit type of the products' operands
+///   kGroups            scales of a row (0: none)
+///   load<From>(p, lane)  a lane's part of the tile at p, in memory of kind
+///   From fragment(s, a)     step s (0 to 3) of the tile, as "mma.m16n8k16"
+///   wants its
+///                      left operand: codes as whole numbers, or numbers
+///   numbers(s, a)      the same of the weight's numbers, rounded to Operand
+///   scale(j, h)        of group j, row g (h = 0) or g + 8; bias(j, h)
+/// Column 2 i of a step's operand is what a lane's neighbours pair as: in step
+/// s lane t multiplies columns 32 (s / 2) + 8 t + 4 (s % 2) + 0, 1, 2, 3.
+
+namespace llamlx::cuda {
+
+inline constexpr std::uint32_t kF16Magic = 0x64006400U;  // 1024: ulp is 1
+
+// Where a tile is loaded from.
+struct FromGlobal {
+  template <typename Words>
+  static __device__ Words load(const Words* p) {
+    return load_once(p);
+  }
+};
+struct FromShared {
+  template <typename Words>
+  static __device__ Words load(const Words* p) {
+    return *p;
+  }
+};
+
+/// Numbers of 16 bits.
+template <typename T>
+struct DenseTile {
+  using Operand = T;
+  static constexpr int kGroups = 0;
+  static constexpr int kBytes = kTileRows * kTileCols * 2;
+
+  Words4 words[4];  // of (half, run)
+
+  template <typename From>
+  __device__ void load(const unsigned char* tile, int lane) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      words[i] = From::load(reinterpret_cast<const Words4*>(tile) +
+                            i * kWarpSize + lane);
+    }
+  }
+  __device__ void fragment(int s, std::uint32_t (&a)[4]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      a[i] = words[i % 2 * 2 + s / 2].w[s % 2 * 2 + i / 2];
+    }
+  }
+  __device__ void numbers(int s, std::uint32_t (&a)[4]) const {
+    fragment(s, a);
+  }
+  __device__ float scale(int, int) const { return 1; }
+  __device__ float bias(int, int) const { return 0; }
+};
+
+/// Numbers of float32, which go through no matrix unit: lane 4 g + t has, of
+/// row g + 8 h, columns 32 j + 8 t + 4 i ... of `words[(2 h + j) * 2 + i]`.
+struct DenseTile32 {
+  using Operand = F32;
+  static constexpr int kGroups = 0;
+  static constexpr int kBytes = kTileRows * kTileCols * 4;
+
+  Words4 words[8];
+
+  template <typename From>
+  __device__ void load(const unsigned char* tile, int lane) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      words[i] = From::load(reinterpret_cast<const Words4*>(tile) +
+                            i * kWarpSize + lane);
+    }
+  }
+};
+
+/// A lane's scales and biases: of its two rows, kCount groups.
+template <typename T, int kCount>
+struct TileScales {
+  static constexpr bool kIsWide = number_type(T{}) == NumberType::f32;
+  static constexpr int kWords = kCount * (kIsWide ? 4 : 2);
+
+  std::uint32_t words[kWords];
+
+  template <typename From>
+  __device__ void load(const unsigned char* scales, int g) {
+    if constexpr (kWords == 2) {
+      const auto v = From::load(reinterpret_cast<const Words2*>(scales) + g);
+      words[0] = v.w[0];
+      words[1] = v.w[1];
+    } else {
+#pragma unroll
+      for (int i = 0; i < kWords / 4; ++i) {
+        const auto v = From::load(reinterpret_cast<const Words4*>(scales) +
+                                  g * (kWords / 4) + i);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) words[4 * i + j] = v.w[j];
+      }
+    }
+  }
+  /// `which`: 0 the scale, 1 the bias.
+  __device__ float get(int group, int half, int which) const {
+    const int at = group * 2 + half;
+    if constexpr (kIsWide) {
+      return __uint_as_float(words[at * 2 + which]);
+    } else {
+      return unpack(T{}, static_cast<std::uint16_t>(words[at] >> (16 * which)));
+    }
+  }
+};
+
+/// Codes of kBits bits, kGroup columns to a scale of type T.
+template <int kBits, int kGroup, typename T>
+struct AffineTile {
+  using Operand = F16;
+  static constexpr int kGroups = kTileCols / kGroup;
+  static constexpr int kLow = low_bits(kBits);
+  static constexpr int kHigh = high_bits(kBits);
+  static constexpr NumberType kType = number_type(T{});
+  static constexpr int kBytes = tile_bytes({kType, kBits, kGroup});
+  static constexpr int kLowWords = kLow;  // of a lane: 2 rows of 16 codes
+  static constexpr int kHighWords = kHigh;
+
+  std::uint32_t low[kLowWords];
+  std::uint32_t high[kHighWords == 0 ? 1 : kHighWords];
+  TileScales<T, kGroups> scales;
+
+  template <typename From>
+  __device__ void load(const unsigned char* tile, int lane) {
+    if constexpr (kLow == 2) {
+      put(From::load(reinterpret_cast<const Words2*>(tile) + lane), low);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kLow / 4; ++i) {
+        const auto v = From::load(reinterpret_cast<const Words4*>(tile) +
+                                  i * kWarpSize + lane);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) low[4 * i + j] = v.w[j];
+      }
+    }
+    const auto* plane = tile + plane_bytes(kLow);
+    if constexpr (kHigh == 1) {
+      high[0] =
+          From::load(reinterpret_cast<const std::uint32_t*>(plane) + lane);
+    } else if constexpr (kHigh == 2) {
+      put(From::load(reinterpret_cast<const Words2*>(plane) + lane), high);
+    }
+    scales.template load<From>(tile + codes_bytes(kBits), lane / 4);
+  }
+
+  /// a[0], a[2]: row g; a[1], a[3]: row g + 8.
+  __device__ void fragment(int s, std::uint32_t (&a)[4]) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        a[2 * i + half] = codes(half, 2 * s + i);
+      }
+    }
+  }
+
+  __device__ void numbers(int s, std::uint32_t (&a)[4]) const {
+    fragment(s, a);
+    const int group = kGroups == 2 ? s / 2 : 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const auto number = [&](std::uint32_t code) {
+        return fmaf(scale(group, i % 2),
+                    unpack(F16{}, static_cast<std::uint16_t>(code)),
+                    bias(group, i % 2));
+      };
+      a[i] = pack(F16{}, number(a[i]), number(a[i] >> 16));
+    }
+  }
+
+  __device__ float scale(int group, int half) const {
+    return scales.get(group, half, 0);
+  }
+  __device__ float bias(int group, int half) const {
+    return scales.get(group, half, 1);
+  }
+
+ private:
+  static __device__ void put(const Words2& from, std::uint32_t* to) {
+    to[0] = from.w[0];
+    to[1] = from.w[1];
+  }
+
+  /// Pair `pair` (0 to 7) of a row's codes, as two whole numbers.
+  __device__ std::uint32_t codes(int half, int pair) const {
+    if constexpr (kBits == 8) {
+      const auto word = low[half * 4 + pair / 2];
+      return sub2(
+          F16{},
+          permute_bytes(word, kF16Magic, pair % 2 == 0 ? 0x7170 : 0x7372),
+          kF16Magic);
+    } else if constexpr (kHigh == 0) {
+      return low_codes(half, pair);
+    } else {
+      constexpr std::uint32_t kMask = ((1U << kLow) - 1U) * 0x00010001U;
+      constexpr std::uint32_t kHighMask = ((1U << kHigh) - 1U) * 0x00010001U;
+      const auto [word, shift] = low_place(half, pair);
+      const auto low_part = (low[word] >> shift) & kMask;
+      const auto from = kHigh == 1 ? high[0] : high[half];
+      const int at = kHigh == 1 ? pair + 8 * half : 2 * pair;
+      const auto high_part = ((from >> at) & kHighMask) << kLow;
+      return sub2(F16{}, low_part | high_part | kF16Magic, kF16Magic);
+    }
+  }
+
+  struct Place {
+    int word;
+    int shift;
+  };
+  static constexpr __device__ Place low_place(int half, int pair) {
+    if (kLow == 2) return {half, 2 * pair};
+    return {half * 2 + pair / 4, pair % 4 * 4};
+  }
+
+  /// Of two pairs that follow each other the second is masked where it stands,
+  /// as a multiple, and scaled back in the step that takes the magic off.
+  __device__ std::uint32_t low_codes(int half, int pair) const {
+    constexpr std::uint32_t kMask = ((1U << kLow) - 1U) * 0x00010001U;
+    const auto [word, shift] = low_place(half, pair);
+    if (shift % (2 * kLow) == 0) {
+      const auto v = and_or(low[word] >> shift, kMask, kF16Magic);
+      return sub2(F16{}, v, kF16Magic);
+    }
+    const auto v =
+        and_or(low[word] >> (shift - kLow), kMask << kLow, kF16Magic);
+    // 1024 + 2^kLow q, times 2^-kLow, less 1024 / 2^kLow.
+    constexpr std::uint32_t kScale = kLow == 4 ? 0x2c002c00U : 0x34003400U;
+    constexpr std::uint32_t kOffset = kLow == 4 ? 0xd400d400U : 0xdc00dc00U;
+    return fma2(F16{}, v, kScale, kOffset);
+  }
+};
+
+}  // namespace llamlx::cuda

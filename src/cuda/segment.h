@@ -1,0 +1,17 @@
+#pragma once
+
+namespace llamlx::cuda {
+
+/// Consecutive tokens of one sequence in a pass, as kernels see them.
+struct SegmentView {
+  /// The sequence's cache: [layer][keys, values][Hkv][capacity][Dh], each layer
+  /// `layer_bytes` after the one before, in the cache's type.
+  unsigned char* cache;
+  unsigned long long layer_bytes;
+  int capacity;   ///< positions there is room for
+  int offset;     ///< position of the first row
+  int first_row;  ///< in the pass
+  int length;
+};
+
+}  // namespace llamlx::cuda

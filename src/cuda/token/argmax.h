@@ -1,0 +1,33 @@
+#pragma once
+
+namespace llamlx::cuda {
+
+inline constexpr int kArgmaxThreads = 256;
+inline constexpr int kArgmaxBlocks = 32;  ///< of a row
+/// Tokens that the host can be behind.
+inline constexpr int kTokenSlots = 8;
+
+/// The largest value that a block saw, and where.
+struct LargestValue {
+  float value;
+  int index;  ///< -1: not all values were finite
+};
+
+/// The index of the first largest value of every row, or -1 when a value is not
+/// finite: the next token.
+///
+/// Kernel   argmax_rows; grid [kArgmaxBlocks, rows], blocks of kArgmaxThreads.
+/// Shapes   x [rows, size]; tokens [rows]; host_tokens [kTokenSlots, rows], of
+///          which it writes row `*slot`.
+struct ArgmaxArgs {
+  const float* x;
+  int size;
+  int rows;
+  LargestValue* parts;  ///< [rows, kArgmaxBlocks]
+  unsigned* counters;   ///< [rows], 0 before and after
+  const int* slot;
+  int* tokens;
+  int* host_tokens;
+};
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+
+#include "cuda/memory.h"
+#include "cuda/segment.h"
+#include "cuda/values.h"
+#include "kernels/kv_cache.h"
+
+namespace llamlx {
+
+/// What a cache of the CUDA backend holds, in the GPU's memory:
+/// [layer][keys, values][Hkv][capacity][Dh].
+class CudaKVStore {
+ public:
+  struct Shape {
+    cuda::NumberType type;
+    int num_layers;
+    int num_key_value_heads;
+    int head_dim;
+  };
+
+  /// Errors: Error (out_of_memory).
+  CudaKVStore(const Shape& shape, int capacity);
+
+  /// Makes room for `positions`, by half as much again when it must grow, as
+  /// work of `stream`.
+  void reserve(Stream& stream, int positions);
+
+  cuda::SegmentView view(int offset, int first_row, int length) const;
+
+ private:
+  std::size_t head_bytes(int capacity) const;
+  std::size_t layer_bytes(int capacity) const;
+
+  Shape shape_;
+  int capacity_;
+  DeviceBuffer memory_;
+};
+
+/// A pass as the caches know it that it appends to.
+struct CudaPassState {
+  /// The array that is evaluated once the pass's rows are in.
+  std::optional<mx::array> done;
+  /// Nobody wants what it gives.
+  std::shared_ptr<std::atomic<bool>> is_abandoned =
+      std::make_shared<std::atomic<bool>>(false);
+};
+
+/// A cache of the CUDA backend. What is appended is written when the pass that
+/// appends it is evaluated; one pass waits for the one before it.
+class CudaKVCache final : public KVCache {
+ public:
+  CudaKVCache(const CudaKVStore::Shape& shape, int capacity);
+
+  std::vector<mx::array> state() const override;
+  void abandon() override;
+
+  void set_last(std::shared_ptr<CudaPassState> pass) {
+    last_ = std::move(pass);
+  }
+  const std::shared_ptr<CudaKVStore>& store() const { return store_; }
+
+ protected:
+  /// Rows that come next are written over those dropped.
+  void drop_after(int) override {}
+
+ private:
+  std::shared_ptr<CudaKVStore> store_;
+  std::shared_ptr<CudaPassState> last_;
+};
+
+/// `cache` as the CUDA backend takes it. Errors: std::invalid_argument for a
+/// cache that another backend made.
+CudaKVCache& cuda_cache(KVCache& cache);
+
+}  // namespace llamlx

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "cuda/matmul/few_rows.h"
+#include "cuda/memory.h"
+#include "kernels/linear.h"
+
+namespace llamlx {
+
+/// Numbers of float32 on the GPU; none: nullptr.
+struct CudaVector {
+  DeviceBuffer numbers;
+  float largest = 1;  ///< of the magnitudes
+  const float* data() const { return numbers.as<const float>(); }
+};
+
+/// A vector of a model (a norm, a bias), which it evaluates, as float32.
+CudaVector upload_vector(Stream& stream, const mx::array& values);
+
+/// A weight, or several side by side, packed on the GPU.
+struct CudaMatrix {
+  DeviceBuffer bytes;
+  cuda::PackedLayout layout{};
+  int rows = 0;  ///< of all weights together
+  int cols = 0;
+  int row_blocks = 0;
+  int tiles = 0;
+  CudaVector bias;
+
+  bool is_wide() const {
+    return layout.bits == 0 && layout.type == cuda::NumberType::f32;
+  }
+  /// "affine4_g64_bf16": what kernels that read it are called.
+  std::string kernel_suffix() const;
+};
+
+/// Bytes that a weight of this kind takes once it is packed.
+std::size_t packed_bytes(const Weight& weight);
+
+/// What is packed together: weights one after another, or two whose rows meet.
+enum class Packing { side_by_side, interleaved };
+
+/// Packs layers that read the same rows, as few matrices as their formats
+/// allow: one if all are alike, else one for each.
+std::vector<CudaMatrix> pack_linears(Stream& stream,
+                                     std::span<const Linear* const> layers,
+                                     Packing packing);
+
+CudaMatrix pack_weight(Stream& stream, const Weight& weight);
+
+}  // namespace llamlx

@@ -1,0 +1,99 @@
+#include "kernels/cuda/cuda_model.h"
+
+#include <stdexcept>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/human_size.h"
+#include "cuda/token/argmax.h"
+#include "cuda/token/begin.h"
+
+namespace llamlx {
+namespace {
+
+cuda::NumberType compute_type(mx::Dtype dtype) {
+  if (dtype == mx::float32) return cuda::NumberType::f32;
+  if (dtype == mx::float16) return cuda::NumberType::f16;
+  if (dtype == mx::bfloat16) return cuda::NumberType::bf16;
+  throw std::invalid_argument(
+      concat("kernels do not compute in ", to_string(dtype)));
+}
+
+bool is_tied(const DecoderWeights& weights) {
+  return weights.embed_tokens.data.id() == weights.lm_head.weight.data.id() &&
+         !weights.lm_head.bias;
+}
+
+std::size_t bytes_on_device(const DecoderWeights& weights) {
+  std::size_t bytes = packed_bytes(weights.embed_tokens);
+  if (!is_tied(weights)) bytes += packed_bytes(weights.lm_head.weight);
+  for (const auto& layer : weights.layers) {
+    for (const auto* linear :
+         {&layer.qkv.q_proj, &layer.qkv.k_proj, &layer.qkv.v_proj,
+          &layer.o_proj, &layer.mlp.gate_proj, &layer.mlp.up_proj,
+          &layer.mlp.down_proj}) {
+      bytes += packed_bytes(linear->weight);
+    }
+  }
+  return bytes;
+}
+
+void check_memory(const CudaDeviceInfo& device, const DecoderWeights& weights) {
+  const auto needed = bytes_on_device(weights);
+  const auto now = cuda_device_info();
+  const auto free = now ? now->free_bytes : device.free_bytes;
+  if (needed <= free) return;
+  fail(ErrorCode::out_of_memory, device.name,
+       concat("the weights take ", human_size(needed), ", and ",
+              human_size(free), " of its memory are free"),
+       "quantise the model (llamlx convert -q), or use the CPU (--device cpu)");
+}
+
+CudaVector upload_optional(Stream& stream,
+                           const std::optional<mx::array>& values) {
+  return values ? upload_vector(stream, *values) : CudaVector{};
+}
+
+CudaMatrix pack_linear(Stream& stream, const Linear& layer) {
+  const Linear* const layers[] = {&layer};
+  return std::move(pack_linears(stream, layers, Packing::side_by_side).front());
+}
+
+CudaLayer load_layer(Stream& stream, const DecoderLayer& layer, int window) {
+  const auto& [qkv, o_proj, mlp] = layer;
+  const Linear* const projections[] = {&qkv.q_proj, &qkv.k_proj, &qkv.v_proj};
+  const Linear* const gate_up[] = {&mlp.gate_proj, &mlp.up_proj};
+  return {
+      .input_layernorm = upload_vector(stream, qkv.input_layernorm),
+      .qkv = pack_linears(stream, projections, Packing::side_by_side),
+      .q_norm = upload_optional(stream, qkv.q_norm),
+      .k_norm = upload_optional(stream, qkv.k_norm),
+      .o_proj = pack_linear(stream, o_proj),
+      .post_attention_layernorm =
+          upload_vector(stream, mlp.post_attention_layernorm),
+      .gate_up = pack_linears(stream, gate_up, Packing::interleaved),
+      .down_proj = pack_linear(stream, mlp.down_proj),
+      .window = window,
+  };
+}
+
+}  // namespace
+
+CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
+    : device(cuda_device()),
+      weights(std::move(loaded)),
+      params(std::move(stack)),
+      compute(compute_type(dtype)),
+      host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kMostSegments) {
+  check_memory(device, weights);
+  embed_tokens = pack_weight(stream, weights.embed_tokens);
+  if (!is_tied(weights)) own_lm_head = pack_linear(stream, weights.lm_head);
+  norm = upload_vector(stream, weights.norm);
+  for (std::size_t i = 0; i < weights.layers.size(); ++i) {
+    layers.push_back(
+        load_layer(stream, weights.layers[i], params.windows.at(i)));
+  }
+  stream.synchronize();
+}
+
+}  // namespace llamlx

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "cuda/device.h"
+#include "cuda/graph.h"
+#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/stack.h"
+
+namespace llamlx {
+
+struct CudaLayer {
+  CudaVector input_layernorm;
+  std::vector<CudaMatrix> qkv;  ///< all in one, or one for each
+  CudaVector q_norm, k_norm;    ///< or none
+  CudaMatrix o_proj;
+  CudaVector post_attention_layernorm;
+  std::vector<CudaMatrix> gate_up;  ///< interleaved, or one for each
+  CudaMatrix down_proj;
+  int window;
+};
+
+/// Memory that grows to what was asked for, and keeps nothing when it does.
+class GrowingBuffer {
+ public:
+  template <typename T>
+  T* reserve(std::size_t count) {
+    if (buffer_.bytes() < count * sizeof(T)) {
+      buffer_ = {};
+      buffer_ = DeviceBuffer(count * sizeof(T));
+    }
+    return buffer_.as<T>();
+  }
+  template <typename T>
+  T* as() const {
+    return buffer_.as<T>();
+  }
+  std::size_t bytes() const { return buffer_.bytes(); }
+
+ private:
+  DeviceBuffer buffer_;
+};
+
+/// Memory of a pass on the GPU, kept for the next.
+struct CudaWorkspace {
+  GrowingBuffer segments;  // [kMostSegments] SegmentView
+  GrowingBuffer slot;      // int
+  GrowingBuffer ids;       // [rows] int, where the host gives them
+  GrowingBuffer periods;   // [segments or 1, pairs] float
+  GrowingBuffer cos_sin;   // [rows][2][pairs] float
+  GrowingBuffer x;         // [rows, D] float: the residual stream
+  GrowingBuffer qkv;       // [rows, (H + 2 Hkv) Dh] float
+  GrowingBuffer attended;  // [rows, H Dh] float
+  GrowingBuffer gate_up;   // [rows, 2 F] float, where they are two products
+  GrowingBuffer hidden;    // [rows, F] float
+  GrowingBuffer logits;    // [rows, V] float
+  GrowingBuffer parts;     // of attention
+  GrowingBuffer counters;  // zeros between kernels
+  GrowingBuffer queries;   // [H, rows, Dh] 16 bits
+  GrowingBuffer operands;  // [planes, rows, K] 16 bits
+  GrowingBuffer scales;    // [rows] float
+  GrowingBuffer expanded;  // a weight as numbers of 16 bits
+  GrowingBuffer argmax_parts;
+  GrowingBuffer tokens;  // [rows] int: chosen by the last pass that did
+};
+
+/// A decoder's weights on the GPU, and what its passes share.
+struct CudaModel {
+  /// Errors: Error (out_of_memory) before anything is loaded, if it can be
+  /// known; (no_device); std::invalid_argument for types kernels do not read.
+  CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype);
+
+  const CudaDeviceInfo& device;
+  DecoderWeights weights;  ///< where they were read from
+  StackParams params;
+  cuda::NumberType compute;
+  Stream stream;
+
+  CudaMatrix embed_tokens;
+  std::vector<CudaLayer> layers;
+  CudaVector norm;
+  std::optional<CudaMatrix> own_lm_head;  ///< none: tied
+
+  const CudaMatrix& lm_head() const {
+    return own_lm_head ? *own_lm_head : embed_tokens;
+  }
+  int hidden_size() const { return embed_tokens.cols; }
+  int vocab_size() const { return lm_head().rows; }
+  int qkv_width() const {
+    const auto& h = params.heads;
+    return (h.num_attention_heads + 2 * h.num_key_value_heads) * h.head_dim;
+  }
+
+  /// One pass at a time puts its kernels into the stream.
+  std::mutex running;
+  CudaWorkspace space;
+  std::vector<float> periods;  ///< those that `space` holds
+  HostBuffer host_tokens;      ///< [kTokenSlots, rows]
+  long long passes = 0;        ///< that chose tokens
+  /// Passes of so many rows and segments that have run, and their graphs.
+  std::map<std::pair<int, int>, std::optional<Graph>> graphs;
+};
+
+}  // namespace llamlx

@@ -1,0 +1,406 @@
+#include "kernels/cuda/cuda_pass.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/concat.h"
+#include "cuda/attention/few_rows.h"
+#include "cuda/attention/many_rows.h"
+#include "cuda/attention/turn.h"
+#include "cuda/kernel.h"
+#include "cuda/token/argmax.h"
+#include "cuda/token/begin.h"
+#include "kernels/cuda/cuda_products.h"
+
+namespace llamlx {
+namespace {
+
+/// A pass while its kernels are put into the stream.
+struct Pass {
+  CudaModel& model;
+  int rows;
+  int segments;
+  int longest;  // of the segments
+  bool traditional;
+
+  CudaWorkspace& space() const { return model.space; }
+};
+
+Pass make_pass(CudaModel& model, std::span<const CudaSegment> segments,
+               const CudaRope& rope) {
+  Pass pass{model, 0, static_cast<int>(segments.size()), 0, rope.traditional};
+  for (const auto& segment : segments) {
+    pass.rows += segment.length;
+    pass.longest = std::max(pass.longest, segment.length);
+  }
+  return pass;
+}
+
+const char* type_name(cuda::NumberType type) {
+  static constexpr const char* kNames[] = {"f32", "f16", "bf16"};
+  return kNames[static_cast<int>(type)];
+}
+
+unsigned ceil_div(int n, int step) {
+  return static_cast<unsigned>((n + step - 1) / step);
+}
+
+int attention_splits(const CudaModel& model) {
+  return cuda::attention_few_splits(model.params.heads.num_key_value_heads,
+                                    model.device.multiprocessors);
+}
+
+/// Memory for a pass: nothing is allocated while it is put into the stream.
+void reserve(CudaModel& model, int rows) {
+  auto& space = model.space;
+  const auto& heads = model.params.heads;
+  const auto count = static_cast<std::size_t>(rows);
+  space.segments.reserve<cuda::SegmentView>(cuda::kMostSegments);
+  space.slot.reserve<int>(1);
+  space.ids.reserve<int>(count);
+  space.tokens.reserve<int>(count);
+  space.cos_sin.reserve<float>(count * heads.head_dim);
+  space.x.reserve<float>(count * model.hidden_size());
+  space.qkv.reserve<float>(count * model.qkv_width());
+  space.attended.reserve<float>(count * heads.num_attention_heads *
+                                heads.head_dim);
+  std::size_t inner = 0;
+  for (const auto& layer : model.layers) {
+    inner = std::max(inner, static_cast<std::size_t>(layer.down_proj.cols));
+  }
+  space.hidden.reserve<float>(count * inner);
+  space.gate_up.reserve<float>(2 * count * inner);
+  space.queries.reserve<std::uint16_t>(count * heads.num_attention_heads *
+                                       heads.head_dim);
+  space.parts.reserve<std::byte>(
+      cuda::attention_few_parts_bytes(rows, heads.num_attention_heads,
+                                      attention_splits(model), heads.head_dim));
+  const auto counters = sizeof(unsigned) * cuda::kMostSegments *
+                        static_cast<std::size_t>(heads.num_key_value_heads);
+  if (space.counters.bytes() == 0) {
+    fill_zero(model.stream, space.counters.reserve<std::byte>(counters),
+              counters);
+  }
+}
+
+void upload_periods(CudaModel& model, const std::vector<float>& periods) {
+  if (model.periods == periods) return;
+  auto* to = model.space.periods.reserve<float>(
+      std::max(periods.size(), static_cast<std::size_t>(cuda::kMostSegments) *
+                                   model.params.heads.head_dim / 2));
+  upload(model.stream, to, periods.data(), periods.size() * sizeof(float));
+  model.periods = periods;
+}
+
+cuda::BeginArgs begin_args(CudaModel& model,
+                           std::span<const CudaSegment> segments,
+                           const CudaRope& rope, const int* ids) {
+  const auto& table = model.embed_tokens;
+  const int pairs = model.params.heads.head_dim / 2;
+  cuda::BeginArgs args{};
+  int first_row = 0;
+  for (const auto& segment : segments) {
+    segment.store->reserve(model.stream, segment.offset + segment.length);
+    args.segments[args.num_segments++] =
+        segment.store->view(segment.offset, first_row, segment.length);
+    first_row += segment.length;
+  }
+  args.ids = ids;
+  args.slot = static_cast<int>(model.passes % cuda::kTokenSlots);
+  args.table = table.bytes.as<const unsigned char>();
+  args.layout = table.layout;
+  args.tiles = table.tiles;
+  args.vocab = table.rows;
+  args.hidden = table.cols;
+  args.periods = model.space.periods.as<const float>();
+  args.periods_stride =
+      model.periods.size() > static_cast<std::size_t>(pairs) ? pairs : 0;
+  args.pairs = pairs;
+  args.rope_scale = rope.scale;
+  args.segments_out = model.space.segments.as<cuda::SegmentView>();
+  args.slot_out = model.space.slot.as<int>();
+  args.cos_sin = model.space.cos_sin.as<float>();
+  args.x = model.space.x.as<float>();
+  return args;
+}
+
+void begin(const Pass& pass, const cuda::BeginArgs& args) {
+  launch(pass.model.stream, cuda_kernel("token/begin", "begin_pass"),
+         {.grid_x = static_cast<unsigned>(pass.rows)}, args);
+}
+
+/// Attention of segments of few rows, with all that comes before it.
+void attend_few(const Pass& pass, int layer) {
+  auto& model = pass.model;
+  const auto& heads = model.params.heads;
+  const auto& weights = model.layers[static_cast<std::size_t>(layer)];
+  cuda::AttentionFewArgs args{};
+  args.segments = pass.space().segments.as<const cuda::SegmentView>();
+  args.layer = layer;
+  args.num_heads = heads.num_attention_heads;
+  args.num_kv_heads = heads.num_key_value_heads;
+  args.head_dim = heads.head_dim;
+  args.window = weights.window;
+  args.qkv = pass.space().qkv.as<const float>();
+  args.q_norm = weights.q_norm.data();
+  args.k_norm = weights.k_norm.data();
+  args.eps = model.params.rms_norm_eps;
+  args.cos_sin = pass.space().cos_sin.as<const float>();
+  args.traditional = pass.traditional;
+  args.out = pass.space().attended.as<float>();
+  args.parts = pass.space().parts.as<float>();
+  args.counters = pass.space().counters.as<unsigned>();
+  const auto name = concat("attention_few_", type_name(model.compute), "_d",
+                           cuda::attention_padded_dim(heads.head_dim));
+  launch(model.stream, cuda_kernel("attention/few_rows", name),
+         {.grid_x = static_cast<unsigned>(heads.num_key_value_heads),
+          .grid_y = static_cast<unsigned>(attention_splits(model)),
+          .grid_z = static_cast<unsigned>(pass.segments),
+          .block = cuda::kAttentionFewThreads,
+          .shared_bytes = static_cast<unsigned>(
+              cuda::attention_few_shared_bytes(model.compute, heads.head_dim))},
+         args);
+}
+
+/// Norms and turns queries and keys, and appends to the caches.
+void turn(const Pass& pass, int layer) {
+  auto& model = pass.model;
+  const auto& heads = model.params.heads;
+  const auto& weights = model.layers[static_cast<std::size_t>(layer)];
+  cuda::TurnArgs args{};
+  args.segments = pass.space().segments.as<const cuda::SegmentView>();
+  args.layer = layer;
+  args.num_heads = heads.num_attention_heads;
+  args.num_kv_heads = heads.num_key_value_heads;
+  args.head_dim = heads.head_dim;
+  args.rows = pass.rows;
+  args.qkv = pass.space().qkv.as<const float>();
+  args.q_norm = weights.q_norm.data();
+  args.k_norm = weights.k_norm.data();
+  args.eps = model.params.rms_norm_eps;
+  args.cos_sin = pass.space().cos_sin.as<const float>();
+  args.traditional = pass.traditional;
+  args.q = pass.space().queries.as<std::uint16_t>();
+  launch(model.stream,
+         cuda_kernel("attention/turn",
+                     concat("turn_rows_", type_name(model.compute))),
+         {.grid_x = static_cast<unsigned>(pass.longest),
+          .grid_y = static_cast<unsigned>(pass.segments),
+          .block = cuda::kTurnThreads},
+         args);
+}
+
+void attend_many(const Pass& pass, int layer) {
+  auto& model = pass.model;
+  const auto& heads = model.params.heads;
+  const int dim = cuda::attention_padded_dim(heads.head_dim);
+  // Larger blocks where there are enough of them to keep the GPU busy.
+  const auto large_blocks = ceil_div(pass.longest, 128) *
+                            static_cast<unsigned>(heads.num_attention_heads);
+  const bool is_large = dim <= 128 && static_cast<int>(large_blocks) >=
+                                          2 * model.device.multiprocessors;
+  const int block_rows = is_large ? 128 : 64;
+  const cuda::AttentionManyArgs args{
+      pass.space().segments.as<const cuda::SegmentView>(),
+      layer,
+      heads.num_attention_heads,
+      heads.num_key_value_heads,
+      heads.head_dim,
+      model.layers[static_cast<std::size_t>(layer)].window,
+      pass.rows,
+      pass.space().queries.as<const std::uint16_t>(),
+      pass.space().attended.as<float>()};
+  const auto name = concat("attention_many_", type_name(model.compute), "_d",
+                           dim, "_r", block_rows);
+  launch(model.stream, cuda_kernel("attention/many_rows", name),
+         {.grid_x = static_cast<unsigned>(heads.num_attention_heads),
+          .grid_y = ceil_div(pass.longest, block_rows),
+          .grid_z = static_cast<unsigned>(pass.segments),
+          .block = cuda::kAttentionManyThreads,
+          .shared_bytes = static_cast<unsigned>(
+              cuda::attention_many_shared_bytes(heads.head_dim))},
+         args);
+}
+
+void attend(const Pass& pass, int layer) {
+  if (pass.longest <= cuda::kAttentionFewRows) return attend_few(pass, layer);
+  turn(pass, layer);
+  attend_many(pass, layer);
+}
+
+/// Queries, keys and values of all rows, side by side.
+void project(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
+  auto* out = pass.space().qkv.as<float>();
+  for (const auto& matrix : layer.qkv) {
+    multiply(pass.model, matrix, x,
+             {out, pass.model.qkv_width(), cuda::Output::store});
+    out += matrix.rows;
+  }
+}
+
+/// silu(gate(x)) * up(x) of all rows.
+void gate(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
+  auto& space = pass.space();
+  const int inner = layer.down_proj.cols;
+  if (layer.gate_up.size() == 1) {
+    multiply(pass.model, layer.gate_up.front(), x,
+             {space.hidden.as<float>(), inner, cuda::Output::swiglu});
+    return;
+  }
+  auto* out = space.gate_up.as<float>();
+  for (const auto& matrix : layer.gate_up) {
+    multiply(pass.model, matrix, x, {out, 2 * inner, cuda::Output::store});
+    out += inner;
+  }
+  multiply_gates(pass.model, pass.rows, inner);
+}
+
+void run_layer(const Pass& pass, int index) {
+  auto& model = pass.model;
+  auto& space = pass.space();
+  const auto& layer = model.layers[static_cast<std::size_t>(index)];
+  const float eps = model.params.rms_norm_eps;
+  auto* x = space.x.as<float>();
+  const ProductTarget residual{x, model.hidden_size(), cuda::Output::add};
+  project(pass, layer, {x, pass.rows, &layer.input_layernorm, eps});
+  attend(pass, index);
+  multiply(model, layer.o_proj, {space.attended.as<const float>(), pass.rows},
+           residual);
+  gate(pass, layer, {x, pass.rows, &layer.post_attention_layernorm, eps});
+  multiply(model, layer.down_proj, {space.hidden.as<const float>(), pass.rows},
+           residual);
+}
+
+void run_pass(const Pass& pass, const cuda::BeginArgs& args) {
+  begin(pass, args);
+  const int layers = static_cast<int>(pass.model.layers.size());
+  for (int i = 0; i < layers; ++i) run_layer(pass, i);
+}
+
+/// Puts tokens where the GPU reads them.
+const int* upload_ids(CudaModel& model, const std::int32_t* ids, int rows) {
+  auto* to = model.space.ids.as<int>();
+  upload(model.stream, to, ids, sizeof(int) * static_cast<std::size_t>(rows));
+  return to;
+}
+
+/// Rows of a forward that go through together.
+struct Part {
+  std::vector<CudaSegment> segments;
+  std::vector<float> periods;
+  int rows = 0;
+};
+
+/// Cuts a forward into parts that kernels take: so many segments, none longer
+/// than `longest`, and each of another sequence.
+std::vector<Part> cut(std::span<const CudaSegment> segments,
+                      const CudaRope& rope, int longest, std::size_t pairs) {
+  std::vector<Part> parts(1);
+  const bool turn_alike = rope.periods.size() == pairs;
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    auto left = segments[s];
+    for (int length; left.length > 0; left.length -= length) {
+      length = std::min(left.length, longest);
+      auto& part = parts.back();
+      part.segments.push_back({left.store, left.offset, length});
+      part.rows += length;
+      if (turn_alike) {
+        part.periods = rope.periods;
+      } else {
+        const auto* from = rope.periods.data() + s * pairs;
+        part.periods.insert(part.periods.end(), from, from + pairs);
+      }
+      left.offset += length;
+      const bool is_full = part.segments.size() == cuda::kMostSegments;
+      if (is_full || length < left.length) parts.emplace_back();
+    }
+  }
+  if (parts.back().segments.empty()) parts.pop_back();
+  return parts;
+}
+
+void choose_tokens(const Pass& pass) {
+  auto& model = pass.model;
+  auto& space = pass.space();
+  const cuda::ArgmaxArgs args{
+      space.logits.as<const float>(),
+      model.vocab_size(),
+      pass.rows,
+      space.argmax_parts.as<cuda::LargestValue>(),
+      space.counters.as<unsigned>(),
+      space.slot.as<const int>(),
+      space.tokens.as<int>(),
+      static_cast<int*>(model.host_tokens.device_data())};
+  launch(model.stream, cuda_kernel("token/argmax", "argmax_rows"),
+         {.grid_x = cuda::kArgmaxBlocks,
+          .grid_y = static_cast<unsigned>(pass.rows),
+          .block = cuda::kArgmaxThreads,
+          .shared_bytes = 256},
+         args);
+}
+
+}  // namespace
+
+void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
+                const CudaRope& rope, const std::int32_t* ids, float* x) {
+  // Attention of many rows is on a matrix unit that knows 16 bits.
+  const int longest = model.compute == cuda::NumberType::f32
+                          ? cuda::kAttentionFewRows
+                          : std::numeric_limits<int>::max();
+  const auto pairs = static_cast<std::size_t>(model.params.heads.head_dim) / 2;
+  for (const auto& part : cut(segments, rope, longest, pairs)) {
+    const auto pass = make_pass(model, part.segments, rope);
+    reserve(model, pass.rows);
+    upload_periods(model, part.periods);
+    run_pass(pass, begin_args(model, part.segments, rope,
+                              upload_ids(model, ids, pass.rows)));
+    const auto size = static_cast<std::size_t>(pass.rows) * model.hidden_size();
+    download(model.stream, x, model.space.x.as<const float>(),
+             size * sizeof(float));
+    ids += pass.rows;
+    x += size;
+  }
+}
+
+void run_logits(CudaModel& model, const float* x, int rows) {
+  auto* logits = model.space.logits.reserve<float>(
+      static_cast<std::size_t>(rows) * model.vocab_size());
+  multiply(model, model.lm_head(),
+           {x, rows, &model.norm, model.params.rms_norm_eps},
+           {logits, model.vocab_size(), cuda::Output::store});
+}
+
+void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
+                const CudaRope& rope, const std::int32_t* ids) {
+  const auto pass = make_pass(model, segments, rope);
+  const int rows = pass.rows;
+  reserve(model, rows);
+  model.space.argmax_parts.reserve<cuda::LargestValue>(
+      static_cast<std::size_t>(rows) * cuda::kArgmaxBlocks);
+  model.space.logits.reserve<float>(static_cast<std::size_t>(rows) *
+                                    model.vocab_size());
+  upload_periods(model, rope.periods);
+  const auto args =
+      begin_args(model, segments, rope,
+                 ids == nullptr ? model.space.tokens.as<const int>()
+                                : upload_ids(model, ids, rows));
+  const auto put_in = [&] {
+    run_pass(pass, args);
+    run_logits(model, model.space.x.as<const float>(), rows);
+    choose_tokens(pass);
+  };
+  const auto key = std::pair(rows, pass.segments);
+  const auto found = model.graphs.find(key);
+  if (found == model.graphs.end()) {
+    put_in();
+    model.graphs.emplace(key, std::nullopt);
+  } else {
+    auto& graph = found->second;
+    if (!graph) graph = Graph::capture(model.stream, put_in);
+    graph->set_first_args(args);
+    graph->launch(model.stream);
+  }
+  ++model.passes;
+}
+
+}  // namespace llamlx

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/cuda_kv_cache.h"
+#include "kernels/cuda/cuda_model.h"
+
+namespace llamlx {
+
+/// Consecutive tokens of one sequence in a pass.
+struct CudaSegment {
+  std::shared_ptr<CudaKVStore> store;
+  int offset;  ///< position of the first
+  int length;
+};
+
+/// What rows are turned by (Rope, kernels/qkv/qkv.h).
+struct CudaRope {
+  bool traditional;
+  float scale;
+  std::vector<float> periods;  ///< [segments or 1, Dh / 2]
+};
+
+// Each puts kernels into the model's stream and returns; the caller has locked
+// `running`. Errors: Error of the GPU.
+
+/// Steps 1 to 5 for tokens [N] of `segments`, which may be many, in as many
+/// passes as they take; `x` [N, D] gets the hidden states, on the machine.
+void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
+                const CudaRope& rope, const std::int32_t* ids, float* x);
+
+/// Step 6 for rows of x [rows, D] on the GPU: to the workspace's logits.
+void run_logits(CudaModel& model, const float* x, int rows);
+
+/// All steps for one token of each sequence, and the choice of the likeliest
+/// next ones: to the workspace's tokens and to `host_tokens`, in the place of
+/// this pass (passes % kTokenSlots). `ids` [N]: the tokens, on the machine;
+/// null: those that the pass before chose, where they lie. The second such pass
+/// of as many sequences is captured, and the third launched as a graph.
+void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
+                const CudaRope& rope, const std::int32_t* ids);
+
+/// Sequences in one greedy pass at most.
+inline constexpr int kMostGreedyRows = cuda::kFewRowsMost;
+
+}  // namespace llamlx

@@ -1,0 +1,216 @@
+#include "kernels/cuda/cuda_products.h"
+
+#include <algorithm>
+
+#include "base/concat.h"
+#include "cuda/kernel.h"
+#include "cuda/matmul/expand.h"
+#include "cuda/matmul/gates.h"
+#include "cuda/matmul/many_rows_hopper.h"
+#include "cuda/matmul/operands.h"
+#include "cuda/modules.h"
+
+namespace llamlx {
+namespace {
+
+unsigned ceil_div(std::size_t n, std::size_t step) {
+  return static_cast<unsigned>((n + step - 1) / step);
+}
+
+/// Numbers of 16 bits that an element of x becomes, so that no more is rounded
+/// off it than the type holds that is computed in.
+int planes_of(const CudaModel& model, cuda::NumberType operand) {
+  if (operand == cuda::NumberType::f32) return 1;
+  if (model.compute == cuda::NumberType::f32) return 3;
+  const bool keeps_f16 = model.compute == cuda::NumberType::f16 &&
+                         operand == cuda::NumberType::bf16;
+  return keeps_f16 ? 2 : 1;
+}
+
+cuda::NumberType operand_of(const CudaMatrix& matrix) {
+  return matrix.layout.bits == 0 ? matrix.layout.type : cuda::NumberType::f16;
+}
+
+/// Whether this build has kernels for warpgroups, and the GPU has those. The
+/// emulator has none.
+bool has_warpgroups(const CudaModel& model) {
+  return model.device.compute_capability == 90 && !cuda_modules().empty();
+}
+
+/// How a product of few rows is cut.
+struct FewRowsShape {
+  int share;
+  int rows;  // in one launch, as many as fit into a block's shared memory
+};
+
+FewRowsShape few_rows_shape(const CudaModel& model, const CudaMatrix& matrix,
+                            int planes) {
+  const int share = cuda::few_rows_share(matrix.row_blocks, matrix.tiles,
+                                         model.device.multiprocessors);
+  int rows = cuda::kFewRowsMost;
+  while (rows > 1 && cuda::few_rows_shared_bytes(matrix.layout, matrix.tiles,
+                                                 rows, planes, share) >
+                         model.device.shared_bytes_per_block) {
+    --rows;
+  }
+  return {share, rows};
+}
+
+/// So many blocks that all run at once, and each has a long run of the weight.
+unsigned blocks_for(const CudaModel& model, const CudaMatrix& matrix, int share,
+                    const Kernel& kernel, unsigned shared_bytes) {
+  constexpr int kMostAMultiprocessor = 2;
+  const int each = std::clamp(
+      blocks_per_multiprocessor(kernel, cuda::kFewRowsThreads, shared_bytes), 1,
+      kMostAMultiprocessor);
+  const int blocks_each = cuda::kFewRowsWarps / share;
+  return static_cast<unsigned>(
+      std::min((matrix.row_blocks + blocks_each - 1) / blocks_each,
+               each * model.device.multiprocessors));
+}
+
+void multiply_few(CudaModel& model, const CudaMatrix& matrix,
+                  const ProductRows& x, const ProductTarget& target) {
+  const int planes = planes_of(model, operand_of(matrix));
+  const auto [share, most] = few_rows_shape(model, matrix, planes);
+  const auto& kernel = cuda_kernel("matmul/few_rows",
+                                   concat("few_rows_", matrix.kernel_suffix()));
+  for (int first = 0; first < x.rows; first += most) {
+    const int rows = std::min(most, x.rows - first);
+    cuda::FewRowsArgs args{};
+    args.weight = matrix.bytes.as<const unsigned char>();
+    args.row_blocks = matrix.row_blocks;
+    args.tiles = matrix.tiles;
+    args.cols = matrix.cols;
+    args.x = x.x + static_cast<std::ptrdiff_t>(first) * matrix.cols;
+    args.rows = rows;
+    args.norm = x.norm_data();
+    args.largest_norm = x.norm == nullptr ? 1 : x.norm->largest;
+    args.eps = x.eps;
+    args.planes = planes;
+    args.share = share;
+    args.bias = matrix.bias.data();
+    args.out = target.out + static_cast<std::ptrdiff_t>(first) * target.stride;
+    args.out_rows = matrix.rows;
+    args.out_stride = target.stride;
+    args.output = target.output;
+    const auto shared = static_cast<unsigned>(cuda::few_rows_shared_bytes(
+        matrix.layout, matrix.tiles, rows, planes, share));
+    launch(model.stream, kernel,
+           {.grid_x = blocks_for(model, matrix, share, kernel, shared),
+            .block = cuda::kFewRowsThreads,
+            .shared_bytes = shared},
+           args);
+  }
+}
+
+/// The matrix as numbers of 16 bits.
+const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
+  if (matrix.layout.bits == 0) return matrix.bytes.as<const unsigned char>();
+  const auto tiles = static_cast<std::size_t>(matrix.row_blocks) * matrix.tiles;
+  auto* out = model.space.expanded.reserve<unsigned char>(
+      tiles * cuda::tile_bytes({cuda::NumberType::f16, 0, 0}));
+  launch(
+      model.stream,
+      cuda_kernel("matmul/expand", concat("expand_", matrix.kernel_suffix())),
+      {.grid_x = ceil_div(tiles * 32, cuda::kExpandThreads),
+       .block = cuda::kExpandThreads},
+      cuda::ExpandArgs{matrix.bytes.as<const unsigned char>(),
+                       static_cast<long long>(tiles), out});
+  return out;
+}
+
+/// Rows of x in a block of warpgroups: many, unless multiprocessors would be
+/// left without a block.
+int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
+  constexpr int kLarge = 256;
+  const auto blocks = ceil_div(static_cast<std::size_t>(rows), kLarge) *
+                      ceil_div(static_cast<std::size_t>(matrix.row_blocks),
+                               cuda::kHopperBlock / cuda::kTileRows);
+  const auto processors = static_cast<unsigned>(model.device.multiprocessors);
+  return blocks >= processors ? kLarge : kLarge / 2;
+}
+
+void multiply_many(CudaModel& model, const CudaMatrix& matrix,
+                   const ProductRows& x, const ProductTarget& target) {
+  const bool by_warpgroups = has_warpgroups(model);
+  const bool reads_it = by_warpgroups && cuda::hopper_reads(matrix.layout);
+  const auto operand = operand_of(matrix);
+  const std::string type = operand == cuda::NumberType::bf16 ? "bf16" : "f16";
+  const int planes = planes_of(model, operand);
+  const int stride = matrix.tiles * cuda::kTileCols;
+  const auto count = static_cast<std::size_t>(x.rows);
+  const auto* weight = reads_it ? matrix.bytes.as<const unsigned char>()
+                                : expanded(model, matrix);
+  auto* operands =
+      model.space.operands.reserve<std::uint16_t>(planes * count * stride);
+  auto* scales = model.space.scales.reserve<float>(count);
+  launch(model.stream, cuda_kernel("matmul/operands", "make_operands_" + type),
+         {.grid_x = static_cast<unsigned>(x.rows),
+          .block = cuda::kOperandThreads,
+          .shared_bytes = 256},
+         cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(),
+                           x.eps, planes, by_warpgroups, operands, scales});
+  const cuda::ManyRowsArgs args{weight,        matrix.row_blocks,
+                                matrix.tiles,  operands,
+                                scales,        x.rows,
+                                planes,        matrix.bias.data(),
+                                target.out,    matrix.rows,
+                                target.stride, target.output};
+  const auto blocks_of_weight =
+      ceil_div(static_cast<std::size_t>(matrix.row_blocks),
+               cuda::kManyRowsBlock / cuda::kTileRows);
+  if (!by_warpgroups) {
+    return launch(model.stream,
+                  cuda_kernel("matmul/many_rows", "many_rows_" + type),
+                  {.grid_x = ceil_div(count, cuda::kManyRowsTokens),
+                   .grid_y = blocks_of_weight,
+                   .block = cuda::kManyRowsThreads,
+                   .shared_bytes = cuda::kManyRowsSharedBytes},
+                  args);
+  }
+  const int tokens = hopper_tokens(model, matrix, x.rows);
+  const auto name =
+      concat("many_rows_hopper_", reads_it ? matrix.kernel_suffix() : type,
+             "_n", tokens);
+  launch(model.stream, cuda_kernel("matmul/many_rows_hopper", name),
+         {.grid_x = ceil_div(count, static_cast<std::size_t>(tokens)),
+          .grid_y = blocks_of_weight,
+          .block = cuda::kHopperThreads,
+          .shared_bytes =
+              static_cast<unsigned>(cuda::hopper_shared_bytes(tokens))},
+         args);
+}
+
+/// Whether products are cheaper by reading the weight for every 8 rows than by
+/// making numbers of 16 bits of it and reading those.
+bool is_few(const CudaMatrix& matrix, int rows) {
+  const int most = matrix.layout.bits == 0 ? 1 : 16 / matrix.layout.bits;
+  return rows <= cuda::kFewRowsMost * most;
+}
+
+}  // namespace
+
+void multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
+              const ProductTarget& target) {
+  // What is computed in float32 needs more digits than numbers of 16 bits that
+  // a weight is expanded to.
+  const bool is_exact =
+      matrix.is_wide() || model.compute == cuda::NumberType::f32;
+  if (is_exact || is_few(matrix, x.rows)) {
+    multiply_few(model, matrix, x, target);
+  } else {
+    multiply_many(model, matrix, x, target);
+  }
+}
+
+void multiply_gates(CudaModel& model, int rows, int inner) {
+  const auto count = static_cast<std::size_t>(rows) * inner;
+  constexpr unsigned kThreads = 256;
+  launch(model.stream, cuda_kernel("matmul/gates", "multiply_gates"),
+         {.grid_x = ceil_div(count, kThreads), .block = kThreads},
+         cuda::GatesArgs{model.space.gate_up.as<const float>(), rows, inner,
+                         model.space.hidden.as<float>()});
+}
+
+}  // namespace llamlx

@@ -1,0 +1,349 @@
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+#include <mlx/backend/cpu/encoder.h>
+#include <mlx/ops.h>
+#include <mlx/primitives.h>
+#include <mlx/stream.h>
+#include <mlx/utils.h>
+
+#include "base/concat.h"
+#include "cuda/token/argmax.h"
+#include "kernels/argmax/argmax.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/rows_of.h"
+#include "kernels/cuda/cuda_pass.h"
+#include "kernels/cuda/greedy.h"
+
+namespace llamlx {
+namespace {
+
+using Flag = std::shared_ptr<std::atomic<bool>>;
+
+/// Passes are put into the GPU's stream by MLX's stream of the CPU; who waits
+/// for what they give does so in another, so that the next can be put in.
+mx::Stream launching_stream() { return mx::default_stream(mx::Device::cpu); }
+mx::Stream waiting_stream() {
+  static const auto stream = mx::new_stream(mx::Device::cpu);
+  return stream;
+}
+
+/// What a greedy pass leaves, when it is put in, for who waits for its tokens
+/// and for the pass that reads them where they lie.
+struct GreedyTicket {
+  Event done;
+  long long pass = -1;  // -1: it was not run
+};
+
+/// The tokens that a model chose last, before anyone has seen them.
+struct ChosenTokens {
+  mx::array tokens;
+  mx::array launched;  // is evaluated once their pass is put in
+  std::shared_ptr<const GreedyTicket> ticket;
+};
+
+/// Of each model, by the thread that builds its graph.
+class ChosenTokensOf {
+ public:
+  std::optional<ChosenTokens> get() const {
+    const std::scoped_lock lock(mutex_);
+    return chosen_;
+  }
+  void set(ChosenTokens chosen) {
+    const std::scoped_lock lock(mutex_);
+    chosen_ = std::move(chosen);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::optional<ChosenTokens> chosen_;
+};
+
+/// A pass that somebody may want.
+struct PassPlan {
+  std::shared_ptr<CudaModel> model;
+  std::vector<CudaSegment> segments;
+  std::shared_ptr<ChosenTokensOf> chosen;  // by the last pass that did
+  CudaRope rope;
+  Flag is_abandoned;
+  std::weak_ptr<CudaPassState> state;  // of the caches
+};
+
+class CudaPrimitive : public mx::UnaryPrimitive {
+ public:
+  using UnaryPrimitive::UnaryPrimitive;
+  void eval_gpu(const std::vector<mx::array>&, mx::array&) override {
+    throw std::invalid_argument(
+        concat(name(), " is put into its stream by the CPU"));
+  }
+};
+
+void poison(float* values, std::size_t count) {
+  std::fill_n(values, count, std::numeric_limits<float>::quiet_NaN());
+}
+
+/// Calls `compute()`, which writes `count` values. If it throws, which is told
+/// to whoever next waits for the stream, they are not left as they were.
+template <typename Compute>
+void compute_or_poison(float* values, std::size_t count,
+                       const Compute& compute) {
+  try {
+    compute();
+  } catch (...) {
+    poison(values, count);
+    throw;
+  }
+}
+
+/// Steps 1 to 5. Inputs: ids [N], then what must be evaluated before, which is
+/// the state of the caches.
+class CudaForward final : public CudaPrimitive {
+ public:
+  CudaForward(mx::Stream stream, PassPlan plan)
+      : CudaPrimitive(stream), plan_(std::move(plan)) {}
+
+  const char* name() const override { return "CudaForward"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [plan = plan_, ids = inputs[0], x = out.data<float>(),
+         size = out.size()] {
+          if (*plan.is_abandoned) return poison(x, size);
+          compute_or_poison(x, size, [&] {
+            auto& model = *plan.model;
+            const auto tokens = rows_of<std::int32_t>(ids);
+            const std::scoped_lock lock(model.running);
+            cuda_device();
+            run_layers(model, plan.segments, plan.rope, tokens.data(), x);
+          });
+        });
+  }
+
+  const PassPlan& plan() const { return plan_; }
+
+ private:
+  PassPlan plan_;
+};
+
+/// Step 6. Input: x [M, D].
+class CudaLogits final : public CudaPrimitive {
+ public:
+  CudaLogits(mx::Stream stream, std::shared_ptr<CudaModel> model)
+      : CudaPrimitive(stream), model_(std::move(model)) {}
+
+  const char* name() const override { return "CudaLogits"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [model = model_, x = inputs[0], logits = out.data<float>(),
+         size = out.size()] {
+          compute_or_poison(logits, size, [&] {
+            const auto rows = rows_of<float>(x);
+            const std::scoped_lock lock(model->running);
+            cuda_device();
+            auto* on_device = model->space.x.reserve<float>(x.size());
+            upload(model->stream, on_device, rows.data(), x.nbytes());
+            run_logits(*model, on_device, x.shape(0));
+            download(model->stream, logits,
+                     model->space.logits.as<const float>(),
+                     size * sizeof(float));
+          });
+        });
+  }
+
+ private:
+  std::shared_ptr<CudaModel> model_;
+};
+
+/// All steps and the choice of tokens, which are left on the GPU. Inputs: as
+/// CudaForward's, or the ticket of the pass whose tokens are read. Output: a
+/// number that means nothing.
+class CudaGreedy final : public CudaPrimitive {
+ public:
+  CudaGreedy(mx::Stream stream, PassPlan plan,
+             std::shared_ptr<const GreedyTicket> before)
+      : CudaPrimitive(stream),
+        plan_(std::move(plan)),
+        before_(std::move(before)),
+        ticket_(std::make_shared<GreedyTicket>()) {}
+
+  const char* name() const override { return "CudaGreedy"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    out.data<std::int32_t>()[0] = 0;
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [plan = plan_, before = before_, ticket = ticket_, ids = inputs[0]] {
+          if (*plan.is_abandoned) return;
+          auto& model = *plan.model;
+          const std::scoped_lock lock(model.running);
+          cuda_device();
+          if (before) {
+            if (before->pass < 0 || before->pass + 1 != model.passes) {
+              throw std::logic_error(
+                  "another pass has taken the tokens' place");
+            }
+            run_greedy(model, plan.segments, plan.rope, nullptr);
+          } else {
+            const auto tokens = rows_of<std::int32_t>(ids);
+            run_greedy(model, plan.segments, plan.rope, tokens.data());
+          }
+          ticket->done.record(model.stream);
+          ticket->pass = model.passes - 1;
+        });
+  }
+
+  const std::shared_ptr<GreedyTicket>& ticket() const { return ticket_; }
+
+ private:
+  PassPlan plan_;
+  std::shared_ptr<const GreedyTicket> before_;
+  std::shared_ptr<GreedyTicket> ticket_;
+};
+
+/// The tokens of a greedy pass [rows]. Input: its output.
+class CudaTokensOf final : public CudaPrimitive {
+ public:
+  CudaTokensOf(mx::Stream stream, std::shared_ptr<CudaModel> model,
+               std::shared_ptr<GreedyTicket> ticket)
+      : CudaPrimitive(stream),
+        model_(std::move(model)),
+        ticket_(std::move(ticket)) {}
+
+  const char* name() const override { return "CudaTokens"; }
+
+  void eval_cpu(const std::vector<mx::array>&, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [model = model_, ticket = ticket_, tokens = out.data<std::int32_t>(),
+         rows = out.size()] {
+          std::fill_n(tokens, rows, kNotFinite);
+          if (ticket->pass < 0) return;
+          cuda_device();
+          ticket->done.synchronize();
+          const auto slot =
+              static_cast<std::size_t>(ticket->pass % cuda::kTokenSlots);
+          std::copy_n(model->host_tokens.as<const int>() + slot * rows, rows,
+                      tokens);
+        });
+  }
+
+ private:
+  std::shared_ptr<CudaModel> model_;
+  std::shared_ptr<GreedyTicket> ticket_;
+};
+
+/// The primitive of an array that has not been evaluated, if it is a P.
+template <typename P>
+const P* unevaluated(const mx::array& x) {
+  if (x.status() != mx::array::Status::unscheduled || !x.has_primitive()) {
+    return nullptr;
+  }
+  return dynamic_cast<const P*>(&x.primitive());
+}
+
+class CudaStack final : public Stack {
+ public:
+  explicit CudaStack(std::shared_ptr<CudaModel> model)
+      : model_(std::move(model)) {}
+
+  const DecoderWeights& weights() const override { return model_->weights; }
+
+  std::unique_ptr<KVCache> make_cache(int capacity) const override {
+    const auto& heads = model_->params.heads;
+    cuda_device();
+    return std::make_unique<CudaKVCache>(
+        CudaKVStore::Shape{model_->compute,
+                           static_cast<int>(model_->layers.size()),
+                           heads.num_key_value_heads, heads.head_dim},
+        capacity);
+  }
+
+  mx::array forward(const mx::array& ids, const Rope& rope,
+                    const Rows& rows) const override {
+    std::vector<mx::array> inputs{mx::astype(ids, mx::int32, stream())};
+    auto state = std::make_shared<CudaPassState>();
+    PassPlan plan{model_,
+                  {},
+                  chosen_,
+                  {rope.traditional, rope.scale, {}},
+                  state->is_abandoned,
+                  state};
+    const auto* periods = rope.periods.data<float>();
+    plan.rope.periods.assign(periods, periods + rope.periods.size());
+    for (const auto& [cache, length] : rows) {
+      auto& ours = cuda_cache(*cache);
+      plan.segments.push_back({ours.store(), ours.offset(), length});
+      const auto before = ours.state();
+      inputs.insert(inputs.end(), before.begin(), before.end());
+    }
+    const mx::array x({ids.shape(0), model_->hidden_size()}, mx::float32,
+                      std::make_shared<CudaForward>(stream(), std::move(plan)),
+                      std::move(inputs));
+    state->done = x;
+    for (const auto& segment : rows) cuda_cache(*segment.cache).set_last(state);
+    return x;
+  }
+
+  mx::array logits(const mx::array& x) const override {
+    return {mx::Shape{x.shape(0), model_->vocab_size()},
+            mx::float32,
+            std::make_shared<CudaLogits>(stream(), model_),
+            {mx::astype(x, mx::float32, stream())}};
+  }
+
+ private:
+  static mx::Stream stream() { return launching_stream(); }
+
+  std::shared_ptr<CudaModel> model_;
+  std::shared_ptr<ChosenTokensOf> chosen_ = std::make_shared<ChosenTokensOf>();
+};
+
+}  // namespace
+
+std::optional<mx::array> greedy_on_gpu(const mx::array& logits) {
+  if (unevaluated<CudaLogits>(logits) == nullptr) return {};
+  const auto& x = logits.inputs().front();
+  const auto* forward = unevaluated<CudaForward>(x);
+  if (forward == nullptr) return {};
+  const auto& plan = forward->plan();
+  const int rows = x.shape(0);
+  const auto state = plan.state.lock();
+  if (rows > kMostGreedyRows ||
+      rows != static_cast<int>(plan.segments.size()) || !state) {
+    return {};
+  }
+  auto inputs = x.inputs();
+  std::shared_ptr<const GreedyTicket> before;
+  const auto chosen = plan.chosen->get();
+  if (chosen && chosen->tokens.id() == inputs.front().id()) {
+    before = chosen->ticket;
+    inputs.front() = chosen->launched;
+  }
+  auto greedy =
+      std::make_shared<CudaGreedy>(launching_stream(), plan, std::move(before));
+  const auto ticket = greedy->ticket();
+  const mx::array launched(mx::Shape{1}, mx::int32, std::move(greedy),
+                           std::move(inputs));
+  const mx::array tokens(
+      mx::Shape{rows}, mx::int32,
+      std::make_shared<CudaTokensOf>(waiting_stream(), plan.model, ticket),
+      {launched});
+  state->done = launched;
+  plan.chosen->set({tokens, launched, ticket});
+  return tokens;
+}
+
+Backend cuda_backend(mx::Dtype compute) {
+  return {
+      concat("cuda, sm_", cuda_device().compute_capability), true,
+      [compute](DecoderWeights weights, StackParams params) {
+        return std::make_shared<const CudaStack>(std::make_shared<CudaModel>(
+            std::move(weights), std::move(params), compute));
+      }};
+}
+
+}  // namespace llamlx
