@@ -251,8 +251,8 @@ class CpuDecoderTest
     : public ::testing::TestWithParam<std::tuple<Variant, KernelCase>> {};
 
 TEST_P(CpuDecoderTest, AnyNumberOfThreadsGivesTheSameBits) {
-  const auto& [variant, kernels] = GetParam();
-  const auto model = random_checkpoint(variant, kernels);
+  const auto& kernels = std::get<1>(GetParam());
+  const auto model = random_checkpoint(std::get<0>(GetParam()), kernels);
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 40; ++i) ids.push_back(i * 5 % 32);
   const auto logits = [&](int threads) {

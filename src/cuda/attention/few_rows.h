@@ -13,9 +13,9 @@ inline constexpr int kAttentionFewRows = 8;
 /// Tiles of positions that a warp has asked for before it looks at the first.
 inline constexpr int kAttentionFewAhead = 1;
 /// Up to so many old positions are not split: joining costs more.
-inline constexpr int kMostUnsplit = 1024;
+inline constexpr int kMostUnsplit = 256;
 /// A split has about so many old positions or more, unless there is only one.
-inline constexpr int kLeastSplit = 256;
+inline constexpr int kLeastSplit = 128;
 
 /// Attention of segments of up to 8 rows, with all that comes before it: norms
 /// and turns queries and keys (qkv.h), and appends keys and values. Each byte

@@ -160,6 +160,38 @@ void run(Block& block) {
   if (block.error) std::rethrow_exception(block.error);
 }
 
+/// The grid of one kernel, called as every thread.
+void run_grid(const EmulatedShape& shape, const std::function<void()>& kernel) {
+  if (shape.block == 0 || shape.block % kWarp != 0) {
+    throw std::invalid_argument("a block is whole warps of 32 threads");
+  }
+  block_dim = {shape.block, 1, 1};
+  grid_dim = {shape.grid_x, shape.grid_y, shape.grid_z};
+  Block block;
+  block.kernel = &kernel;
+  static std::vector<std::unique_ptr<Fiber>> kept;
+  while (kept.size() < shape.block) kept.push_back(std::make_unique<Fiber>());
+  for (unsigned i = 0; i < shape.block; ++i) {
+    block.fibers.push_back(kept[i].get());
+  }
+  running = &block;
+  for (unsigned z = 0; z < shape.grid_z; ++z) {
+    for (unsigned y = 0; y < shape.grid_y; ++y) {
+      for (unsigned x = 0; x < shape.grid_x; ++x) {
+        block_index = {x, y, z};
+        block.shared.assign(shape.shared_bytes, 0xff);
+        block.all = {shape.block};
+        block.groups = {};
+        block.warps.assign(shape.block / kWarp, {kWarp});
+        block.exchanged.resize(shape.block / kWarp);
+        for (auto& fiber : block.fibers) prepare(*fiber);
+        run(block);
+      }
+    }
+  }
+  running = nullptr;
+}
+
 }  // namespace
 
 Registration::Registration(const char* name, std::size_t args_bytes,
@@ -268,39 +300,7 @@ void emulate(std::string_view name, const EmulatedShape& shape,
   if (args_bytes != kernel.args_bytes) {
     throw std::invalid_argument(std::string(name) + " takes other arguments");
   }
-  emulate(shape, [&] { kernel.run(args); });
-}
-
-void emulate(const EmulatedShape& shape, const std::function<void()>& kernel) {
-  using namespace emulator;
-  if (shape.block == 0 || shape.block % kWarp != 0) {
-    throw std::invalid_argument("a block is whole warps of 32 threads");
-  }
-  block_dim = {shape.block, 1, 1};
-  grid_dim = {shape.grid_x, shape.grid_y, shape.grid_z};
-  Block block;
-  block.kernel = &kernel;
-  static std::vector<std::unique_ptr<Fiber>> kept;
-  while (kept.size() < shape.block) kept.push_back(std::make_unique<Fiber>());
-  for (unsigned i = 0; i < shape.block; ++i) {
-    block.fibers.push_back(kept[i].get());
-  }
-  running = &block;
-  for (unsigned z = 0; z < shape.grid_z; ++z) {
-    for (unsigned y = 0; y < shape.grid_y; ++y) {
-      for (unsigned x = 0; x < shape.grid_x; ++x) {
-        block_index = {x, y, z};
-        block.shared.assign(shape.shared_bytes, 0xff);
-        block.all = {shape.block};
-        block.groups = {};
-        block.warps.assign(shape.block / kWarp, {kWarp});
-        block.exchanged.resize(shape.block / kWarp);
-        for (auto& fiber : block.fibers) prepare(*fiber);
-        run(block);
-      }
-    }
-  }
-  running = nullptr;
+  emulator::run_grid(shape, [&] { kernel.run(args); });
 }
 
 }  // namespace llamlx::cuda

@@ -20,11 +20,9 @@
 ///     cuda::emulate("few_rows_f16",
 ///                   {.grid_x = 4, .block = 256, .shared_bytes = 4096}, args);
 
-#define __global__
+// NOLINTBEGIN(readability-identifier-naming): CUDA's own names
 #define __device__
-#define __host__
-#define __launch_bounds__(...)
-#define __forceinline__ inline
+// NOLINTEND(readability-identifier-naming)
 
 namespace llamlx::cuda {
 
@@ -44,9 +42,6 @@ struct EmulatedShape {
 /// Threads  one call at a time.
 void emulate(std::string_view name, const EmulatedShape& shape,
              const void* args, std::size_t args_bytes);
-
-/// The same of `kernel()`, called as every thread.
-void emulate(const EmulatedShape& shape, const std::function<void()>& kernel);
 
 /// Bytes of a kernel's arguments. Errors: std::invalid_argument.
 std::size_t emulated_args_bytes(std::string_view name);
@@ -90,6 +85,7 @@ float from_bf16(std::uint16_t half);
 
 }  // namespace emulator
 
+// NOLINTBEGIN(readability-identifier-naming): CUDA's own names
 #define threadIdx ::llamlx::cuda::emulator::thread_index
 #define blockIdx ::llamlx::cuda::emulator::block_index
 #define blockDim ::llamlx::cuda::emulator::block_dim
@@ -97,35 +93,17 @@ float from_bf16(std::uint16_t half);
 
 inline void __syncthreads() { emulator::meet_block(); }
 inline void __syncwarp() { emulator::meet_warp(); }
-inline void meet_group(int group, int threads) {
-  emulator::meet_group(group, threads);
-}
-inline void __threadfence() {}
 
 template <typename T>
-T __shfl_sync(unsigned, T value, int lane) {
+T __shfl_xor_sync(unsigned, T value, unsigned bits) {
   T result{};
   emulator::exchange(&value, sizeof(T), [&](const unsigned char* all) {
-    std::memcpy(&result, all + sizeof(T) * static_cast<unsigned>(lane & 31),
-                sizeof(T));
+    const std::size_t lane = (threadIdx.x ^ bits) & 31U;
+    std::memcpy(&result, all + sizeof(T) * lane, sizeof(T));
   });
   return result;
 }
-template <typename T>
-T __shfl_xor_sync(unsigned mask, T value, int bits) {
-  return __shfl_sync(mask, value, static_cast<int>(threadIdx.x & 31U) ^ bits);
-}
-template <typename T>
-T __shfl_down_sync(unsigned mask, T value, int step) {
-  const int lane = static_cast<int>(threadIdx.x & 31U);
-  return __shfl_sync(mask, value, lane + step < 32 ? lane + step : lane);
-}
 
-inline unsigned atomicAdd(unsigned* p, unsigned value) {
-  const unsigned before = *p;
-  *p = before + value;
-  return before;
-}
 inline unsigned __float_as_uint(float x) {
   unsigned u;
   std::memcpy(&u, &x, sizeof u);
@@ -139,8 +117,11 @@ inline float __uint_as_float(unsigned u) {
 inline int min(int a, int b) { return a < b ? a : b; }
 inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
-inline float __fdividef(float a, float b) { return a / b; }
+// NOLINTEND(readability-identifier-naming)
 
+inline void meet_group(int group, int threads) {
+  emulator::meet_group(group, threads);
+}
 inline void wait_for_predecessor() {}
 inline void let_successor_start() {}
 template <typename T>
@@ -206,7 +187,7 @@ inline void copy_async(void* shared, const void* global, bool is_there = true) {
   }
 }
 inline void commit_copies() {}
-template <int kLeft>
+template <int>
 void wait_for_copies() {}
 
 inline unsigned char* shared_memory() { return emulator::shared_bytes(); }

@@ -59,9 +59,13 @@ inline constexpr int kFewRowsPartial = kTileRows * 8 + 1;
 /// others of a block of threads have other rows. Fewer warps have less to add
 /// up among them, more leave no multiprocessor without work: the share with
 /// which the busiest multiprocessor has least to do, in instructions of a warp.
-constexpr int few_rows_share(int row_blocks, int tiles, int multiprocessors) {
+/// Numbers as they are take few instructions, and are read fastest in the
+/// longest runs.
+constexpr int few_rows_share(const PackedLayout& layout, int row_blocks,
+                             int tiles, int multiprocessors) {
   constexpr int kTile = 64;
-  constexpr int kBlock = 150;
+  constexpr int kBlock = 300;
+  if (layout.bits == 0) return kFewRowsWarps;
   int best = kFewRowsWarps;
   int least = 0;
   for (int share = kFewRowsWarps; share >= 4; share /= 2) {
@@ -96,12 +100,14 @@ LLAMLX_HOST_DEVICE constexpr int few_rows_shared_bytes(
     const PackedLayout& layout, int tiles, int rows, int planes, int share) {
   const bool is_f32 = layout.bits == 0 && layout.type == NumberType::f32;
   const int x = planes * rows * few_rows_stride(tiles) * (is_f32 ? 4 : 2);
+  const int groups = layout.bits == 0 ? 0 : kTileCols / layout.group;
+  const int sums = tiles * groups * 8 * 4;
   const int bytes = tile_bytes(layout);
   const int ring = kFewRowsWarps * kFewRowsStages *
                    (few_rows_chunk(bytes, tiles, share) * bytes + 8);
   constexpr int kPartials = 2 * kFewRowsWarps * kFewRowsPartial * 4;
   constexpr int kStatistics = (2 * kFewRowsWarps + 8) * 4;
-  return ring + x + kPartials + kStatistics;
+  return ring + x + sums + kPartials + kStatistics;
 }
 
 }  // namespace llamlx::cuda

@@ -87,7 +87,8 @@ __device__ void multiply_stage(const DenseTile<T> (&w)[kBlocksAWarp],
 
 template <typename T>
 __device__ void many_rows(const ManyRowsArgs& args) {
-  const auto [first_block, first_token, warp_token] = position();
+  const auto [first, first_token, warp_token] = position();
+  const int first_block = first;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int steps = args.tiles * args.planes;
   const auto load = [&](DenseTile<T>(&w)[kBlocksAWarp], int step) {

@@ -51,9 +51,7 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
   if (thread != 0) return;
   auto* parts = args.parts + row * kArgmaxBlocks;
   parts[blockIdx.x] = mine;
-  __threadfence();
-  if (atomicAdd(args.counters + row, 1U) != kArgmaxBlocks - 1) return;
-  __threadfence();
+  if (count_arrival(args.counters + row) != kArgmaxBlocks - 1) return;
   for (int i = 0; i < kArgmaxBlocks; ++i) {
     mine = larger(mine,
                   {load_fresh(&parts[i].value), load_fresh(&parts[i].index)});

@@ -45,8 +45,9 @@ struct FewRowsShape {
 
 FewRowsShape few_rows_shape(const CudaModel& model, const CudaMatrix& matrix,
                             int planes) {
-  const int share = cuda::few_rows_share(matrix.row_blocks, matrix.tiles,
-                                         model.device.multiprocessors);
+  const int share =
+      cuda::few_rows_share(matrix.layout, matrix.row_blocks, matrix.tiles,
+                           model.device.multiprocessors);
   int rows = cuda::kFewRowsMost;
   while (rows > 1 && cuda::few_rows_shared_bytes(matrix.layout, matrix.tiles,
                                                  rows, planes, share) >
@@ -120,15 +121,18 @@ const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
   return out;
 }
 
-/// Rows of x in a block of warpgroups: many, unless multiprocessors would be
-/// left without a block.
+/// Rows of x in a block of warpgroups: 256 or 128, by which the multiprocessors
+/// are done sooner. A block of twice the rows takes 1.25 times as long.
 int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
-  constexpr int kLarge = 256;
-  const auto blocks = ceil_div(static_cast<std::size_t>(rows), kLarge) *
-                      ceil_div(static_cast<std::size_t>(matrix.row_blocks),
-                               cuda::kHopperBlock / cuda::kTileRows);
-  const auto processors = static_cast<unsigned>(model.device.multiprocessors);
-  return blocks >= processors ? kLarge : kLarge / 2;
+  const auto of_weight = ceil_div(static_cast<std::size_t>(matrix.row_blocks),
+                                  cuda::kHopperBlock / cuda::kTileRows);
+  const auto rounds = [&](std::size_t tokens) {
+    const auto blocks =
+        of_weight * ceil_div(static_cast<std::size_t>(rows), tokens);
+    return ceil_div(blocks,
+                    static_cast<std::size_t>(model.device.multiprocessors));
+  };
+  return 5 * rounds(256) < 4 * rounds(128) ? 256 : 128;
 }
 
 void multiply_many(CudaModel& model, const CudaMatrix& matrix,
