@@ -291,8 +291,8 @@ __device__ inline void wait_at_barrier(std::uint64_t* barrier, int parity) {
 }
 #endif  // LLAMLX_HAS_BULK_COPIES
 
-/// A barrier of some warps of the block, together `threads`; each such group has
-/// a number from 1 to 15.
+/// A barrier of some warps of the block, together `threads`; each such group
+/// has a number from 1 to 15.
 __device__ inline void meet_group(int group, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(group), "r"(threads) : "memory");
 }
