@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -72,6 +73,40 @@ TEST_P(TokenLoopTest, GivesWhatFollowsEverySequence) {
   EXPECT_EQ(after_a, likeliest_after(decoder, a, 6));
   EXPECT_EQ(after_b, likeliest_after(decoder, b, 6));
   EXPECT_THROW(loop.next(false), std::invalid_argument);
+}
+
+TEST_P(TokenLoopTest, EveryThreadMayHaveItsOwn) {
+  const auto decoder = load();
+  const auto three_tokens = [&] {
+    const auto cache = decoder.make_cache(16);
+    Sampler sample{{}};
+    TokenLoop loop(decoder, sample, {{cache.get(), 1}},
+                   prefill(decoder, *cache, Ids{1, 2, 3}));
+    Ids tokens;
+    for (int i = 1; i <= 3; ++i) tokens.push_back(loop.next(i < 3).front());
+    return tokens;
+  };
+  const auto here = three_tokens();
+  Ids elsewhere;
+  std::thread([&] { elsewhere = three_tokens(); }).join();
+  EXPECT_EQ(elsewhere, here);
+}
+
+TEST_P(TokenLoopTest, LoopsOfOneModelTakeTurns) {
+  const auto decoder = load();
+  const Ids a = {1, 2, 3}, b = {9, 8};
+  const auto cache_a = decoder.make_cache(16), cache_b = decoder.make_cache(16);
+  TokenLoop loop_a(decoder, sample_, {{cache_a.get(), 1}},
+                   prefill(decoder, *cache_a, a));
+  TokenLoop loop_b(decoder, sample_, {{cache_b.get(), 1}},
+                   prefill(decoder, *cache_b, b));
+  Ids after_a, after_b;
+  for (int i = 1; i <= 4; ++i) {
+    after_a.push_back(loop_a.next(i < 4).front());
+    after_b.push_back(loop_b.next(i < 4).front());
+  }
+  EXPECT_EQ(after_a, likeliest_after(decoder, a, 4));
+  EXPECT_EQ(after_b, likeliest_after(decoder, b, 4));
 }
 
 TEST_P(TokenLoopTest, BeginsNoPassForWhatNobodyWants) {

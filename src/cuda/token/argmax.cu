@@ -58,7 +58,7 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
   }
   args.counters[row] = 0;
   args.tokens[row] = mine.index;
-  args.host_tokens[load_fresh(args.slot) * args.rows + row] = mine.index;
+  args.host_tokens[load_fresh(args.slot) * kTokenSlotRows + row] = mine.index;
 }
 
 }  // namespace llamlx::cuda

@@ -4,8 +4,9 @@ namespace llamlx::cuda {
 
 inline constexpr int kArgmaxThreads = 256;
 inline constexpr int kArgmaxBlocks = 32;  ///< of a row
-/// Tokens that the host can be behind.
-inline constexpr int kTokenSlots = 8;
+/// Passes whose tokens the host can still read, and of how many rows.
+inline constexpr int kTokenSlots = 64;
+inline constexpr int kTokenSlotRows = 8;
 
 /// The largest value that a block saw, and where.
 struct LargestValue {
@@ -17,8 +18,8 @@ struct LargestValue {
 /// finite: the next token.
 ///
 /// Kernel   argmax_rows; grid [kArgmaxBlocks, rows], blocks of kArgmaxThreads.
-/// Shapes   x [rows, size]; tokens [rows]; host_tokens [kTokenSlots, rows], of
-///          which it writes row `*slot`.
+/// Shapes   x [rows, size]; tokens [rows]; host_tokens [kTokenSlots,
+///          kTokenSlotRows], of which it writes row `*slot`.
 struct ArgmaxArgs {
   const float* x;
   int size;

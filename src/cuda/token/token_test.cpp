@@ -17,7 +17,7 @@ std::vector<int> argmax_of(const std::vector<std::vector<float>>& rows,
   std::vector<LargestValue> parts(count * kArgmaxBlocks);
   std::vector<unsigned> counters(count);
   std::vector<int> tokens(count, -9);
-  std::vector<int> host(count * kTokenSlots, -9);
+  std::vector<int> host(kTokenSlotRows * kTokenSlots, -9);
   const ArgmaxArgs args{x.data(),
                         static_cast<int>(rows.front().size()),
                         static_cast<int>(count),
@@ -33,7 +33,7 @@ std::vector<int> argmax_of(const std::vector<std::vector<float>>& rows,
            .shared_bytes = 256},
           args);
   for (std::size_t i = 0; i < host.size(); ++i) {
-    const auto first = static_cast<std::size_t>(slot) * count;
+    const auto first = static_cast<std::size_t>(slot) * kTokenSlotRows;
     const bool is_ours = i >= first && i < first + count;
     EXPECT_EQ(host[i], is_ours ? tokens[i - first] : -9);
   }

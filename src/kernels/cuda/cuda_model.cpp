@@ -84,7 +84,7 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
       weights(std::move(loaded)),
       params(std::move(stack)),
       compute(compute_type(dtype)),
-      host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kMostSegments) {
+      host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kTokenSlotRows) {
   check_memory(device, weights);
   embed_tokens = pack_weight(stream, weights.embed_tokens);
   if (!is_tied(weights)) own_lm_head = pack_linear(stream, weights.lm_head);
@@ -94,6 +94,11 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
         load_layer(stream, weights.layers[i], params.windows.at(i)));
   }
   stream.synchronize();
+}
+
+const int* CudaModel::tokens_of(long long pass) const {
+  return host_tokens.as<const int>() +
+         pass % cuda::kTokenSlots * cuda::kTokenSlotRows;
 }
 
 }  // namespace llamlx

@@ -100,8 +100,12 @@ struct CudaModel {
   std::mutex running;
   CudaWorkspace space;
   std::vector<float> periods;  ///< those that `space` holds
-  HostBuffer host_tokens;      ///< [kTokenSlots, rows]
+  HostBuffer host_tokens;      ///< [kTokenSlots, kTokenSlotRows]
   long long passes = 0;        ///< that chose tokens
+
+  /// The tokens that such a pass chose, when it is done; for as long as
+  /// kTokenSlots passes.
+  const int* tokens_of(long long pass) const;
   /// Passes of so many rows and segments that have run, and their graphs.
   std::map<std::pair<int, int>, std::optional<Graph>> graphs;
 };

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "cuda/token/argmax.h"
 #include "kernels/cuda/cuda_kv_cache.h"
 #include "kernels/cuda/cuda_model.h"
 
@@ -43,6 +44,6 @@ void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
                 const CudaRope& rope, const std::int32_t* ids);
 
 /// Sequences in one greedy pass at most.
-inline constexpr int kMostGreedyRows = cuda::kFewRowsMost;
+inline constexpr int kMostGreedyRows = cuda::kTokenSlotRows;
 
 }  // namespace llamlx

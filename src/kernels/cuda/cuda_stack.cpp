@@ -22,10 +22,11 @@ namespace {
 using Flag = std::shared_ptr<std::atomic<bool>>;
 
 /// Passes are put into the GPU's stream by MLX's stream of the CPU; who waits
-/// for what they give does so in another, so that the next can be put in.
+/// for what they give does so in another, so that the next can be put in. Both
+/// are the calling thread's: MLX lets it use no others.
 mx::Stream launching_stream() { return mx::default_stream(mx::Device::cpu); }
 mx::Stream waiting_stream() {
-  static const auto stream = mx::new_stream(mx::Device::cpu);
+  thread_local const auto stream = mx::new_stream(mx::Device::cpu);
   return stream;
 }
 
@@ -182,11 +183,7 @@ class CudaGreedy final : public CudaPrimitive {
           const std::scoped_lock lock(model.running);
           cuda_device();
           if (before) {
-            if (before->pass < 0 || before->pass + 1 != model.passes) {
-              throw std::logic_error(
-                  "another pass has taken the tokens' place");
-            }
-            run_greedy(model, plan.segments, plan.rope, nullptr);
+            run_greedy(model, plan.segments, plan.rope, given(model, *before));
           } else {
             const auto tokens = rows_of<std::int32_t>(ids);
             run_greedy(model, plan.segments, plan.rope, tokens.data());
@@ -199,6 +196,18 @@ class CudaGreedy final : public CudaPrimitive {
   const std::shared_ptr<GreedyTicket>& ticket() const { return ticket_; }
 
  private:
+  /// The tokens of the pass before: null, where they still lie on the GPU; the
+  /// machine's copy, where another thread's pass has taken their place.
+  static const std::int32_t* given(const CudaModel& model,
+                                   const GreedyTicket& before) {
+    if (before.pass >= 0 && before.pass + 1 == model.passes) return nullptr;
+    if (before.pass < 0 || model.passes - before.pass >= cuda::kTokenSlots) {
+      throw std::logic_error("the tokens to go on from are gone");
+    }
+    before.done.synchronize();
+    return model.tokens_of(before.pass);
+  }
+
   PassPlan plan_;
   std::shared_ptr<const GreedyTicket> before_;
   std::shared_ptr<GreedyTicket> ticket_;
@@ -224,10 +233,7 @@ class CudaTokensOf final : public CudaPrimitive {
           if (ticket->pass < 0) return;
           cuda_device();
           ticket->done.synchronize();
-          const auto slot =
-              static_cast<std::size_t>(ticket->pass % cuda::kTokenSlots);
-          std::copy_n(model->host_tokens.as<const int>() + slot * rows, rows,
-                      tokens);
+          std::copy_n(model->tokens_of(ticket->pass), rows, tokens);
         });
   }
 
