@@ -4,10 +4,12 @@
 #include <string>
 #include <tuple>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <mlx/transforms.h>
 
 #include "base/concat.h"
+#include "base/testing.h"
 #include "cuda/modules.h"
 #include "models/backend_choice.h"
 #include "models/random_checkpoint.h"
@@ -293,6 +295,16 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::ValuesIn(kKernelCases),
                        ::testing::ValuesIn(testing::kKernels)),
     name_of_kernels);
+
+TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  const RandomCheckpoint odd_heads(tiny_config({{"head_dim", 12}}));
+  const auto message = testing::error_of(ErrorCode::unsupported, [&] {
+    Decoder::load(odd_heads, mx::float32, cuda_backend(mx::float32));
+  });
+  EXPECT_THAT(message, ::testing::HasSubstr("not 12"));
+  EXPECT_THAT(message, ::testing::HasSubstr("--device cpu"));
+}
 
 /// Prompts of hundreds of rows, which only a real GPU is quick enough for:
 /// blocks of its kernels that are full, and some that are not.

@@ -1,6 +1,7 @@
 // The room as a build with LLAMLX_CUDA=EMULATED has it: a GPU of three
 // multiprocessors whose kernels the emulator runs, when they are put into a
-// stream. All of a decoder can so be tested where there is no GPU.
+// stream. All of a decoder can so be tested where there is no GPU. A block has
+// no more shared memory than on any that they are compiled for.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -71,7 +72,7 @@ std::optional<CudaDeviceInfo> cuda_device_info() { return cuda_device(); }
 std::string cuda_absence() { return {}; }
 const CudaDeviceInfo& cuda_device() {
   static const CudaDeviceInfo info{
-      "an emulated GPU", 90,           3,       227 << 10,
+      "an emulated GPU", 90,           3,       99 << 10,
       kMemoryBytes,      kMemoryBytes, 1 << 20, 13000};
   return info;
 }

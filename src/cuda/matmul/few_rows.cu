@@ -23,8 +23,7 @@ class ChunkCursor {
         block_step_(group.step) {}
 
   /// Asks `stream` for the next, if there is one.
-  template <typename Stream>
-  __device__ void ask(Stream& stream) {
+  __device__ void ask(WeightStream& stream) {
     if (block_ >= args_.row_blocks) return stream.ask(nullptr, 0);
     const auto tile = static_cast<long long>(block_) * args_.tiles + tile_;
     stream.ask(args_.weight + tile * Tile::kBytes,
@@ -135,8 +134,8 @@ __device__ void multiply_wide_tile(const DenseTile32& tile,
 template <typename Tile, typename Planes>
 __device__ void multiply_blocks(const FewRowsArgs& args, const WarpGroup& group,
                                 const FewRowsSpace<Tile>& space,
-                                WeightStream<kFewRowsStages>& stream,
-                                ChunkCursor<Tile>& ahead, Planes planes) {
+                                WeightStream& stream, ChunkCursor<Tile>& ahead,
+                                Planes planes) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const LaneOfX<Tile> start(args, space, lane);
   auto* partials = space.partial + group.number * group.share * kFewRowsPartial;
@@ -179,12 +178,12 @@ __device__ void few_rows(const FewRowsArgs& args, Planes planes) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const FewRowsSpace<Tile> space(args);
   const int stage_bytes = space.chunk * Tile::kBytes;
-  WeightStream<kFewRowsStages> stream(
-      space.ring + warp * kFewRowsStages * stage_bytes, stage_bytes,
-      space.barriers + warp * kFewRowsStages, lane);
+  WeightStream stream(space.ring + warp * args.stages * stage_bytes,
+                      args.stages, stage_bytes,
+                      space.barriers + warp * args.stages, lane);
   const WarpGroup group(args);
   ChunkCursor<Tile> ahead(args, group, space.chunk);
-  for (int i = 0; i < kFewRowsStages; ++i) ahead.ask(stream);
+  for (int i = 0; i < args.stages; ++i) ahead.ask(stream);
   if (args.norm != nullptr) touch(args.norm, args.cols);
 
   wait_for_predecessor();

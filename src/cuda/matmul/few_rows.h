@@ -40,6 +40,9 @@ struct FewRowsArgs {
   float eps;
   int planes;
   int share;          ///< few_rows_share(), or another: 16, 8, 4
+  int chunk;          ///< tiles that are asked for at once: few_rows_chunk()
+                      ///< or fewer
+  int stages;         ///< chunks asked for ahead: 2, or 1
   const float* bias;  ///< or null
   float* out;
   int out_rows;
@@ -48,9 +51,6 @@ struct FewRowsArgs {
 };
 
 inline constexpr int kFewRowsWarps = kFewRowsThreads / 32;
-/// Chunks of a weight that a warp asks for ahead.
-inline constexpr int kFewRowsStages = 2;
-
 /// What a warp has of a block of 16 rows and 8 rows of x, in floats: padded, so
 /// that the same of all warps lie in different banks.
 inline constexpr int kFewRowsPartial = kTileRows * 8 + 1;
@@ -79,10 +79,9 @@ constexpr int few_rows_share(const PackedLayout& layout, int row_blocks,
   return best;
 }
 
-/// Tiles of a chunk: no more than each warp has of a row, and so many that a
-/// ring is of about the same size whatever the format.
-LLAMLX_HOST_DEVICE constexpr int few_rows_chunk(int tile_bytes, int tiles,
-                                                int share) {
+/// Tiles of a chunk, at most: no more than each warp has of a row, and so many
+/// that a ring is of about the same size whatever the format. Fewer do as well.
+constexpr int few_rows_chunk(int tile_bytes, int tiles, int share) {
   constexpr int kBytes = 2304;
   const int most = tile_bytes < kBytes ? kBytes / tile_bytes : 1;
   const int each = (tiles + share - 1) / share;
@@ -97,14 +96,14 @@ LLAMLX_HOST_DEVICE constexpr int few_rows_stride(int tiles) {
 
 /// Bytes of dynamic shared memory that a launch takes.
 LLAMLX_HOST_DEVICE constexpr int few_rows_shared_bytes(
-    const PackedLayout& layout, int tiles, int rows, int planes, int share) {
+    const PackedLayout& layout, int tiles, int rows, int planes, int chunk,
+    int stages) {
   const bool is_f32 = layout.bits == 0 && layout.type == NumberType::f32;
   const int x = planes * rows * few_rows_stride(tiles) * (is_f32 ? 4 : 2);
   const int groups = layout.bits == 0 ? 0 : kTileCols / layout.group;
   const int sums = tiles * groups * 8 * 4;
   const int bytes = tile_bytes(layout);
-  const int ring = kFewRowsWarps * kFewRowsStages *
-                   (few_rows_chunk(bytes, tiles, share) * bytes + 8);
+  const int ring = kFewRowsWarps * stages * (chunk * bytes + 8);
   constexpr int kPartials = 2 * kFewRowsWarps * kFewRowsPartial * 4;
   constexpr int kStatistics = (2 * kFewRowsWarps + 8) * 4;
   return ring + x + sums + kPartials + kStatistics;

@@ -36,14 +36,13 @@ struct FewRowsSpace {
   int stride;
 
   __device__ explicit FewRowsSpace(const FewRowsArgs& args)
-      : chunk(few_rows_chunk(Tile::kBytes, args.tiles, args.share)),
-        stride(few_rows_stride(args.tiles)) {
+      : chunk(args.chunk), stride(few_rows_stride(args.tiles)) {
     auto* bytes = shared_memory();
-    constexpr int kChunks = kFewRowsWarps * kFewRowsStages;
+    const int chunks = kFewRowsWarps * args.stages;
     ring = bytes;
-    bytes += kChunks * chunk * Tile::kBytes;
+    bytes += chunks * chunk * Tile::kBytes;
     barriers = reinterpret_cast<std::uint64_t*>(bytes);
-    bytes += kChunks * 8;
+    bytes += chunks * 8;
     x = reinterpret_cast<X*>(bytes);
     bytes += sizeof(X) * args.planes * args.rows * stride;
     sums = reinterpret_cast<float*>(bytes);

@@ -20,6 +20,8 @@ struct Launch {
   Output output = Output::store;
   unsigned blocks = 2;
   int share = 16;
+  int stages = 2;
+  int chunk = 0;  ///< 0: as many tiles as there may be
 };
 
 struct Products {
@@ -61,13 +63,16 @@ Products multiply(const Packed& w, const Launch& run, std::mt19937& random,
   args.eps = kEps;
   args.planes = run.planes;
   args.share = run.share;
+  args.chunk = few_rows_chunk(tile_bytes(w.layout), w.tiles, run.share);
+  args.stages = run.stages;
+  if (run.chunk > 0) args.chunk = std::min(args.chunk, run.chunk);
   args.bias = run.has_bias ? p.bias.data() : nullptr;
   args.out = p.out.data();
   args.out_rows = w.rows;
   args.out_stride = width;
   args.output = run.output;
-  const auto bytes =
-      few_rows_shared_bytes(w.layout, w.tiles, run.rows, run.planes, run.share);
+  const auto bytes = few_rows_shared_bytes(w.layout, w.tiles, run.rows,
+                                           run.planes, args.chunk, args.stages);
   emulate("few_rows_" + to_string(w.layout),
           {.grid_x = std::min(run.blocks, static_cast<unsigned>(w.row_blocks)),
            .block = kFewRowsThreads,

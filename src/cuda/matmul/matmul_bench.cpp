@@ -136,12 +136,15 @@ void few_rows(benchmark::State& state, const Shape& shape, const Format& format,
   args.eps = 1e-5F;
   args.planes = 1;
   args.share = share;
+  args.chunk =
+      cuda::few_rows_chunk(cuda::tile_bytes(format.layout), tiles, share);
+  args.stages = 2;
   args.out = out.as<float>();
   args.out_rows = shape.rows;
   args.out_stride = shape.rows;
   args.output = shape.output;
-  const auto shared = static_cast<unsigned>(
-      cuda::few_rows_shared_bytes(format.layout, tiles, x_rows, 1, share));
+  const auto shared = static_cast<unsigned>(cuda::few_rows_shared_bytes(
+      format.layout, tiles, x_rows, 1, args.chunk, args.stages));
   if (static_cast<int>(shared) > cuda_device().shared_bytes_per_block) {
     return state.SkipWithError("takes too much shared memory");
   }

@@ -7,18 +7,17 @@ namespace llamlx::cuda {
 /// Weights on their way into shared memory: a warp's own ring of chunks, which
 /// it asks for long before it reads them, and in the order in which it does.
 /// By the copy engine where there is one, else by copies of 16 bytes a lane.
-template <int kStages>
 class WeightStream {
  public:
-  /// `ring` [kStages, stage_bytes] and `barriers` [kStages] are the warp's.
-  /// By all its lanes, as every other call.
-  __device__ WeightStream(unsigned char* ring, int stage_bytes,
+  /// `ring` [stages, stage_bytes] and `barriers` [stages] are the warp's;
+  /// stages are 1 or 2. By all its lanes, as every other call.
+  __device__ WeightStream(unsigned char* ring, int stages, int stage_bytes,
                           [[maybe_unused]] std::uint64_t* barriers, int lane)
-      : ring_(ring), stage_bytes_(stage_bytes), lane_(lane) {
+      : ring_(ring), stages_(stages), stage_bytes_(stage_bytes), lane_(lane) {
 #ifdef LLAMLX_HAS_BULK_COPIES
     barriers_ = barriers;
     if (lane == 0) {
-      for (int i = 0; i < kStages; ++i) make_barrier(barriers + i);
+      for (int i = 0; i < stages; ++i) make_barrier(barriers + i);
       show_barriers();
     }
     __syncwarp();
@@ -26,7 +25,7 @@ class WeightStream {
   }
 
   /// Asks for the next chunk, of `bytes` bytes; with none, for nothing. Called
-  /// kStages times at first, and then once for each chunk that is done with.
+  /// `stages` times at first, and then once for each chunk that is done with.
   __device__ void ask(const unsigned char* chunk, int bytes) {
     auto* to = ring_ + asked_ * stage_bytes_;
 #ifdef LLAMLX_HAS_BULK_COPIES
@@ -38,7 +37,7 @@ class WeightStream {
     }
     commit_copies();
 #endif
-    asked_ = asked_ + 1 == kStages ? 0 : asked_ + 1;
+    asked_ = asked_ + 1 == stages_ ? 0 : asked_ + 1;
   }
 
   /// Waits for the chunk that was asked for first and is not done with.
@@ -46,7 +45,11 @@ class WeightStream {
 #ifdef LLAMLX_HAS_BULK_COPIES
     wait_at_barrier(barriers_ + read_, parity_);
 #else
-    wait_for_copies<kStages - 1>();
+    if (stages_ == 2) {
+      wait_for_copies<1>();
+    } else {
+      wait_for_copies<0>();
+    }
     __syncwarp();
 #endif
     return ring_ + read_ * stage_bytes_;
@@ -55,13 +58,14 @@ class WeightStream {
   /// Is done with it: the next ask() may write there.
   __device__ void pass() {
     __syncwarp();
-    if (++read_ < kStages) return;
+    if (++read_ < stages_) return;
     read_ = 0;
     parity_ ^= 1;
   }
 
  private:
   unsigned char* ring_;
+  int stages_;
   int stage_bytes_;
   int lane_;
 #ifdef LLAMLX_HAS_BULK_COPIES

@@ -38,6 +38,28 @@ std::size_t bytes_on_device(const DecoderWeights& weights) {
   return bytes;
 }
 
+/// Refuses what kernels do not take, before anything is loaded.
+void check_shapes(const CudaModel& model) {
+  const auto refuse = [&](const std::string& what) {
+    fail(ErrorCode::unsupported, model.device.name, what,
+         "use the CPU (--device cpu)");
+  };
+  const int head_dim = model.params.heads.head_dim;
+  if (head_dim % 8 != 0 || head_dim > 256) {
+    refuse(concat("our kernels take heads of 8, 16, ... 256 numbers, not ",
+                  head_dim));
+  }
+  for (const auto& layer : model.weights.layers) {
+    for (const auto* linear :
+         {&layer.qkv.q_proj, &layer.o_proj, &layer.mlp.down_proj}) {
+      const int cols = linear->weight.shape().at(1);
+      if (cols % 4 == 0) continue;
+      refuse(concat("our kernels take rows of a multiple of 4 numbers, not ",
+                    cols));
+    }
+  }
+}
+
 void check_memory(const CudaDeviceInfo& device, const DecoderWeights& weights) {
   const auto needed = bytes_on_device(weights);
   const auto now = cuda_device_info();
@@ -85,6 +107,7 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
       params(std::move(stack)),
       compute(compute_type(dtype)),
       host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kTokenSlotRows) {
+  check_shapes(*this);
   check_memory(device, weights);
   embed_tokens = pack_weight(stream, weights.embed_tokens);
   if (!is_tied(weights)) own_lm_head = pack_linear(stream, weights.lm_head);

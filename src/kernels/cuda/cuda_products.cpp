@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/concat.h"
+#include "base/error.h"
 #include "cuda/kernel.h"
 #include "cuda/matmul/expand.h"
 #include "cuda/matmul/gates.h"
@@ -40,21 +41,36 @@ bool has_warpgroups(const CudaModel& model) {
 /// How a product of few rows is cut.
 struct FewRowsShape {
   int share;
-  int rows;  // in one launch, as many as fit into a block's shared memory
+  int rows;  // in one launch
+  int stages;
+  int chunk;
 };
 
+/// As many rows at once as fit into a block's shared memory, and beside them as
+/// much of the weight as then fits: GPUs of less memory ask for less ahead.
 FewRowsShape few_rows_shape(const CudaModel& model, const CudaMatrix& matrix,
                             int planes) {
-  const int share =
+  const auto bytes = cuda::tile_bytes(matrix.layout);
+  FewRowsShape shape{
       cuda::few_rows_share(matrix.layout, matrix.row_blocks, matrix.tiles,
-                           model.device.multiprocessors);
-  int rows = cuda::kFewRowsMost;
-  while (rows > 1 && cuda::few_rows_shared_bytes(matrix.layout, matrix.tiles,
-                                                 rows, planes, share) >
-                         model.device.shared_bytes_per_block) {
-    --rows;
+                           model.device.multiprocessors),
+      cuda::kFewRowsMost, 2, 1};
+  const auto fits = [&](int rows, int stages, int chunk) {
+    return cuda::few_rows_shared_bytes(matrix.layout, matrix.tiles, rows,
+                                       planes, chunk, stages) <=
+           model.device.shared_bytes_per_block;
+  };
+  while (shape.rows > 1 && !fits(shape.rows, 1, 1)) --shape.rows;
+  if (!fits(shape.rows, 1, 1)) {
+    fail(ErrorCode::unsupported, model.device.name,
+         concat("has too little shared memory for weights of ", matrix.cols,
+                " columns and numbers of ", planes, " parts"),
+         "compute in bfloat16 (--dtype), or on the CPU (--device cpu)");
   }
-  return {share, rows};
+  if (!fits(shape.rows, 2, 1)) shape.stages = 1;
+  shape.chunk = cuda::few_rows_chunk(bytes, matrix.tiles, shape.share);
+  while (!fits(shape.rows, shape.stages, shape.chunk)) --shape.chunk;
+  return shape;
 }
 
 /// So many blocks that all run at once, and each has a long run of the weight.
@@ -73,11 +89,11 @@ unsigned blocks_for(const CudaModel& model, const CudaMatrix& matrix, int share,
 void multiply_few(CudaModel& model, const CudaMatrix& matrix,
                   const ProductRows& x, const ProductTarget& target) {
   const int planes = planes_of(model, operand_of(matrix));
-  const auto [share, most] = few_rows_shape(model, matrix, planes);
+  const auto shape = few_rows_shape(model, matrix, planes);
   const auto& kernel = cuda_kernel("matmul/few_rows",
                                    concat("few_rows_", matrix.kernel_suffix()));
-  for (int first = 0; first < x.rows; first += most) {
-    const int rows = std::min(most, x.rows - first);
+  for (int first = 0; first < x.rows; first += shape.rows) {
+    const int rows = std::min(shape.rows, x.rows - first);
     cuda::FewRowsArgs args{};
     args.weight = matrix.bytes.as<const unsigned char>();
     args.row_blocks = matrix.row_blocks;
@@ -89,16 +105,18 @@ void multiply_few(CudaModel& model, const CudaMatrix& matrix,
     args.largest_norm = x.norm == nullptr ? 1 : x.norm->largest;
     args.eps = x.eps;
     args.planes = planes;
-    args.share = share;
+    args.share = shape.share;
+    args.chunk = shape.chunk;
+    args.stages = shape.stages;
     args.bias = matrix.bias.data();
     args.out = target.out + static_cast<std::ptrdiff_t>(first) * target.stride;
     args.out_rows = matrix.rows;
     args.out_stride = target.stride;
     args.output = target.output;
     const auto shared = static_cast<unsigned>(cuda::few_rows_shared_bytes(
-        matrix.layout, matrix.tiles, rows, planes, share));
+        matrix.layout, matrix.tiles, rows, planes, shape.chunk, shape.stages));
     launch(model.stream, kernel,
-           {.grid_x = blocks_for(model, matrix, share, kernel, shared),
+           {.grid_x = blocks_for(model, matrix, shape.share, kernel, shared),
             .block = cuda::kFewRowsThreads,
             .shared_bytes = shared},
            args);
