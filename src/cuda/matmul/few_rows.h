@@ -26,8 +26,8 @@ inline constexpr int kFewRowsMost = 8;
 /// Kernels  few_rows_f32, _f16, _bf16 and few_rows_affineB_gG_T with B of 2, 3,
 ///          4, 5, 6, 8, G of 32, 64 and T of f32, f16, bf16.
 /// Shapes   cols is a multiple of 4; x [rows, cols]; y [rows, out_stride], of
-/// which it writes `out_rows`
-///          (with swiglu, half as many) from `out` on; bias [out_rows].
+///          which it writes `out_rows` (with swiglu, half as many) from `out`
+///          on; bias [out_rows].
 struct FewRowsArgs {
   const unsigned char* weight;
   int row_blocks;

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 
 #include <mlx/backend/cpu/encoder.h>
@@ -14,6 +13,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_pass.h"
 #include "kernels/cpu/rows_of.h"
+#include "kernels/poison.h"
 
 namespace llamlx {
 namespace {
@@ -36,24 +36,6 @@ class CpuPrimitive : public mx::UnaryPrimitive {
 };
 
 using Flag = std::shared_ptr<std::atomic<bool>>;
-
-/// Values that nobody can take for a result, where there is none.
-void poison(float* values, std::size_t count) {
-  std::fill_n(values, count, std::numeric_limits<float>::quiet_NaN());
-}
-
-/// Calls `compute()`, which writes `count` values. If it throws, which is told
-/// to whoever next waits for the stream, they are not left as they were.
-template <typename Compute>
-void compute_or_poison(float* values, std::size_t count,
-                       const Compute& compute) {
-  try {
-    compute();
-  } catch (...) {
-    poison(values, count);
-    throw;
-  }
-}
 
 /// Steps 1 to 5. Inputs: ids [N], then what must be evaluated before, which is
 /// the state of the caches.

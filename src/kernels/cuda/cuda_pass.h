@@ -39,7 +39,7 @@ void run_logits(CudaModel& model, const float* x, int rows);
 /// next ones: to the workspace's tokens and to `host_tokens`, in the place of
 /// this pass (passes % kTokenSlots). `ids` [N]: the tokens, on the machine;
 /// null: those that the pass before chose, where they lie. The second such pass
-/// of as many sequences is captured, and the third launched as a graph.
+/// of as many sequences is captured as a graph, which it and later ones launch.
 void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
                 const CudaRope& rope, const std::int32_t* ids);
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 #include <stdexcept>
 
 #include <mlx/backend/cpu/encoder.h>
@@ -15,6 +14,7 @@
 #include "kernels/cpu/rows_of.h"
 #include "kernels/cuda/cuda_pass.h"
 #include "kernels/cuda/greedy.h"
+#include "kernels/poison.h"
 
 namespace llamlx {
 namespace {
@@ -79,23 +79,6 @@ class CudaPrimitive : public mx::UnaryPrimitive {
         concat(name(), " is put into its stream by the CPU"));
   }
 };
-
-void poison(float* values, std::size_t count) {
-  std::fill_n(values, count, std::numeric_limits<float>::quiet_NaN());
-}
-
-/// Calls `compute()`, which writes `count` values. If it throws, which is told
-/// to whoever next waits for the stream, they are not left as they were.
-template <typename Compute>
-void compute_or_poison(float* values, std::size_t count,
-                       const Compute& compute) {
-  try {
-    compute();
-  } catch (...) {
-    poison(values, count);
-    throw;
-  }
-}
 
 /// Steps 1 to 5. Inputs: ids [N], then what must be evaluated before, which is
 /// the state of the caches.
