@@ -109,6 +109,20 @@ TEST_P(TokenLoopTest, LoopsOfOneModelTakeTurns) {
   EXPECT_EQ(after_b, likeliest_after(decoder, b, 4));
 }
 
+TEST_P(TokenLoopTest, LongerPromptsFollow) {
+  const auto decoder = load();
+  Ids prompt = {1, 2};
+  for (int turn = 0; turn < 3; ++turn) {
+    const auto cache = decoder.make_cache(32);
+    TokenLoop loop(decoder, sample_, {{cache.get(), 1}},
+                   prefill(decoder, *cache, prompt));
+    Ids tokens;
+    for (int i = 1; i <= 4; ++i) tokens.push_back(loop.next(i < 4).front());
+    EXPECT_EQ(tokens, likeliest_after(decoder, prompt, 4)) << turn;
+    for (int i = 0; i < 5; ++i) prompt.push_back(3 + i);
+  }
+}
+
 TEST_P(TokenLoopTest, BeginsNoPassForWhatNobodyWants) {
   const auto decoder = load();
   const auto cache = decoder.make_cache(16);

@@ -3,7 +3,6 @@
 // stream. All of a decoder can so be tested where there is no GPU. A block has
 // no more shared memory than on any that they are compiled for.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -11,6 +10,8 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include <sys/mman.h>
 
 #include "cuda/device.h"
 #include "cuda/emulator/emulator.h"
@@ -54,13 +55,34 @@ namespace {
 
 constexpr std::uint64_t kMemoryBytes = std::uint64_t{8} << 30;
 
-/// Memory whose every number is NaN.
-void* allocate(std::size_t bytes) {
-  constexpr std::size_t kAlignment = 256;
-  const auto whole = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  void* memory = std::aligned_alloc(kAlignment, whole);
-  if (memory == nullptr) throw std::bad_alloc();
-  return std::memset(memory, 0xff, whole);
+/// Memory whose every number is NaN, in pages of its own: once it is freed, who
+/// touches it is stopped, as by a GPU.
+class Memory {
+ public:
+  void* take(std::size_t bytes) {
+    void* const pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) throw std::bad_alloc();
+    std::memset(pages, 0xff, bytes);
+    const std::scoped_lock lock(mutex_);
+    sizes_.emplace(pages, bytes);
+    return pages;
+  }
+  void give_back(void* pages) {
+    const std::scoped_lock lock(mutex_);
+    const auto bytes = sizes_.extract(pages).mapped();
+    madvise(pages, bytes, MADV_DONTNEED);
+    mprotect(pages, bytes, PROT_NONE);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<void*, std::size_t> sizes_;
+};
+
+Memory& device_memory() {
+  static auto* const kept = new Memory;  // beyond the end of other statics
+  return *kept;
 }
 
 }  // namespace
@@ -93,16 +115,18 @@ Stream::Stream() : stream_(new CUstream_st) {}
 void Stream::synchronize() {}
 void Stream::wait(const Event&) {}
 
-void FreeDeviceMemory::operator()(void* memory) const noexcept {
-  std::free(memory);
+void FreeDeviceMemory::operator()(void* freed) const noexcept {
+  device_memory().give_back(freed);
 }
-void FreeHostMemory::operator()(void* memory) const noexcept {
-  std::free(memory);
+void FreeHostMemory::operator()(void* freed) const noexcept {
+  device_memory().give_back(freed);
 }
 DeviceBuffer::DeviceBuffer(std::size_t bytes)
-    : memory_(allocate(bytes)), bytes_(bytes) {}
+    : memory_(device_memory().take(bytes)), bytes_(bytes) {}
 HostBuffer::HostBuffer(std::size_t bytes)
-    : memory_(allocate(bytes)), device_data_(memory_.get()), bytes_(bytes) {}
+    : memory_(device_memory().take(bytes)),
+      device_data_(memory_.get()),
+      bytes_(bytes) {}
 
 void upload(Stream& stream, void* device, const void* host, std::size_t bytes) {
   copy_on_device(stream, device, host, bytes);

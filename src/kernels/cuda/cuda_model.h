@@ -25,14 +25,18 @@ struct CudaLayer {
   int window;
 };
 
-/// Memory that grows to what was asked for, and keeps nothing when it does.
+/// Memory that grows to what was asked for, and keeps nothing when it does; it
+/// then counts in `growths`.
 class GrowingBuffer {
  public:
+  explicit GrowingBuffer(int& growths) : growths_(growths) {}
+
   template <typename T>
   T* reserve(std::size_t count) {
     if (buffer_.bytes() < count * sizeof(T)) {
       buffer_ = {};
       buffer_ = DeviceBuffer(count * sizeof(T));
+      ++growths_;
     }
     return buffer_.as<T>();
   }
@@ -43,30 +47,34 @@ class GrowingBuffer {
   std::size_t bytes() const { return buffer_.bytes(); }
 
  private:
+  int& growths_;
   DeviceBuffer buffer_;
 };
 
 /// Memory of a pass on the GPU, kept for the next.
 struct CudaWorkspace {
-  GrowingBuffer segments;  // [kMostSegments] SegmentView
-  GrowingBuffer slot;      // int
-  GrowingBuffer ids;       // [rows] int, where the host gives them
-  GrowingBuffer periods;   // [segments or 1, pairs] float
-  GrowingBuffer cos_sin;   // [rows][2][pairs] float
-  GrowingBuffer x;         // [rows, D] float: the residual stream
-  GrowingBuffer qkv;       // [rows, (H + 2 Hkv) Dh] float
-  GrowingBuffer attended;  // [rows, H Dh] float
-  GrowingBuffer gate_up;   // [rows, 2 F] float, where they are two products
-  GrowingBuffer hidden;    // [rows, F] float
-  GrowingBuffer logits;    // [rows, V] float
-  GrowingBuffer parts;     // of attention
-  GrowingBuffer counters;  // zeros between kernels
-  GrowingBuffer queries;   // [H, rows, Dh] 16 bits
-  GrowingBuffer operands;  // [planes, rows, K] 16 bits
-  GrowingBuffer scales;    // [rows] float
-  GrowingBuffer expanded;  // a weight as numbers of 16 bits
-  GrowingBuffer argmax_parts;
-  GrowingBuffer tokens;  // [rows] int: chosen by the last pass that did
+  int growths = 0;                  ///< of all of it
+  GrowingBuffer segments{growths};  // [kMostSegments] SegmentView
+  GrowingBuffer slot{growths};      // int
+  GrowingBuffer ids{growths};       // [rows] int, where the host gives them
+  GrowingBuffer periods{growths};   // [segments or 1, pairs] float
+  GrowingBuffer cos_sin{growths};   // [rows][2][pairs] float
+  GrowingBuffer x{growths};         // [rows, D] float: the residual stream
+  GrowingBuffer qkv{growths};       // [rows, (H + 2 Hkv) Dh] float
+  GrowingBuffer attended{growths};  // [rows, H Dh] float
+  GrowingBuffer gate_up{
+      growths};  // [rows, 2 F] float, where they are two products
+  GrowingBuffer hidden{growths};    // [rows, F] float
+  GrowingBuffer logits{growths};    // [rows, V] float
+  GrowingBuffer parts{growths};     // of attention
+  GrowingBuffer counters{growths};  // zeros between kernels
+  GrowingBuffer queries{growths};   // [H, rows, Dh] 16 bits
+  GrowingBuffer operands{growths};  // [planes, rows, K] 16 bits
+  GrowingBuffer scales{growths};    // [rows] float
+  GrowingBuffer expanded{growths};  // a weight as numbers of 16 bits
+  GrowingBuffer argmax_parts{growths};
+  GrowingBuffer tokens{
+      growths};  // [rows] int: chosen by the last pass that did
 };
 
 /// A decoder's weights on the GPU, and what its passes share.
@@ -108,6 +116,7 @@ struct CudaModel {
   const int* tokens_of(long long pass) const;
   /// Passes of so many rows and segments that have run, and their graphs.
   std::map<std::pair<int, int>, std::optional<Graph>> graphs;
+  int graphs_growths = 0;  ///< the workspace's when they ran: it stays in place
 };
 
 }  // namespace llamlx

@@ -58,7 +58,8 @@ void reserve(CudaModel& model, int rows) {
   space.segments.reserve<cuda::SegmentView>(cuda::kMostSegments);
   space.slot.reserve<int>(1);
   space.ids.reserve<int>(count);
-  space.tokens.reserve<int>(count);
+  // Never grows: the next pass may still have to read them.
+  space.tokens.reserve<int>(kMostGreedyRows);
   space.cos_sin.reserve<float>(count * heads.head_dim);
   space.x.reserve<float>(count * model.hidden_size());
   space.qkv.reserve<float>(count * model.qkv_width());
@@ -389,6 +390,9 @@ void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
     run_logits(model, model.space.x.as<const float>(), rows);
     choose_tokens(pass);
   };
+  // Graphs know where the workspace was.
+  if (model.graphs_growths != model.space.growths) model.graphs.clear();
+  model.graphs_growths = model.space.growths;
   const auto key = std::pair(rows, pass.segments);
   const auto found = model.graphs.find(key);
   if (found == model.graphs.end()) {
