@@ -165,6 +165,64 @@ __device__ inline void multiply_add(Bf16, float (&c)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// c += A B, where a warp's lanes hold A [16, 32], bytes without sign, B
+/// [32, 8], bytes with sign, and c [16, 8] as "mma.m16n8k32" wants them.
+__device__ inline void multiply_add_bytes(int (&c)[4],
+                                          const std::uint32_t (&a)[4],
+                                          const std::uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// Reads and writes what blocks that run together pass to each other: each word
+/// as a whole, and in no order with other words.
+__device__ inline std::uint32_t load_shared_word(const std::uint32_t* p) {
+  std::uint32_t v;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];"
+               : "=r"(v)
+               : "l"(p)
+               : "memory");
+  return v;
+}
+__device__ inline Words2 load_shared_word(const Words2* p) {
+  Words2 v;
+  asm volatile("ld.relaxed.gpu.global.v2.u32 {%0, %1}, [%2];"
+               : "=r"(v.w[0]), "=r"(v.w[1])
+               : "l"(p)
+               : "memory");
+  return v;
+}
+__device__ inline Words4 load_shared_word(const Words4* p) {
+  Words4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.w[0]), "=r"(v.w[1]), "=r"(v.w[2]), "=r"(v.w[3])
+               : "l"(p)
+               : "memory");
+  return v;
+}
+__device__ inline void store_shared_word(std::uint32_t* p, std::uint32_t v) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v)
+               : "memory");
+}
+__device__ inline void store_shared_word(Words4* p, const Words4& v) {
+  asm volatile("st.relaxed.gpu.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p),
+               "r"(v.w[0]), "r"(v.w[1]), "r"(v.w[2]), "r"(v.w[3])
+               : "memory");
+}
+/// The number of this thread in its block, read where it stands in the program:
+/// what follows from it takes no registers before and after.
+__device__ inline int thread_now() {
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
+
+/// Between two looks for what another block writes.
+__device__ inline void look_again() {}
+
 /// Copies 16 bytes to shared memory without waiting: zeros if not `is_there`.
 __device__ inline void copy_async(void* shared, const void* global,
                                   bool is_there = true) {
@@ -254,28 +312,43 @@ __device__ inline void load_transposed(std::uint32_t (&to)[4],
 __device__ inline unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
-/// Makes a barrier that one thread arrives at, which then calls
-/// show_barriers() before it uses the barriers it made.
-__device__ inline void make_barrier(std::uint64_t* barrier) {
+/// Makes a barrier that so many threads arrive at, by one that then calls
+/// show_barriers() before it or others use the barriers it made.
+__device__ inline void make_barrier(std::uint64_t* barrier, int threads = 1) {
   asm volatile(
-      "mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(barrier))
+      "mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(threads)
       : "memory");
 }
 __device__ inline void show_barriers() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
-/// Begins to copy `bytes`, a multiple of 16, as one thread.
-__device__ inline void copy_bulk(void* shared, const void* global, int bytes,
-                                 std::uint64_t* barrier) {
+__device__ inline void arrive_at_barrier(std::uint64_t* barrier) {
+  asm volatile(
+      "mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+      : "memory");
+}
+/// Arrives at a barrier that also waits for so many bytes to be copied.
+__device__ inline void arrive_expecting(std::uint64_t* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
                    shared_address(barrier)),
                "r"(bytes)
                : "memory");
+}
+/// Begins to copy `bytes`, a multiple of 16, that the barrier expects.
+__device__ inline void copy_bulk_part(void* shared, const void* global,
+                                      int bytes, std::uint64_t* barrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1], %2, [%3];" ::"r"(shared_address(shared)),
       "l"(global), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
+}
+/// Begins to copy `bytes` that the barrier opens after, as one thread.
+__device__ inline void copy_bulk(void* shared, const void* global, int bytes,
+                                 std::uint64_t* barrier) {
+  arrive_expecting(barrier, bytes);
+  copy_bulk_part(shared, global, bytes, barrier);
 }
 /// Waits until the barrier has opened for the time of this parity.
 __device__ inline void wait_at_barrier(std::uint64_t* barrier, int parity) {
@@ -304,6 +377,17 @@ __device__ inline unsigned char* shared_memory() {
 }
 
 #endif  // __CUDACC__
+
+/// The larger of two; NaN if one is.
+__device__ inline float max_or_nan(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float larger;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(larger) : "f"(a), "f"(b));
+  return larger;
+#else
+  return a > b || a != a ? a : b;
+#endif
+}
 
 /// The sum, or the largest, of a value of every lane of a warp; all get it.
 __device__ inline float warp_sum(float x) {

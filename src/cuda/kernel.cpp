@@ -173,11 +173,17 @@ void launch_bytes(Stream& stream, const Kernel& kernel,
   kernel.allow_shared(shape.shared_bytes);
 
   auto config = launch_config(stream, shape);
-  CUlaunchAttribute overlap{};
-  overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-  overlap.value.programmaticStreamSerializationAllowed = 1;
-  if (shape.overlaps && device.compute_capability >= kOverlappingCapability) {
-    config.attrs = &overlap;
+  CUlaunchAttribute attribute{};
+  if (shape.runs_together) {
+    attribute.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+    attribute.value.cooperative = 1;
+  } else {
+    attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    attribute.value.programmaticStreamSerializationAllowed = 1;
+  }
+  if (shape.runs_together ||
+      (shape.overlaps && device.compute_capability >= kOverlappingCapability)) {
+    config.attrs = &attribute;
     config.numAttrs = 1;
   }
   void* parameters[] = {const_cast<void*>(args)};

@@ -48,6 +48,9 @@ struct LaunchShape {
   /// Starts while the kernel before it in the stream ends, and waits for that
   /// itself (intrinsics.h); before compute capability 9.0 it starts after.
   bool overlaps = true;
+  /// All blocks run at the same time, so that they may wait for each other;
+  /// such a kernel overlaps with none.
+  bool runs_together = false;
 };
 
 /// How many blocks run on a multiprocessor at a time.
@@ -66,7 +69,8 @@ constexpr bool kIsKernelArgs = std::is_trivially_copyable_v<Args> &&
 
 /// Puts a kernel into the stream. `args` is copied before this returns.
 /// Errors: std::invalid_argument for an empty grid, a block of none or more
-/// than 1024 threads, or arguments of another size than the kernel's; Error.
+/// than 1024 threads, or arguments of another size than the kernel's; Error,
+/// also for blocks that are to run together and are too many.
 template <typename Args>
 void launch(Stream& stream, const Kernel& kernel, const LaunchShape& shape,
             const Args& args) {

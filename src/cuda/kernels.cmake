@@ -5,6 +5,7 @@ set(LLAMLX_CUDA_KERNELS
   attention/few_rows.cu
   attention/many_rows.cu
   attention/turn.cu
+  decode/decode.cu
   limits/read.cu
   matmul/expand.cu
   matmul/few_rows.cu

@@ -102,7 +102,8 @@ LLAMLX_HOST_DEVICE constexpr int attention_few_shared_bytes(NumberType type,
 }
 
 /// Splits that give each of so many multiprocessors a block.
-constexpr int attention_few_splits(int num_kv_heads, int multiprocessors) {
+LLAMLX_HOST_DEVICE constexpr int attention_few_splits(int num_kv_heads,
+                                                      int multiprocessors) {
   const int splits = multiprocessors / num_kv_heads;
   return splits < 1 ? 1 : splits > 64 ? 64 : splits;
 }

@@ -6,31 +6,32 @@
 
 namespace llamlx::cuda {
 
-/// Which old positions this block looks at. The last of the splits that are
-/// used looks at the new rows too.
+/// Which old positions the block of split `index` looks at. The last of the
+/// splits that are used looks at the new rows too.
 struct Split {
+  int index;
   int used;
   int begin;
   int end;
 
-  __device__ Split(const AttentionFewArgs& args, const SegmentView& segment) {
+  __device__ Split(const AttentionFewArgs& args, const SegmentView& segment,
+                   int its_index, int most)
+      : index(its_index) {
     const int first =
         args.window > 0 ? larger(0, segment.offset + 1 - args.window) : 0;
     const int old = segment.length > 0 ? larger(0, segment.offset - first) : 0;
     int length = old;
     used = 1;
     if (old > kMostUnsplit) {
-      const int most = static_cast<int>(gridDim.y);
       const int splits = smaller(most, old / kLeastSplit);
       length = ceil_divide(ceil_divide(old, splits), 32) * 32;
       used = ceil_divide(old, length);
     }
-    begin = first + length * index();
+    begin = first + length * index;
     end = smaller(begin + length, first + old);
   }
-  __device__ static int index() { return static_cast<int>(blockIdx.y); }
-  __device__ bool is_used() const { return index() < used; }
-  __device__ bool is_last() const { return index() == used - 1; }
+  __device__ bool is_used() const { return index < used; }
+  __device__ bool is_last() const { return index == used - 1; }
 };
 
 /// A stretch of a split's positions: tiles of kCount old ones each, and after

@@ -54,12 +54,17 @@ class TurnedHead {
   }
 
   __device__ void load(const float* from) {
+    load(from, [](const float* p) { return load_duo(p); });
+  }
+  /// `load_two`: how to load two neighbours.
+  template <typename Load>
+  __device__ void load(const float* from, const Load& load_two) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       low_[i] = high_[i] = {0, 0};
       if (!is_there(i)) continue;
-      low_[i] = load_duo(from + low(i));
-      high_[i] = load_duo(from + high(i));
+      low_[i] = load_two(from + low(i));
+      high_[i] = load_two(from + high(i));
     }
   }
 

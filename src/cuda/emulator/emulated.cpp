@@ -1,8 +1,8 @@
 // The room as a build with LLAMLX_CUDA=EMULATED has it: a GPU of three
 // multiprocessors whose kernels the emulator runs, when they are put into a
-// stream. All of a decoder can so be tested where there is no GPU. A block has
-// no more shared memory than on any that they are compiled for.
+// stream. All of a decoder can so be tested where there is no GPU.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -85,6 +85,12 @@ Memory& device_memory() {
   return *kept;
 }
 
+/// What a block may have, in KiB: as on Hopper, or less, as on other GPUs.
+int shared_bytes() {
+  const char* const kib = std::getenv("LLAMLX_EMULATED_SHARED");
+  return (kib == nullptr ? 227 : std::stoi(kib)) << 10;
+}
+
 }  // namespace
 
 std::span<const CudaModule> cuda_modules() { return {}; }
@@ -94,7 +100,7 @@ std::optional<CudaDeviceInfo> cuda_device_info() { return cuda_device(); }
 std::string cuda_absence() { return {}; }
 const CudaDeviceInfo& cuda_device() {
   static const CudaDeviceInfo info{
-      "an emulated GPU", 90,           3,       99 << 10,
+      "an emulated GPU", 90,           3,       shared_bytes(),
       kMemoryBytes,      kMemoryBytes, 1 << 20, 13000};
   return info;
 }
@@ -172,7 +178,7 @@ void launch_bytes(Stream& stream, const Kernel& kernel,
   const auto* bytes = static_cast<const std::byte*>(args);
   RecordedLaunch launch{kernel.function()->name,
                         {shape.grid_x, shape.grid_y, shape.grid_z, shape.block,
-                         shape.shared_bytes},
+                         shape.shared_bytes, shape.runs_together},
                         {bytes, bytes + args_bytes}};
   if (auto* recording = stream.handle()->recording) {
     recording->push_back(std::move(launch));

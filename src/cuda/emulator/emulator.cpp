@@ -6,6 +6,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -61,6 +62,7 @@ struct Fiber {
   std::unique_ptr<unsigned char[]> stack{new unsigned char[kStackBytes]};
   bool has_begun = false;
   bool has_ended = false;
+  bool is_looking = false;  // again and again, for what another block writes
   const Meeting* waits_at = nullptr;
   unsigned waits_in = 0;  // the meeting's generation
 
@@ -73,6 +75,7 @@ struct Fiber {
 /// One block while it runs.
 struct Block {
   const std::function<void()>* kernel = nullptr;
+  Index3 index{};
   std::vector<Fiber*> fibers;
   std::vector<unsigned char> shared;
   Meeting all;
@@ -123,6 +126,7 @@ void run_thread() {
 void prepare(Fiber& fiber) {
   fiber.has_begun = false;
   fiber.has_ended = false;
+  fiber.is_looking = false;
   fiber.waits_at = nullptr;
   getcontext(&fiber.beginning);
   fiber.beginning.uc_stack.ss_sp = fiber.stack.get();
@@ -139,25 +143,73 @@ void resume(Fiber& fiber) {
   setcontext(&fiber.beginning);
 }
 
-/// Each warp as far as it comes, until all have ended. Nobody can wait for
-/// ever: who has ended is no longer waited for.
-void run(Block& block) {
+/// Each warp of a block as far as it comes; whether any thread came further.
+bool advance(Block& block) {
+  running = &block;
+  block_index = block.index;
   const auto count = static_cast<unsigned>(block.fibers.size());
-  for (bool goes_on = true; goes_on && !block.error;) {
-    goes_on = false;
-    for (unsigned first = 0; first < count; first += kWarp) {
-      for (bool moves = true; moves && !block.error;) {
-        moves = false;
-        for (unsigned i = first; i < first + kWarp && !block.error; ++i) {
-          if (!block.fibers[i]->can_go_on()) continue;
-          moves = goes_on = true;
-          thread_index.x = i;
-          resume(*block.fibers[i]);
-        }
+  bool goes_on = false;
+  for (unsigned first = 0; first < count; first += kWarp) {
+    for (unsigned i = first; i < first + kWarp; ++i) {
+      block.fibers[i]->is_looking = false;
+    }
+    for (bool moves = true; moves;) {
+      moves = false;
+      for (unsigned i = first; i < first + kWarp; ++i) {
+        auto& fiber = *block.fibers[i];
+        if (fiber.is_looking || !fiber.can_go_on()) continue;
+        moves = true;
+        thread_index.x = i;
+        resume(fiber);
+        if (block.error) std::rethrow_exception(block.error);
+        goes_on = goes_on || !fiber.is_looking;
       }
     }
   }
-  if (block.error) std::rethrow_exception(block.error);
+  return goes_on;
+}
+
+bool has_ended(const Block& block) {
+  return std::ranges::all_of(
+      block.fibers, [](const Fiber* fiber) { return fiber->has_ended; });
+}
+
+/// Until all have ended. Nobody can wait for ever at a barrier: who has ended
+/// is no longer waited for.
+void run(std::span<Block> blocks) {
+  const auto all_have_ended = [&] {
+    return std::ranges::all_of(blocks, has_ended);
+  };
+  // What one block wrote last, another may not have looked at yet.
+  for (int in_vain = 0; !all_have_ended();) {
+    bool goes_on = false;
+    for (auto& block : blocks) goes_on = advance(block) || goes_on;
+    in_vain = goes_on ? 0 : in_vain + 1;
+    if (in_vain < 2) continue;
+    throw std::logic_error("threads wait for what nobody writes");
+  }
+}
+
+/// A block at its beginning; its fibers are `kept` from `first` on.
+Block make_block(const EmulatedShape& shape,
+                 const std::function<void()>& kernel, const Index3& index,
+                 std::size_t first) {
+  static std::vector<std::unique_ptr<Fiber>> kept;
+  while (kept.size() < first + shape.block) {
+    kept.push_back(std::make_unique<Fiber>());
+  }
+  Block block;
+  block.kernel = &kernel;
+  block.index = index;
+  block.shared.assign(shape.shared_bytes, 0xff);
+  block.all = {shape.block};
+  block.warps.assign(shape.block / kWarp, {kWarp});
+  block.exchanged.resize(shape.block / kWarp);
+  for (unsigned i = 0; i < shape.block; ++i) {
+    block.fibers.push_back(kept[first + i].get());
+    prepare(*block.fibers.back());
+  }
+  return block;
 }
 
 /// The grid of one kernel, called as every thread.
@@ -167,28 +219,19 @@ void run_grid(const EmulatedShape& shape, const std::function<void()>& kernel) {
   }
   block_dim = {shape.block, 1, 1};
   grid_dim = {shape.grid_x, shape.grid_y, shape.grid_z};
-  Block block;
-  block.kernel = &kernel;
-  static std::vector<std::unique_ptr<Fiber>> kept;
-  while (kept.size() < shape.block) kept.push_back(std::make_unique<Fiber>());
-  for (unsigned i = 0; i < shape.block; ++i) {
-    block.fibers.push_back(kept[i].get());
-  }
-  running = &block;
+  std::vector<Block> together;
   for (unsigned z = 0; z < shape.grid_z; ++z) {
     for (unsigned y = 0; y < shape.grid_y; ++y) {
       for (unsigned x = 0; x < shape.grid_x; ++x) {
-        block_index = {x, y, z};
-        block.shared.assign(shape.shared_bytes, 0xff);
-        block.all = {shape.block};
-        block.groups = {};
-        block.warps.assign(shape.block / kWarp, {kWarp});
-        block.exchanged.resize(shape.block / kWarp);
-        for (auto& fiber : block.fibers) prepare(*fiber);
-        run(block);
+        together.push_back(make_block(shape, kernel, {x, y, z},
+                                      together.size() * shape.block));
+        if (shape.runs_together) continue;
+        run(together);
+        together.clear();
       }
     }
   }
+  run(together);
   running = nullptr;
 }
 
@@ -214,6 +257,11 @@ void meet_group(int group, int threads) {
   auto& meeting = running->groups.at(static_cast<std::size_t>(group));
   meeting.alive = static_cast<unsigned>(threads);
   meet(meeting);
+}
+
+void look_again() {
+  running->current().is_looking = true;
+  yield();
 }
 
 void exchange(const void* mine, std::size_t bytes,
@@ -289,6 +337,32 @@ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4],
 }
 
 }  // namespace emulator
+
+void multiply_add_bytes(int (&c)[4], const std::uint32_t (&a)[4],
+                        const std::uint32_t (&b)[2]) {
+  struct Fragments {
+    std::uint32_t a[4], b[2];
+  } mine{};
+  std::memcpy(mine.a, a, sizeof a);
+  std::memcpy(mine.b, b, sizeof b);
+  emulator::exchange(&mine, sizeof mine, [&](const unsigned char* bytes) {
+    const auto* lanes = reinterpret_cast<const Fragments*>(bytes);
+    const unsigned lane = threadIdx.x % emulator::kWarp;
+    const auto byte = [](std::uint32_t word, unsigned k) {
+      return word >> (8 * (k % 4)) & 0xffU;
+    };
+    for (unsigned i = 0; i < 4; ++i) {
+      const unsigned row = lane / 4 + 8 * (i / 2);
+      const unsigned col = 2 * (lane % 4) + i % 2;
+      for (unsigned k = 0; k < 32; ++k) {
+        const auto& row_lane = lanes[row % 8 * 4 + k % 16 / 4];
+        const auto& col_lane = lanes[col * 4 + k % 16 / 4];
+        c[i] += static_cast<int>(byte(row_lane.a[row / 8 + 2 * (k / 16)], k)) *
+                static_cast<std::int8_t>(byte(col_lane.b[k / 16], k));
+      }
+    }
+  });
+}
 
 std::size_t emulated_args_bytes(std::string_view name) {
   return emulator::find_kernel(name).args_bytes;

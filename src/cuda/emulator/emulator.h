@@ -10,9 +10,10 @@
 
 /// Runs CUDA kernels on the CPU, to test them on machines without a GPU: a
 /// kernel's source is compiled as C++, each thread of a block is a fiber, and
-/// blocks run one after another. Threads switch at barriers and at what a warp
-/// does together, and nowhere else, so that it finds wrong indices and missing
-/// cases, and not every race.
+/// blocks run one after another, or in turn where they wait for each other.
+/// Threads switch at barriers, at what a warp does together and where they look
+/// for what others write, and nowhere else, so that it finds wrong indices and
+/// missing cases, and not every race.
 ///
 /// A warp acts together only when all its 32 lanes are there.
 ///
@@ -32,11 +33,13 @@ struct EmulatedShape {
   unsigned grid_z = 1;
   unsigned block = 32;
   unsigned shared_bytes = 0;
+  bool runs_together = false;  ///< blocks wait for each other
 };
 
 /// Runs the kernel `name` as every thread of the grid. Shared memory is filled
 /// with bytes that are NaN as numbers of any type. Throws what a thread throws;
-/// std::logic_error when lanes of a warp act together that have ended;
+/// std::logic_error when lanes of a warp act together that have ended, or all
+/// that have not wait for what nobody writes;
 /// std::invalid_argument for a kernel that there is not, a block that is not
 /// whole warps, or arguments of another size than the kernel's.
 /// Threads  one call at a time.
@@ -73,6 +76,8 @@ unsigned char* shared_bytes();
 void meet_block();
 void meet_warp();
 void meet_group(int group, int threads);
+/// Lets other threads run, by one that waits for what another block writes.
+void look_again();
 
 /// Gives a value of every lane of this warp to `use`, which gets them in order.
 void exchange(const void* mine, std::size_t bytes,
@@ -113,6 +118,9 @@ inline float __uint_as_float(unsigned u) {
   float x;
   std::memcpy(&x, &u, sizeof x);
   return x;
+}
+inline int __float2int_rn(float x) {
+  return static_cast<int>(std::nearbyint(x));
 }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
@@ -190,6 +198,43 @@ inline void commit_copies() {}
 template <int>
 void wait_for_copies() {}
 
+/// A barrier in shared memory; copies are done at once, so that nobody has to
+/// wait for their bytes.
+struct SharedBarrier {
+  std::uint16_t threads;
+  std::uint16_t missing;
+  std::uint32_t phase;
+};
+inline SharedBarrier* shared_barrier(std::uint64_t* barrier) {
+  static_assert(sizeof(SharedBarrier) == sizeof *barrier);
+  return reinterpret_cast<SharedBarrier*>(barrier);
+}
+inline void make_barrier(std::uint64_t* barrier, int threads = 1) {
+  const auto count = static_cast<std::uint16_t>(threads);
+  *shared_barrier(barrier) = {count, count, 0};
+}
+inline void show_barriers() {}
+inline void arrive_at_barrier(std::uint64_t* barrier) {
+  auto& its = *shared_barrier(barrier);
+  if (--its.missing > 0) return;
+  its.missing = its.threads;
+  ++its.phase;
+}
+inline void copy_bulk_part(void* shared, const void* global, int bytes,
+                           std::uint64_t*) {
+  std::memcpy(shared, global, static_cast<std::size_t>(bytes));
+}
+/// Its copies follow: others must not run before they are done.
+inline void arrive_expecting(std::uint64_t* barrier, int) {
+  arrive_at_barrier(barrier);
+}
+inline void wait_at_barrier(std::uint64_t* barrier, int parity) {
+  while ((shared_barrier(barrier)->phase & 1U) ==
+         static_cast<unsigned>(parity)) {
+    emulator::look_again();
+  }
+}
+
 inline unsigned char* shared_memory() { return emulator::shared_bytes(); }
 
 template <typename T>
@@ -228,6 +273,20 @@ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4],
                   float (*from)(std::uint16_t half));
 
 }  // namespace emulator
+
+void multiply_add_bytes(int (&c)[4], const std::uint32_t (&a)[4],
+                        const std::uint32_t (&b)[2]);
+
+template <typename Words>
+Words load_shared_word(const Words* p) {
+  return *p;
+}
+template <typename Words>
+void store_shared_word(Words* p, const Words& v) {
+  *p = v;
+}
+inline int thread_now() { return static_cast<int>(threadIdx.x); }
+inline void look_again() { emulator::look_again(); }
 
 inline void multiply_add(F16, float (&c)[4], const std::uint32_t (&a)[4],
                          const std::uint32_t (&b)[2]) {

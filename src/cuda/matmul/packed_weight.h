@@ -12,9 +12,11 @@
 /// g + 8, columns 8 t ... 8 t + 7 and 32 + 8 t ... 32 + 8 t + 7.
 ///
 /// Dense numbers follow each other. Of affine codes a lane's lie in 32-bit
-/// words so that a mask gives two neighbours as the low bits of two 16-bit
-/// numbers; codes of 3, 5 and 6 bits are split into planes of 2 or 4 low bits
-/// and 1 or 2 high ones. Then come the scales and biases of the tile's rows.
+/// words so that one mask gives four columns that follow each other as bytes,
+/// 0, 2, 1 and 3 of them, and another two neighbours as the low bits of two
+/// 16-bit numbers; codes of 3, 5 and 6 bits are split into planes of 2 or 4 low
+/// bits and 1 or 2 high ones. Then come the scales and biases of the tile's
+/// rows.
 
 namespace llamlx::cuda {
 
@@ -72,29 +74,31 @@ struct PlaceInTile {
     return ((half * 2 + run) * (8 / per_load) + element / per_load) * 512 +
            lane * 16 + element % per_load * size;
   }
-  /// Which pair of neighbours of the lane's row it is in, of 8.
-  LLAMLX_HOST_DEVICE constexpr int pair() const {
-    return 4 * run + element / 2;
+  /// Of the four that the lane's row has in such words: of four codes, one in
+  /// each byte, of which two neighbours are two bytes apart.
+  LLAMLX_HOST_DEVICE constexpr int quad() const {
+    return 2 * run + element / 4;
+  }
+  LLAMLX_HOST_DEVICE constexpr int byte_of_quad() const {
+    return element / 2 % 2 + 2 * (element % 2);
   }
   /// Byte of the 32-bit word that holds the low plane's part of a code.
   LLAMLX_HOST_DEVICE constexpr int low_word_byte(int low) const {
     if (low == 2) return lane * 8 + half * 4;
     if (low == 4) return lane * 16 + (half * 2 + run) * 4;
-    return half * 512 + lane * 16 + (2 * run + element / 4) * 4;
+    return half * 512 + lane * 16 + quad() * 4;
   }
   /// Its lowest bit there.
   LLAMLX_HOST_DEVICE constexpr int low_bit(int low) const {
-    if (low == 2) return 2 * pair() + 16 * (element % 2);
-    if (low == 4) return 4 * (element / 2) + 16 * (element % 2);
-    return 8 * (element % 4);
+    const int quads = 8 / low;  // in a word
+    return 8 * byte_of_quad() + quad() % quads * low;
   }
   /// The same in the high plane, which begins after the low one.
   LLAMLX_HOST_DEVICE constexpr int high_word_byte(int high) const {
     return high == 1 ? lane * 4 : lane * 8 + half * 4;
   }
   LLAMLX_HOST_DEVICE constexpr int high_bit(int high) const {
-    if (high == 1) return pair() + 8 * half + 16 * (element % 2);
-    return 2 * pair() + 16 * (element % 2);
+    return 8 * byte_of_quad() + (high == 1 ? quad() + 4 * half : 2 * quad());
   }
 };
 

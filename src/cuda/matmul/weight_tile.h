@@ -4,7 +4,9 @@
 #include "cuda/matmul/packed_weight.h"
 
 /// Tiles of packed weights as a lane of a warp holds them. Each kind has
+///   layout()           the format
 ///   Operand            the 16-bit type of the products' operands
+///   Scales             the type of scales, or of numbers
 ///   kGroups            scales of a row (0: none)
 ///   load<From>(p, lane)  a lane's part of the tile at p, in memory of kind
 ///   From fragment(s, a)     step s (0 to 3) of the tile, as "mma.m16n8k16"
@@ -37,6 +39,10 @@ struct FromShared {
 template <typename T>
 struct DenseTile {
   using Operand = T;
+  using Scales = T;
+  LLAMLX_HOST_DEVICE static constexpr PackedLayout layout() {
+    return {number_type(T{}), 0, 0};
+  }
   static constexpr int kGroups = 0;
   static constexpr int kBytes = kTileRows * kTileCols * 2;
 
@@ -121,11 +127,14 @@ struct TileScales {
 template <int kBits, int kGroup, typename T>
 struct AffineTile {
   using Operand = F16;
+  using Scales = T;
   static constexpr int kGroups = kTileCols / kGroup;
   static constexpr int kLow = low_bits(kBits);
   static constexpr int kHigh = high_bits(kBits);
-  static constexpr NumberType kType = number_type(T{});
-  static constexpr int kBytes = tile_bytes({kType, kBits, kGroup});
+  LLAMLX_HOST_DEVICE static constexpr PackedLayout layout() {
+    return {number_type(T{}), kBits, kGroup};
+  }
+  static constexpr int kBytes = tile_bytes(layout());
   static constexpr int kLowWords = kLow;  // of a lane: 2 rows of 16 codes
   static constexpr int kHighWords = kHigh;
 
@@ -181,6 +190,20 @@ struct AffineTile {
     }
   }
 
+  /// Four codes of a row, as bytes: columns 4 `quad` + 0, 2, 1, 3 of the 16
+  /// that a lane has of it.
+  __device__ std::uint32_t code_bytes(int half, int quad) const {
+    constexpr std::uint32_t kMask = ((1U << kLow) - 1U) * 0x01010101U;
+    constexpr int kQuads = 8 / kLow;  // of a word
+    const auto word = low[(half * 4 + quad) / kQuads];
+    const auto low_part = (word >> (quad % kQuads * kLow)) & kMask;
+    if constexpr (kHigh == 0) return low_part;
+    constexpr std::uint32_t kHighMask = ((1U << kHigh) - 1U) * 0x01010101U;
+    const auto high_part =
+        kHigh == 1 ? high[0] >> (quad + 4 * half) : high[half] >> (2 * quad);
+    return low_part | (high_part & kHighMask) << kLow;
+  }
+
   __device__ float scale(int group, int half) const {
     return scales.get(group, half, 0);
   }
@@ -200,7 +223,7 @@ struct AffineTile {
       const auto word = low[half * 4 + pair / 2];
       return sub2(
           F16{},
-          permute_bytes(word, kF16Magic, pair % 2 == 0 ? 0x7170 : 0x7372),
+          permute_bytes(word, kF16Magic, pair % 2 == 0 ? 0x7270 : 0x7371),
           kF16Magic);
     } else if constexpr (kHigh == 0) {
       return low_codes(half, pair);
@@ -210,7 +233,8 @@ struct AffineTile {
       const auto [word, shift] = low_place(half, pair);
       const auto low_part = (low[word] >> shift) & kMask;
       const auto from = kHigh == 1 ? high[0] : high[half];
-      const int at = kHigh == 1 ? pair + 8 * half : 2 * pair;
+      const int at =
+          8 * (pair % 2) + (kHigh == 1 ? pair / 2 + 4 * half : pair / 2 * 2);
       const auto high_part = ((from >> at) & kHighMask) << kLow;
       return sub2(F16{}, low_part | high_part | kF16Magic, kF16Magic);
     }
@@ -221,12 +245,13 @@ struct AffineTile {
     int shift;
   };
   static constexpr __device__ Place low_place(int half, int pair) {
-    if (kLow == 2) return {half, 2 * pair};
-    return {half * 2 + pair / 4, pair % 4 * 4};
+    const int at = 8 * (pair % 2);
+    if (kLow == 2) return {half, at + pair / 2 * 2};
+    return {half * 2 + pair / 4, at + pair % 4 / 2 * 4};
   }
 
-  /// Of two pairs that follow each other the second is masked where it stands,
-  /// as a multiple, and scaled back in the step that takes the magic off.
+  /// Of two pairs in the same bytes the second is masked where it stands, as a
+  /// multiple, and scaled back in the step that takes the magic off.
   __device__ std::uint32_t low_codes(int half, int pair) const {
     constexpr std::uint32_t kMask = ((1U << kLow) - 1U) * 0x00010001U;
     const auto [word, shift] = low_place(half, pair);

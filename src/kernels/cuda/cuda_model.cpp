@@ -116,6 +116,7 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
     layers.push_back(
         load_layer(stream, weights.layers[i], params.windows.at(i)));
   }
+  decode = CudaDecode::make(*this);
   stream.synchronize();
 }
 

@@ -9,6 +9,7 @@
 
 #include "cuda/device.h"
 #include "cuda/graph.h"
+#include "kernels/cuda/cuda_decode.h"
 #include "kernels/cuda/cuda_matrix.h"
 #include "kernels/stack.h"
 
@@ -103,6 +104,8 @@ struct CudaModel {
     const auto& h = params.heads;
     return (h.num_attention_heads + 2 * h.num_key_value_heads) * h.head_dim;
   }
+
+  std::unique_ptr<CudaDecode> decode;  ///< or null
 
   /// One pass at a time puts its kernels into the stream.
   std::mutex running;

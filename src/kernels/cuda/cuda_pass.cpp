@@ -93,18 +93,28 @@ void upload_periods(CudaModel& model, const std::vector<float>& periods) {
   model.periods = periods;
 }
 
+/// Makes room in the caches for a pass; the segments as kernels see them.
+std::vector<cuda::SegmentView> make_views(
+    CudaModel& model, std::span<const CudaSegment> segments) {
+  std::vector<cuda::SegmentView> views;
+  int first_row = 0;
+  for (const auto& segment : segments) {
+    segment.store->reserve(model.stream, segment.offset + segment.length);
+    views.push_back(
+        segment.store->view(segment.offset, first_row, segment.length));
+    first_row += segment.length;
+  }
+  return views;
+}
+
 cuda::BeginArgs begin_args(CudaModel& model,
                            std::span<const CudaSegment> segments,
                            const CudaRope& rope, const int* ids) {
   const auto& table = model.embed_tokens;
   const int pairs = model.params.heads.head_dim / 2;
   cuda::BeginArgs args{};
-  int first_row = 0;
-  for (const auto& segment : segments) {
-    segment.store->reserve(model.stream, segment.offset + segment.length);
-    args.segments[args.num_segments++] =
-        segment.store->view(segment.offset, first_row, segment.length);
-    first_row += segment.length;
+  for (const auto& view : make_views(model, segments)) {
+    args.segments[args.num_segments++] = view;
   }
   args.ids = ids;
   args.slot = static_cast<int>(model.passes % cuda::kTokenSlots);
@@ -353,11 +363,17 @@ void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
     const auto pass = make_pass(model, part.segments, rope);
     reserve(model, pass.rows);
     upload_periods(model, part.periods);
-    run_pass(pass, begin_args(model, part.segments, rope,
-                              upload_ids(model, ids, pass.rows)));
+    const int* const there = upload_ids(model, ids, pass.rows);
+    const float* hidden = model.space.x.as<const float>();
+    if (pass.rows == 1 && model.decode) {
+      const auto view = make_views(model, part.segments).front();
+      model.decode->run(model, view, rope, there, false, 0);
+      hidden = model.decode->residual();
+    } else {
+      run_pass(pass, begin_args(model, part.segments, rope, there));
+    }
     const auto size = static_cast<std::size_t>(pass.rows) * model.hidden_size();
-    download(model.stream, x, model.space.x.as<const float>(),
-             size * sizeof(float));
+    download(model.stream, x, hidden, size * sizeof(float));
     ids += pass.rows;
     x += size;
   }
@@ -381,10 +397,14 @@ void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
   model.space.logits.reserve<float>(static_cast<std::size_t>(rows) *
                                     model.vocab_size());
   upload_periods(model, rope.periods);
-  const auto args =
-      begin_args(model, segments, rope,
-                 ids == nullptr ? model.space.tokens.as<const int>()
-                                : upload_ids(model, ids, rows));
+  const int* const there = ids == nullptr ? model.space.tokens.as<const int>()
+                                          : upload_ids(model, ids, rows);
+  if (rows == 1 && model.decode) {
+    const auto view = make_views(model, segments).front();
+    const int slot = static_cast<int>(model.passes++ % cuda::kTokenSlots);
+    return model.decode->run(model, view, rope, there, true, slot);
+  }
+  const auto args = begin_args(model, segments, rope, there);
   const auto put_in = [&] {
     run_pass(pass, args);
     run_logits(model, model.space.x.as<const float>(), rows);

@@ -1,0 +1,214 @@
+#pragma once
+
+#include "cuda/attention/few_rows.h"
+#include "cuda/matmul/packed_weight.h"
+#include "cuda/segment.h"
+
+/// One token of one sequence by one kernel: what a pass of several kernels
+/// does, by blocks that all run at the same time and pass numbers to each other
+/// through memory (exchange.h).
+///
+/// Between kernels a GPU is idle for microseconds, which is as long as it takes
+/// to read a small model's weight. Here each block has a ring of shared memory
+/// into which its part of all weights flows, in the order in which they will be
+/// wanted, whatever the block waits for meanwhile: 18 MB of 132
+/// multiprocessors.
+///
+/// A step is a product or the attention of a layer. Its rows are cut among the
+/// blocks, and its columns among the warps of a block. Blocks wait for nothing
+/// but the numbers that they need, and a number says itself whether it has been
+/// written, so that passing one on costs one way into the L2 cache and back.
+
+namespace llamlx::cuda {
+
+inline constexpr int kDecodeLargestHead = 128;
+/// Threads that compute, in as many warps; one warp more feeds them.
+inline constexpr int kDecodeComputing = 256;
+inline constexpr int kDecodeWarps = kDecodeComputing / 32;
+inline constexpr int kDecodeThreads = kDecodeComputing + 32;
+
+/// The products of a layer, and the one after all layers.
+enum class Product : int { qkv, o, gate_up, down, head };
+inline constexpr int kLayerProducts = 4;
+
+/// A layer's weights; biases, q_norm and k_norm may be null.
+struct DecodeLayer {
+  const unsigned char* weights[kLayerProducts];
+  const float* biases[kLayerProducts];
+  const float* norms[2];  ///< before qkv, before gate_up
+  const float* q_norm;
+  const float* k_norm;
+  long long window;
+};
+
+/// A product in every layer.
+struct ProductShape {
+  int row_blocks;  ///< of 16
+  int tiles;       ///< of 64 columns
+  int cols;
+  int rows;
+};
+
+/// Memory in which blocks pass numbers on; zeros before the first pass. Nothing
+/// else writes there.
+struct DecodeExchange {
+  float* residual;           ///< [hidden]: the stream before a layer
+  float* middle;             ///< [hidden]: after its attention
+  float* qkv;                ///< [(H + 2 Hkv) Dh]
+  float* attended;           ///< [H Dh]
+  float* hidden;             ///< [F]
+  std::uint32_t* likeliest;  ///< [blocks, 4]
+};
+
+/// How a block's shared memory is cut: where its parts begin.
+struct DecodeMemory {
+  int layers;
+  int partials;
+  int squares;
+  int likeliest;
+  int input;  ///< x of a product, or what attention needs
+  int barriers;
+  int ring;
+  int bytes;  ///< of all
+};
+
+/// Kernels  decode_T of dense weights, T of f16, bf16; decode_affineB_gG_T with
+///          B of 2, 3, 4, 5, 6, 8, G of 32, 64 and T of f16, bf16. All products
+///          have weights of this format.
+/// Grid     decode_blocks(), which run together; blocks of kDecodeThreads;
+/// compute
+///          capability 9.0 or later.
+/// Shapes   columns are multiples of 4; the cache's type is T; head_dim is a
+///          multiple of 8, up to kDecodeLargestHead. ids [1], or -1, which
+///          stands for the table's last row. For the rest see BeginArgs,
+///          ArgmaxArgs and AttentionFewArgs.
+struct DecodeArgs {
+  SegmentView segment;              ///< of length 1, and of row 0
+  float turns[kDecodeLargestHead];  ///< [2][Dh / 2]: cos and sin, scaled
+  const int* ids;
+  int slot;
+  /// How many passes there were before this one since the exchange was zeros,
+  /// and how many of them chose a token.
+  unsigned passes;
+  unsigned choices;
+  /// Or else the pass ends with the residual stream, in the exchange.
+  bool chooses;
+
+  // From here on the same in every pass.
+  const DecodeLayer* layers;
+  int num_layers;
+  ProductShape shapes[kLayerProducts + 1];
+  const unsigned char* head;
+  const float* head_bias;
+  const float* norm;
+  float eps;
+  DecodeExchange exchange;
+  int stages;  ///< of the ring
+  DecodeMemory memory;
+
+  const unsigned char* table;
+  PackedLayout table_layout;
+  int table_tiles;
+  int vocab;
+
+  int num_heads;
+  int num_kv_heads;
+  int head_dim;
+  bool traditional;
+  float* cos_sin;  ///< [blocks][2][Dh / 2], where blocks keep turns
+  float* parts;
+  unsigned* counters;
+
+  int* tokens;
+  int* host_tokens;
+};
+
+/// How many blocks there are. Every one has rows of gate_up in every layer, by
+/// which all stay within one layer of each other: numbers tell only whether
+/// they are of this layer or of the one before.
+constexpr int decode_blocks(const ProductShape& gate_up, int multiprocessors) {
+  return gate_up.row_blocks < multiprocessors ? gate_up.row_blocks
+                                              : multiprocessors;
+}
+
+/// Tiles of a warp that are asked for at once.
+LLAMLX_HOST_DEVICE constexpr int decode_stage_tiles(int tile_bytes) {
+  constexpr int kBytes = 4608;
+  return tile_bytes < kBytes ? kBytes / tile_bytes : 1;
+}
+
+/// What x is held as beside a weight: two numbers for each of its elements.
+LLAMLX_HOST_DEVICE constexpr int decode_operand_bytes(
+    const PackedLayout& layout) {
+  return layout.bits == 0 ? 2 : 1;
+}
+/// Bytes of one plane of x: lanes that read 16 bytes of both hit all banks.
+LLAMLX_HOST_DEVICE constexpr int decode_plane_bytes(const PackedLayout& layout,
+                                                    int tiles) {
+  return (tiles * decode_operand_bytes(layout) | 1) * kTileCols;
+}
+/// Columns of x that share a scale.
+LLAMLX_HOST_DEVICE constexpr int decode_group(const PackedLayout& layout) {
+  return layout.bits == 0 ? kTileCols : layout.group;
+}
+LLAMLX_HOST_DEVICE constexpr int decode_input_bytes(const PackedLayout& layout,
+                                                    int tiles) {
+  return 2 * decode_plane_bytes(layout, tiles) +
+         tiles * (kTileCols / decode_group(layout)) * 8;
+}
+
+constexpr int decode_stage_bytes(const PackedLayout& layout) {
+  const int bytes = tile_bytes(layout);
+  return kDecodeWarps * decode_stage_tiles(bytes) * bytes;
+}
+
+/// Of what warps sum up of a block's rows.
+constexpr int decode_partials_bytes(const DecodeArgs& args, int blocks) {
+  int most = 0;
+  for (const auto& shape : args.shapes) {
+    const int portion = (shape.row_blocks + blocks - 1) / blocks;
+    most = portion > most ? portion : most;
+  }
+  return (most + kDecodeWarps) * kTileRows * 4;
+}
+
+constexpr int decode_largest_input(const PackedLayout& layout,
+                                   const DecodeArgs& args) {
+  int most = attention_few_shared_bytes(layout.type, args.head_dim);
+  for (const auto& shape : args.shapes) {
+    const int bytes = decode_input_bytes(layout, shape.tiles);
+    most = bytes > most ? bytes : most;
+  }
+  return most;
+}
+
+constexpr DecodeMemory decode_memory(const PackedLayout& layout,
+                                     const DecodeArgs& args, int blocks) {
+  DecodeMemory memory{};
+  const auto take = [&](int bytes) {
+    const int begin = memory.bytes;
+    memory.bytes += (bytes + 127) / 128 * 128;
+    return begin;
+  };
+  memory.layers = take(args.num_layers * int{sizeof(DecodeLayer)});
+  memory.partials = take(decode_partials_bytes(args, blocks));
+  memory.squares = take(2 * kDecodeWarps * 4);
+  memory.likeliest = take(kDecodeWarps * 8);
+  memory.input = take(decode_largest_input(layout, args));
+  memory.barriers = take(2 * args.stages * 8);
+  memory.ring = take(args.stages * decode_stage_bytes(layout));
+  return memory;
+}
+
+/// Sets `stages` and `memory`: as many as fit into so much. Whether any does.
+constexpr bool fit_decode_memory(const PackedLayout& layout, DecodeArgs& args,
+                                 int blocks, int shared_bytes) {
+  constexpr int kMostStages = 16;
+  for (args.stages = kMostStages; args.stages > 0; --args.stages) {
+    args.memory = decode_memory(layout, args, blocks);
+    if (args.memory.bytes <= shared_bytes) return true;
+  }
+  return false;
+}
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,245 @@
+#pragma once
+
+#include "cuda/decode/decode.h"
+#include "cuda/decode/exchange.h"
+#include "cuda/matmul/row_loads.h"
+#include "cuda/matmul/weight_tile.h"
+
+namespace llamlx::cuda {
+
+/// What a product is of.
+struct ProductInput {
+  const float* x;  ///< [cols]
+  Mark mark;
+  const float* norm;  ///< [cols], or null
+};
+
+/// A group of x: what its numbers are multiples of, and what they sum up to.
+struct InputGroup {
+  float scale;
+  float sum;
+};
+
+/// x in shared memory, as the right operand of the matrix unit: column 0 has
+/// most of each element and column 1 the rest, other columns are not looked at.
+/// Of affine weights these are the bytes of a number of 16 bits, of which the
+/// largest of a group has all; of dense ones two numbers of 16 bits.
+template <typename Tile>
+struct InputSpace {
+  static constexpr int kGroup = decode_group(Tile::layout());
+  static constexpr int kGroups = kTileCols / kGroup;
+
+  unsigned char* planes;
+  InputGroup* groups;  // [tiles][kGroups]
+  float* squares;      // of each warp's elements
+  int plane_bytes;
+
+  __device__ InputSpace(unsigned char* memory, float* its_squares, int tiles)
+      : planes(memory),
+        groups(reinterpret_cast<InputGroup*>(
+            memory + 2 * decode_plane_bytes(Tile::layout(), tiles))),
+        squares(its_squares),
+        plane_bytes(decode_plane_bytes(Tile::layout(), tiles)) {}
+};
+
+/// Waits for x, and puts it there. What an rms norm divides by comes later, to
+/// the products, as the sum of squares takes all of x.
+///
+/// A thread has eight columns at a time, which are what a lane of a tile has of
+/// a run.
+template <typename Tile>
+class InputMaker {
+ public:
+  __device__ InputMaker(const ProductInput& input, const ProductShape& shape,
+                        const InputSpace<Tile>& space)
+      : input_(input),
+        space_(space),
+        cols_(shape.cols),
+        octets_(shape.tiles * kTileCols / 8) {}
+
+  __device__ void run() {
+    const int thread = thread_now();
+    const int lane = thread % kWarpSize;
+    float squares = 0;
+    for (int base = thread - lane; base < octets_;
+         base += kHeld * kDecodeComputing) {
+      // What is asked for together arrives together.
+      Octet x[kHeld];
+      Octet norm[kHeld];
+#pragma unroll
+      for (int i = 0; i < kHeld; ++i) {
+        const int col = 8 * (base + i * kDecodeComputing + lane);
+        norm[i] = load_norm_octet(col);
+        x[i] = look(col);
+      }
+#pragma unroll
+      for (int i = 0; i < kHeld; ++i) {
+        const int octet = base + i * kDecodeComputing;
+        if (octet >= octets_) break;  // for the whole warp
+        wait(8 * (octet + lane), x[i]);
+        if (input_.norm != nullptr) norm_by(norm[i], x[i], squares);
+        put(octet + lane, x[i]);
+      }
+    }
+    if (input_.norm == nullptr) return;
+    squares = warp_sum(squares);
+    if (lane == 0) space_.squares[thread / kWarpSize] = squares;
+  }
+
+ private:
+  using Space = InputSpace<Tile>;
+  struct Octet {
+    std::uint32_t bits[8];  // of floats
+
+    __device__ float at(int i) const { return __uint_as_float(bits[i]); }
+  };
+  static constexpr int kHeld = 2;
+  static constexpr int kLanes = Space::kGroup / 8;  // of a group
+  /// The largest number of 16 bits whose upper byte, rounded, has a sign.
+  static constexpr float kMost = 127 * 256;
+
+  const ProductInput& input_;
+  const Space& space_;
+  int cols_;
+  int octets_;
+
+  // Columns are a multiple of 4.
+  __device__ bool is_there(int col, int half) const {
+    return col + 4 * half < cols_;
+  }
+  __device__ const Words4* words(int col, int half) const {
+    return reinterpret_cast<const Words4*>(input_.x + col) + half;
+  }
+  __device__ static void set(Octet& octet, int half, const Words4& words) {
+    for (int i = 0; i < 4; ++i) octet.bits[4 * half + i] = words.w[i];
+  }
+  __device__ Octet look(int col) const {
+    Octet result{};
+    for (int half = 0; half < 2; ++half) {
+      if (is_there(col, half)) {
+        set(result, half, load_shared_word(words(col, half)));
+      }
+    }
+    return result;
+  }
+  __device__ bool has_come(int col, const Octet& seen) const {
+    bool result = true;
+    for (int half = 0; half < 2; ++half) {
+      if (!is_there(col, half)) continue;
+      for (int i = 0; i < 4; ++i) {
+        result = result && has_mark(seen.bits[4 * half + i], input_.mark);
+      }
+    }
+    return result;
+  }
+  /// By all lanes of a warp together, which stay so.
+  __device__ void wait(int col, Octet& seen) const {
+    while (any_lane(!has_come(col, seen))) {
+      look_again();
+      seen = look(col);
+    }
+  }
+
+  __device__ Octet load_norm_octet(int col) const {
+    Octet result{};
+    if (input_.norm == nullptr) return result;
+    for (int half = 0; half < 2; ++half) {
+      const auto w = load_norm(input_.norm, col + 4 * half, cols_);
+      for (int i = 0; i < 4; ++i) {
+        result.bits[4 * half + i] = __float_as_uint(w.f[i]);
+      }
+    }
+    return result;
+  }
+  __device__ static void norm_by(const Octet& norm, Octet& x, float& squares) {
+    for (int i = 0; i < 8; ++i) {
+      squares = fmaf(x.at(i), x.at(i), squares);
+      x.bits[i] = __float_as_uint(x.at(i) * norm.at(i));
+    }
+  }
+
+  /// By all lanes of a warp together.
+  __device__ void put(int octet, const Octet& x) const {
+    if constexpr (Tile::kGroups > 0) {
+      put_bytes(octet, x);
+    } else {
+      put_halves(octet, x);
+    }
+  }
+  __device__ static float group_max(const Octet& x) {
+    float largest = 0;
+    for (int i = 0; i < 8; ++i) largest = max_or_nan(largest, fabsf(x.at(i)));
+#pragma unroll
+    for (int step = 1; step < kLanes; step *= 2) {
+      largest = max_or_nan(largest, __shfl_xor_sync(kAllLanes, largest, step));
+    }
+    return largest;
+  }
+  __device__ void put_group(int octet, const InputGroup& group) const {
+    if (octet < octets_ && octet % kLanes == 0) {
+      space_.groups[octet / kLanes] = group;
+    }
+  }
+  /// Where a lane reads its eight columns, of elements of so many bytes: those
+  /// of both runs of a tile together, if they are bytes.
+  __device__ unsigned char* place(int octet) const {
+    const int of_tile = octet % 8;
+    if constexpr (Tile::kGroups == 0) return space_.planes + octet * 16;
+    return space_.planes + octet / 8 * kTileCols + of_tile % 4 * 16 +
+           of_tile / 4 * 8;
+  }
+
+  __device__ void put_bytes(int octet, const Octet& x) const {
+    const float largest = group_max(x);
+    // Of numbers that are not finite the scale is not, and so are all products.
+    const float by = largest > 0 ? kMost / largest : 0;
+    std::uint32_t n[8];
+    int sum = 0;
+    for (int i = 0; i < 8; ++i) {
+      const int number = __float2int_rn(x.at(i) * by);
+      n[i] = static_cast<std::uint32_t>(number);
+      sum += number;
+    }
+#pragma unroll
+    for (int step = 1; step < kLanes; step *= 2) {
+      sum += __shfl_xor_sync(kAllLanes, sum, step);
+    }
+    const float scale = largest * (1 / kMost);
+    put_group(octet, {scale, scale * static_cast<float>(sum)});
+    if (octet >= octets_) return;
+    const Words2 low = {{join_bytes<0x40>(n), join_bytes<0x40>(n + 4)}};
+    for (auto& number : n) number += 128;
+    const Words2 high = {{join_bytes<0x51>(n), join_bytes<0x51>(n + 4)}};
+    auto* to = place(octet);
+    *reinterpret_cast<Words2*>(to) = high;
+    *reinterpret_cast<Words2*>(to + space_.plane_bytes) = low;
+  }
+  /// Byte kSelector % 16 of columns 0, 2, 1 and 3, as a weight's codes lie.
+  template <unsigned kSelector>
+  __device__ static std::uint32_t join_bytes(const std::uint32_t* n) {
+    return permute_bytes(permute_bytes(n[0], n[2], kSelector),
+                         permute_bytes(n[1], n[3], kSelector), 0x5410);
+  }
+
+  __device__ void put_halves(int octet, const Octet& x) const {
+    using Operand = typename Tile::Operand;
+    // bfloat16 holds what float32 does.
+    constexpr bool kIsScaled = number_type(Operand{}) == NumberType::f16;
+    float by = 1;
+    if constexpr (kIsScaled) by = range_scale(group_max(x));
+    put_group(octet, {1 / by, 0});
+    if (octet >= octets_) return;
+    float v[8];
+    for (int i = 0; i < 8; ++i) v[i] = x.at(i) * by;
+    for (int plane = 0; plane < 2; ++plane) {
+      Words4 words;
+      for (int i = 0; i < 4; ++i) {
+        words.w[i] = split2<Operand>(v[2 * i], v[2 * i + 1]);
+      }
+      *reinterpret_cast<Words4*>(place(octet) + plane * space_.plane_bytes) =
+          words;
+    }
+  }
+};
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,46 @@
+#pragma once
+
+#include "cuda/decode/decode.h"
+#include "cuda/intrinsics.h"
+
+// Which part of each product a block has, and a warp of it.
+namespace llamlx::cuda {
+
+/// Blocks of 16 rows that follow each other.
+struct Portion {
+  int first;
+  int count;
+};
+
+/// Cuts a product among the blocks of threads. Some get one block of 16 rows
+/// more than others: of the next product those do that come after them, so that
+/// in the end all have read alike. `place` of a block is its number at first,
+/// and then what this leaves.
+__device__ inline Portion cut_portion(int row_blocks, int& place) {
+  const int blocks = static_cast<int>(gridDim.x);
+  const int each = row_blocks / blocks;
+  const int more = row_blocks - each * blocks;
+  const Portion portion{place * each + min(place, more),
+                        each + (place < more ? 1 : 0)};
+  place -= more;
+  if (place < 0) place += blocks;
+  return portion;
+}
+
+/// The tiles of a portion, row after row, cut among the warps of a block: the
+/// first tile of warp `warp`, which is also the end of the one before.
+__device__ inline int first_tile(int tiles, int warp) {
+  return tiles * warp / kDecodeWarps;
+}
+/// Stages that the portion takes: as many as the warp with most tiles does.
+template <typename Tile>
+__device__ int run_stages(int tiles) {
+  constexpr int kTiles = kDecodeWarps * decode_stage_tiles(Tile::kBytes);
+  return (tiles + kTiles - 1) / kTiles;
+}
+/// The warp that has a tile.
+__device__ inline int warp_of_tile(int tiles, int tile) {
+  return min((kDecodeWarps * (tile + 1) - 1) / tiles, kDecodeWarps - 1);
+}
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,293 @@
+#pragma once
+
+#include "cuda/decode/meet.h"
+#include "cuda/decode/tiles.h"
+#include "cuda/decode/weight_ring.h"
+#include "cuda/token/largest_value.h"
+
+namespace llamlx::cuda {
+
+/// What becomes of the sums of a product.
+enum class SumsUse { add, gate, choose };
+
+struct ProductTarget {
+  SumsUse use;
+  float* out;  ///< null where tokens are chosen by them
+  Mark mark;
+  const float* bias;    ///< [rows], or null
+  const float* addend;  ///< [rows], or null
+  Mark addend_mark;
+};
+
+/// The products of a block, one after another.
+template <typename Tile>
+class Products {
+ public:
+  __device__ explicit Products(const DecodeArgs& args)
+      : args_(args),
+        place_(static_cast<int>(blockIdx.x)),
+        ring_(args),
+        ring_place_(args.stages) {}
+
+  /// Of this block's rows.
+  __device__ void run(const ProductShape shape, const ProductInput& input,
+                      const ProductTarget& target) {
+    const auto portion = cut_portion(shape.row_blocks, place_);
+    if (portion.count == 0) {
+      if (target.use == SumsUse::choose) choose(no_value());
+      return;
+    }
+    // All that can be known before x has come.
+    const bool is_gated = target.use == SumsUse::gate;
+    const int rows = is_gated ? kTileRows / 2 : kTileRows;
+    const Share share(portion, shape, warp(), thread_now() / rows);
+    const auto extra = ask_extra(share, target, thread_now());
+    const float factor = multiply(share, input);
+    if (is_gated) return gate(share, target, factor);
+    add(share, target, factor, extra);
+  }
+
+ private:
+  static constexpr int kStageTiles = WeightRing<Tile>::kStageTiles;
+
+  const DecodeArgs& args_;
+  int place_;
+  int parity_ = 0;  // of this product
+  WeightRing<Tile> ring_;
+  RingPlace ring_place_;
+
+  template <typename T>
+  __device__ static T* at(int byte) {
+    return reinterpret_cast<T*>(shared_memory() + byte);
+  }
+  __device__ static int warp() { return thread_now() / kWarpSize; }
+  __device__ static int lane() { return thread_now() % kWarpSize; }
+  /// What warps have of the sum of x's squares. Who is late may still read
+  /// those of the product before.
+  __device__ float* squares() const {
+    return at<float>(args_.memory.squares) + parity_ * kDecodeWarps;
+  }
+
+  /// What is this warp's and this thread's of the block's rows.
+  struct Share {
+    Portion portion;
+    ProductShape shape;
+    int tiles;
+    int first;       // of this warp's tiles
+    int count;       // of them
+    int row_block;   // of the first
+    int col;         // of the first
+    int first_warp;  // that has tiles of this thread's first row
+    int last_warp;
+
+    __device__ Share(const Portion& its, const ProductShape& its_shape,
+                     int warp, int row_block_of_thread)
+        : portion(its),
+          shape(its_shape),
+          tiles(its.count * its_shape.tiles),
+          first(first_tile(tiles, warp)),
+          count(first_tile(tiles, warp + 1) - first),
+          row_block(first / its_shape.tiles),
+          col(first - row_block * its_shape.tiles),
+          first_warp(first_warp_of(row_block_of_thread)),
+          last_warp(last_warp_of(row_block_of_thread)) {}
+
+    __device__ int rows() const { return portion.count * kTileRows; }
+    __device__ int first_row() const { return portion.first * kTileRows; }
+    __device__ int first_warp_of(int its_row_block) const {
+      return warp_of_tile(tiles, its_row_block * shape.tiles);
+    }
+    __device__ int last_warp_of(int its_row_block) const {
+      return warp_of_tile(tiles, (its_row_block + 1) * shape.tiles - 1);
+    }
+  };
+
+  /// What is added to the sum of a row, asked for before it is needed.
+  struct Extra {
+    float bias = 0;
+    std::uint32_t addend = 0;  // if it has come
+  };
+  __device__ static Extra ask_extra(const Share& share,
+                                    const ProductTarget& target, int i) {
+    Extra extra;
+    const int row = share.first_row() + i;
+    if (i >= share.rows() || row >= share.shape.rows) return extra;
+    if (target.bias != nullptr) extra.bias = target.bias[row];
+    if (target.addend != nullptr) {
+      extra.addend = load_shared_word(
+          reinterpret_cast<const std::uint32_t*>(target.addend + row));
+    }
+    return extra;
+  }
+  __device__ static float wait_extra(const Extra& extra,
+                                     const ProductTarget& target, int row) {
+    if (target.addend == nullptr) return extra.bias;
+    if (has_mark(extra.addend, target.addend_mark)) {
+      return extra.bias + __uint_as_float(extra.addend);
+    }
+    return extra.bias + await(target.addend + row, target.addend_mark);
+  }
+
+  __device__ void add(const Share& share, const ProductTarget& target,
+                      float factor, Extra extra) const {
+    auto likeliest = no_value();
+    int first_warp = share.first_warp;
+    int last_warp = share.last_warp;
+#pragma unroll 1
+    for (int i = thread_now(); i < share.rows();) {
+      const int row = share.first_row() + i;
+      if (row >= share.shape.rows) break;
+      const float value = sum(i, first_warp, last_warp) * factor +
+                          wait_extra(extra, target, row);
+      if (target.use == SumsUse::choose) {
+        likeliest = larger(likeliest, seen_value(value, row));
+      } else {
+        publish(target.out + row, value, target.mark);
+      }
+      i += kDecodeComputing;
+      extra = ask_extra(share, target, i);
+      first_warp = share.first_warp_of(i / kTileRows);
+      last_warp = share.last_warp_of(i / kTileRows);
+    }
+    if (target.use == SumsUse::choose) choose(likeliest);
+  }
+
+  /// The first thread publishes the block's likeliest token.
+  __device__ void choose(LargestValue mine) const {
+    mine = largest_of_block(mine, at<unsigned char>(args_.memory.likeliest),
+                            kDecodeComputing, meet_computing);
+    if (threadIdx.x != 0) return;
+    publish(args_.exchange.likeliest + 4 * blockIdx.x, mine,
+            mark_of(args_.choices));
+  }
+
+  /// silu(gate) * up of an interleaved weight's pairs of rows.
+  __device__ void gate(const Share& share, const ProductTarget& target,
+                       float factor) const {
+    constexpr int kPairs = kTileRows / 2;
+    int first_warp = share.first_warp;
+    int last_warp = share.last_warp;
+#pragma unroll 1
+    for (int i = thread_now(); i < share.portion.count * kPairs;) {
+      const int place = share.portion.first * kPairs + i;
+      if (2 * place >= share.shape.rows) break;
+      const int row = i / kPairs * kTileRows + i % kPairs;
+      float values[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int its = row + half * kPairs;
+        values[half] = sum(its, first_warp, last_warp) * factor;
+        if (target.bias != nullptr) {
+          values[half] += target.bias[share.first_row() + its];
+        }
+      }
+      publish(target.out + place, silu(values[0]) * values[1], target.mark);
+      i += kDecodeComputing;
+      first_warp = share.first_warp_of(i / kPairs);
+      last_warp = share.last_warp_of(i / kPairs);
+    }
+  }
+
+  /// Leaves what each warp has of the block's rows; what sums are multiplied
+  /// by.
+  __device__ float multiply(const Share& share, const ProductInput& input) {
+    parity_ ^= 1;
+    const InputSpace<Tile> space(at<unsigned char>(args_.memory.input),
+                                 squares(), share.shape.tiles);
+    InputMaker<Tile>(input, share.shape, space).run();
+    meet_computing();
+    const float factor = norm_factor(input, share.shape);
+    multiply_run(share, LaneOfInput<Tile>(space, lane()));
+    meet_computing();
+    return factor;
+  }
+
+  /// This warp's tiles of the portion.
+  __device__ void multiply_run(const Share& share,
+                               const LaneOfInput<Tile>& input) {
+    int left = share.count;
+    int row_block = share.row_block;
+    int col = share.col;
+    float acc[2] = {0, 0};
+    const int stages = run_stages<Tile>(share.tiles);
+#pragma unroll 1
+    for (int s = 0; s < stages; ++s) {
+      const auto* stage = ring_.wait(ring_place_, warp());
+      const int count = min(left, kStageTiles);
+      for (int i = 0; i < count;) {
+        const int together = min(count - i, share.shape.tiles - col);
+        multiply_some(stage + i * Tile::kBytes, input.at(col), together, acc);
+        i += together;
+        col += together;
+        if (col < share.shape.tiles) break;
+        keep(row_block, acc);
+        ++row_block;
+        col = 0;
+      }
+      left -= count;
+      ring_.release(ring_place_);
+      ring_place_.advance();
+    }
+    // Of very few tiles some warps have none: zeros.
+    if (col > 0) keep(row_block, acc);
+  }
+
+  /// By as many at once as there are: their latencies overlap.
+  __device__ static void multiply_some(const unsigned char* tiles,
+                                       LaneOfInput<Tile> input, int count,
+                                       float (&acc)[2]) {
+    constexpr int kMost = kStageTiles >= 8 ? 8 : kStageTiles >= 4 ? 4 : 2;
+    for (; count >= kMost; count -= kMost) {
+      multiply_next<kMost>(tiles, input, acc);
+    }
+    if (kMost > 4 && (count & 4) != 0) multiply_next<4>(tiles, input, acc);
+    if (kMost > 2 && (count & 2) != 0) multiply_next<2>(tiles, input, acc);
+    if ((count & 1) != 0) multiply_next<1>(tiles, input, acc);
+  }
+  template <int kCount>
+  __device__ static void multiply_next(const unsigned char*& tiles,
+                                       LaneOfInput<Tile>& input,
+                                       float (&acc)[2]) {
+    multiply_tiles<kCount>(tiles, input, lane(), acc);
+    tiles += kCount * Tile::kBytes;
+    input = input.at(kCount);
+  }
+
+  /// What warps have of blocks of rows lies in the order in which warps come to
+  /// them: each next one is of the next warp, or of the next block, or of both.
+  __device__ float* partial(int row_block, int warp) const {
+    return at<float>(args_.memory.partials) + (row_block + warp) * kTileRows;
+  }
+  __device__ void keep(int row_block, float (&acc)[2]) const {
+    if (lane() % 4 == 0) {
+      auto* to = partial(row_block, warp()) + lane() / 4;
+      to[0] = acc[0];
+      to[8] = acc[1];
+    }
+    acc[0] = acc[1] = 0;
+  }
+
+  /// Of a row of the portion, which these warps have tiles of.
+  __device__ float sum(int row, int first_warp, int last_warp) const {
+    const int row_block = row / kTileRows;
+    // All are read at once; those of other warps may be anything.
+    float value = 0;
+#pragma unroll
+    for (int warp = 0; warp < kDecodeWarps; ++warp) {
+      const float its = partial(row_block, warp)[row % kTileRows];
+      if (warp >= first_warp && warp <= last_warp) value += its;
+    }
+    return value;
+  }
+
+  __device__ float norm_factor(const ProductInput& input,
+                               const ProductShape& shape) const {
+    if (input.norm == nullptr) return 1;
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kDecodeWarps; ++i) sum += squares()[i];
+    return rsqrtf(sum / static_cast<float>(shape.cols) + args_.eps);
+  }
+};
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,92 @@
+#pragma once
+
+#include "cuda/decode/input.h"
+
+namespace llamlx::cuda {
+
+/// What a lane reads of x for a tile.
+template <typename Tile>
+struct LaneOfInput {
+  const unsigned char* x;
+  const InputGroup* groups;
+
+  __device__ LaneOfInput(const InputSpace<Tile>& space, int lane)
+      : x(space.planes + min(lane / 4, 1) * space.plane_bytes + lane % 4 * 16),
+        groups(space.groups) {}
+
+  __device__ LaneOfInput at(int tile) const {
+    auto result = *this;
+    result.x += tile * kTileCols * decode_operand_bytes(Tile::layout());
+    result.groups += tile * InputSpace<Tile>::kGroups;
+    return result;
+  }
+};
+
+/// acc += the products of a tile of codes: lanes 4 g have those of rows g and
+/// g + 8.
+template <int kBits, int kGroup, typename T>
+__device__ void multiply_input(
+    const AffineTile<kBits, kGroup, T>& tile,
+    const LaneOfInput<AffineTile<kBits, kGroup, T>>& from, float (&acc)[2]) {
+  const auto x = *reinterpret_cast<const Words4*>(from.x);
+  constexpr int kRunsAGroup = kGroup / 32;
+  int c[4] = {0, 0, 0, 0};
+#pragma unroll
+  for (int run = 0; run < 2; ++run) {
+    const std::uint32_t a[4] = {
+        tile.code_bytes(0, 2 * run), tile.code_bytes(1, 2 * run),
+        tile.code_bytes(0, 2 * run + 1), tile.code_bytes(1, 2 * run + 1)};
+    const std::uint32_t b[2] = {x.w[2 * run], x.w[2 * run + 1]};
+    multiply_add_bytes(c, a, b);
+    if ((run + 1) % kRunsAGroup != 0) continue;
+    const int group = run / kRunsAGroup;
+    const auto its = from.groups[group];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int whole = c[2 * half] * 256 + c[2 * half + 1];
+      acc[half] = fmaf(tile.scale(group, half),
+                       static_cast<float>(whole) * its.scale, acc[half]);
+      acc[half] = fmaf(tile.bias(group, half), its.sum, acc[half]);
+      c[2 * half] = c[2 * half + 1] = 0;
+    }
+  }
+}
+
+template <typename T>
+__device__ void multiply_input(const DenseTile<T>& tile,
+                               const LaneOfInput<DenseTile<T>>& from,
+                               float (&acc)[2]) {
+  float c[4] = {0, 0, 0, 0};
+#pragma unroll
+  for (int run = 0; run < 2; ++run) {
+    const auto x = *reinterpret_cast<const Words4*>(from.x + 64 * run);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      std::uint32_t a[4];
+      tile.fragment(2 * run + i, a);
+      const std::uint32_t b[2] = {x.w[2 * i], x.w[2 * i + 1]};
+      multiply_add(T{}, c, a, b);
+    }
+  }
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    acc[half] =
+        fmaf(c[2 * half] + c[2 * half + 1], from.groups->scale, acc[half]);
+  }
+}
+
+/// The same of kCount tiles that follow each other.
+template <int kCount, typename Tile>
+__device__ void multiply_tiles(const unsigned char* tiles,
+                               const LaneOfInput<Tile>& from, int lane,
+                               float (&acc)[2]) {
+  Tile held[kCount];
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    held[i].template load<FromShared>(tiles + i * Tile::kBytes, lane);
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) multiply_input(held[i], from.at(i), acc);
+}
+
+}  // namespace llamlx::cuda

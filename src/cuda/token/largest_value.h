@@ -1,0 +1,44 @@
+#pragma once
+
+#include "cuda/intrinsics.h"
+#include "cuda/token/argmax.h"
+
+namespace llamlx::cuda {
+
+/// Smaller than every value that is seen.
+__device__ inline LargestValue no_value() { return {-HUGE_VALF, 0x7fffffff}; }
+
+__device__ inline LargestValue seen_value(float value, int index) {
+  return {value, fabsf(value) < HUGE_VALF ? index : -1};
+}
+
+/// The larger of two; of equals the first; of any that is not finite, that.
+__device__ inline LargestValue larger(const LargestValue& a,
+                                      const LargestValue& b) {
+  if (a.index < 0 || b.index < 0) return {0, -1};
+  if (a.value != b.value) return a.value > b.value ? a : b;
+  return a.index < b.index ? a : b;
+}
+
+/// Of the first threads of the block, which meet() by it; the first gets it.
+/// `shared`: 8 bytes for every warp.
+template <typename Meet>
+__device__ LargestValue largest_of_block(LargestValue mine,
+                                         unsigned char* shared, int threads,
+                                         const Meet& meet) {
+  auto* values = reinterpret_cast<LargestValue*>(shared);
+  for (int step = kWarpSize / 2; step > 0; step /= 2) {
+    const LargestValue other = {__shfl_xor_sync(kAllLanes, mine.value, step),
+                                __shfl_xor_sync(kAllLanes, mine.index, step)};
+    mine = larger(mine, other);
+  }
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread % kWarpSize == 0) values[thread / kWarpSize] = mine;
+  meet();
+  for (int i = 0; thread == 0 && i < threads / kWarpSize; ++i) {
+    mine = larger(mine, values[i]);
+  }
+  return mine;
+}
+
+}  // namespace llamlx::cuda

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cuda/decode/decode.h"
+#include "cuda/kernel.h"
+#include "kernels/cuda/cuda_matrix.h"
+
+namespace llamlx {
+
+struct CudaModel;
+struct CudaRope;
+
+/// How a model's tokens are decoded one by one by a single kernel
+/// (cuda/decode/decode.h). One pass at a time.
+class CudaDecode {
+ public:
+  /// Null where that kernel does not take the model: it takes weights that all
+  /// have one format, of f16 or bf16 as what is computed in, heads of up to 128
+  /// numbers, and GPUs of compute capability 9.0 and later with memory enough.
+  static std::unique_ptr<CudaDecode> make(CudaModel& model);
+
+  /// One pass for the token at `id`, on the GPU. With `chooses`, the next goes
+  /// to the workspace's tokens and to place `slot` of `host_tokens`; else the
+  /// hidden state stays in residual(), but for the lowest bits of its numbers.
+  /// The workspace has room for a row.
+  void run(CudaModel& model, const cuda::SegmentView& segment,
+           const CudaRope& rope, const int* id, bool chooses, int slot);
+
+  const float* residual() const { return args_.exchange.residual; }
+
+ private:
+  CudaDecode(const Kernel& kernel, unsigned blocks)
+      : kernel_(kernel), blocks_(blocks) {}
+
+  void make_exchange(CudaModel& model);
+  void set_turns(const CudaRope& rope, int position);
+
+  const Kernel& kernel_;
+  unsigned blocks_;
+  cuda::DecodeArgs args_{};
+  DeviceBuffer layers_;
+  DeviceBuffer exchange_;
+  DeviceBuffer cos_sin_;
+};
+
+}  // namespace llamlx
