@@ -43,6 +43,10 @@ CudaDeviceInfo read_info(CUdevice device) {
   check_driver(driver().device_get_name(name.data(), name.size(), device),
                "ask the GPU for its name");
   info.name = name.data();
+  check_driver(driver().device_get_pci_bus_id(
+                   name.data(), static_cast<int>(name.size()), device),
+               "ask the GPU where it is");
+  info.pci_bus_id = name.data();
   info.compute_capability =
       attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) * 10 +
       attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);

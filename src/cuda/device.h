@@ -14,7 +14,8 @@ struct CudaDeviceInfo {
   std::uint64_t memory_bytes = 0;
   std::uint64_t free_bytes = 0;
   std::uint64_t l2_bytes = 0;
-  int driver_version = 0;  ///< the newest CUDA it knows: 13000 for 13.0
+  int driver_version = 0;       ///< the newest CUDA it knows: 13000 for 13.0
+  std::string pci_bus_id = {};  ///< "0000:17:00.0"; empty: emulated
 };
 
 /// The first GPU that CUDA_VISIBLE_DEVICES leaves and that our kernels run on,

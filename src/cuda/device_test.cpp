@@ -63,6 +63,8 @@ TEST_F(GpuDeviceTest, TellsWhatItIs) {
   EXPECT_GT(info.free_bytes, 0U);
   EXPECT_LE(info.free_bytes, info.memory_bytes);
   EXPECT_GE(info.driver_version, 13000);
+  const bool is_emulated = info.pci_bus_id.empty();
+  EXPECT_EQ(is_emulated, cuda_modules().empty());
 }
 
 TEST_F(GpuDeviceTest, ServesEveryThread) {

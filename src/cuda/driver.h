@@ -50,6 +50,8 @@ struct Driver {
   decltype(&::cuDeviceGetName) device_get_name = find("cuDeviceGetName");
   decltype(&::cuDeviceGetAttribute) device_get_attribute =
       find("cuDeviceGetAttribute");
+  decltype(&::cuDeviceGetPCIBusId) device_get_pci_bus_id =
+      find("cuDeviceGetPCIBusId");
   decltype(&::cuDevicePrimaryCtxRetain) device_primary_ctx_retain =
       find("cuDevicePrimaryCtxRetain");
   decltype(&::cuCtxSetCurrent) ctx_set_current = find("cuCtxSetCurrent");
