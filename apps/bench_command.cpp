@@ -28,21 +28,24 @@ constexpr const char* kExamples =
   llamlx bench my-model-4bit -p 0 -b 1,4,16
       1, 4 and 16 answers together
   llamlx bench my-model-4bit --plot bench.svg
-      a picture: speed beside the machine's limits, processors and memory
+      a picture: speed beside the machine's limits, processors, memory and GPU
   llamlx bench --limits
       how fast this machine reads memory and multiplies; needs no model
   llamlx bench my-model-4bit --json > bench.json
-      a document with model, machine (cpu, cores, threads, isa, and limits:
-      read_bandwidth and peaks) and results (test, prompt, generate, depth,
-      batch, threads, repetitions, tokens_per_second with median, min and max,
-      ms_per_token, bytes_per_token, flops_per_token, gb_per_s, gflops,
-      fraction_of_bandwidth, fraction_of_peak, peak_unit, limit,
-      peak_memory_bytes); --csv has the same in a line a test
+      a document with model, machine (cpu, cores, threads, isa, limits:
+      read_bandwidth and peaks; gpu, with its own), results (test, prompt,
+      generate, depth, batch, threads, repetitions, tokens_per_second with
+      median, min and max, ms_per_token, bytes_per_token, flops_per_token,
+      gb_per_s, gflops, fraction_of_bandwidth, fraction_of_peak, peak_unit,
+      limit, peak_memory_bytes, gpu: busy_percent, memory_bytes and watts
+      meanwhile), and with --plot activity (seconds, gauges, spans); --csv has
+      results in a line a test
 
 All combinations of the lists are measured; 0 leaves prompts or answers out.
 MB/tok is what has to be moved at least: weights, once for all tokens that pass
 together, and keys and values. "of limit" is the share of the speed at which
-this machine reads as much; "of peak" that of its fastest unit for the type.)";
+this machine, or the GPU where it computes, reads as much; "of peak" that of its
+fastest unit for the type.)";
 
 struct BenchArguments {
   ModelArguments model{.model_path = ""};
@@ -81,7 +84,8 @@ BenchReport measure(const BenchArguments& arguments,
     bar.update(progress.label, progress.share);
   };
   if (arguments.model.model_path.empty() && arguments.limits) {
-    return run_limits(options.threads, tell);
+    return run_limits(options.threads, load_options(arguments.model).device,
+                      tell);
   }
   const auto path = arguments.model.model_path.empty()
                         ? ModelArguments().model_path
@@ -161,8 +165,9 @@ void add_output_options(CLI::App& command, BenchArguments& arguments) {
       ->excludes(json)
       ->excludes(csv);
   command
-      .add_option("--plot", arguments.plot,
-                  "Draw speeds, limits, processors and memory into this SVG")
+      .add_option(
+          "--plot", arguments.plot,
+          "Draw speeds, limits, processors, memory and GPU into this SVG")
       ->type_name("FILE")
       ->check(not_empty());
 }

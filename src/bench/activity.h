@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "cuda/nvml.h"
 
 namespace llamlx {
 
@@ -20,7 +22,7 @@ const char* to_string(Phase phase);
 
 /// One curve of a record.
 struct Gauge {
-  enum class Unit { percent, bytes };
+  enum class Unit { percent, bytes, watts };
   std::string name;
   Unit unit;
 };
@@ -42,6 +44,20 @@ class ActivityProbe {
 /// does not tell is left out.
 std::unique_ptr<ActivityProbe> make_cpu_probe();
 
+/// What gauges of a GPU are called.
+inline constexpr const char* kGpuBusy = "GPU busy";
+inline constexpr const char* kGpuMemory = "GPU memory";
+inline constexpr const char* kGpuPower = "GPU power";
+
+/// How busy the GPU of this process is, its memory and its power, of all
+/// programs that use it. What is not told at first is left out: all of it,
+/// where NVML is not there.
+std::unique_ptr<ActivityProbe> make_gpu_probe();
+
+/// The same of what `read` tells.
+using GpuReader = std::function<GpuActivity()>;
+std::unique_ptr<ActivityProbe> make_gpu_probe(GpuReader read);
+
 /// What was going on, and what the gauges said.
 struct Activity {
   struct Sample {
@@ -57,6 +73,10 @@ struct Activity {
   std::vector<Sample> samples;
   std::vector<Span> spans;
 };
+
+/// What the GPU did during a part of a record: the means of its gauges, and the
+/// most of its memory. Nothing where the record does not say.
+GpuActivity gpu_during(const Activity& activity, const Activity::Span& span);
 
 /// Reads probes from a thread of its own until stop().
 /// Threads: enter() and stop() from one.

@@ -65,5 +65,49 @@ TEST(CpuProbeTest, SeesThisProcessAtWork) {
   }
 }
 
+TEST(GpuProbeTest, ShowsWhatIsToldAndRemembersWhatFailsForOnce) {
+  GpuActivity told{.busy_percent = 50,
+                   .memory_used_bytes = 2'000'000'000,
+                   .memory_total_bytes = 8'000'000'000,
+                   .watts = std::nullopt,
+                   .sm_clock_mhz = 1980};
+  const auto probe = make_gpu_probe([&] { return told; });
+  const auto gauges = probe->gauges();
+  ASSERT_EQ(gauges.size(), 2U);
+  EXPECT_EQ(gauges[0].name, kGpuBusy);
+  EXPECT_EQ(gauges[1].name, kGpuMemory);
+  EXPECT_EQ(probe->read(), (std::vector<double>{50, 2e9}));
+  told.busy_percent = std::nullopt;
+  told.memory_used_bytes = 3'000'000'000;
+  told.watts = 300;
+  EXPECT_EQ(probe->read(), (std::vector<double>{50, 3e9}));
+}
+
+TEST(GpuProbeTest, ShowsNothingWhereNothingIsTold) {
+  const auto probe = make_gpu_probe([] { return GpuActivity(); });
+  EXPECT_TRUE(probe->gauges().empty());
+  EXPECT_TRUE(probe->read().empty());
+  EXPECT_EQ(make_gpu_probe()->read().size(), make_gpu_probe()->gauges().size());
+}
+
+TEST(GpuDuringTest, IsTheMeanOfASpanAndTheMostOfMemory) {
+  Activity activity;
+  activity.gauges = {{"CPU of llamlx", Gauge::Unit::percent},
+                     {kGpuMemory, Gauge::Unit::bytes},
+                     {kGpuPower, Gauge::Unit::watts}};
+  activity.samples = {{0.5, {9, 1e9, 100}},
+                      {1.5, {9, 4e9, 300}},
+                      {2.0, {9, 3e9, 400}},
+                      {3.5, {9, 9e9, 999}}};
+  activity.spans = {{Phase::load, "load", 0, 1},
+                    {Phase::prompt, "pp5", 1, 3},
+                    {Phase::generate, "tg3", 3, 3.1}};
+  const auto during = gpu_during(activity, activity.spans[1]);
+  EXPECT_FALSE(during.busy_percent);
+  EXPECT_EQ(during.memory_used_bytes, 4'000'000'000);
+  EXPECT_EQ(during.watts, 350);
+  EXPECT_FALSE(gpu_during(activity, activity.spans[2]).watts);
+}
+
 }  // namespace
 }  // namespace llamlx

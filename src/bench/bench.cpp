@@ -15,6 +15,8 @@
 #include "base/error.h"
 #include "base/human_size.h"
 #include "base/system_memory.h"
+#include "bench/gpu_limits.h"
+#include "bench/watch.h"
 #include "generate/loaded_model.h"
 #include "generate/token_loop.h"
 
@@ -22,47 +24,6 @@ namespace llamlx {
 namespace {
 
 using Caches = std::vector<std::unique_ptr<KVCache>>;
-
-/// Tells where a benchmark is, and keeps the record of it.
-class Watch {
- public:
-  Watch(const BenchProgressFn& on_progress, bool record)
-      : on_progress_(on_progress) {
-    if (!record) return;
-    std::vector<std::unique_ptr<ActivityProbe>> probes;
-    probes.push_back(make_cpu_probe());
-    recorder_.emplace(std::move(probes));
-  }
-
-  void enter(Phase phase, const std::string& label) {
-    phase_ = phase;
-    label_ = label;
-    if (recorder_) recorder_->enter(phase, label);
-    tell();
-  }
-
-  /// The seconds that all there is to do is expected to take.
-  void expect(double seconds) { expected_ = seconds; }
-  void finish(double seconds) {
-    done_ += seconds;
-    tell();
-  }
-
-  Activity stop() { return recorder_ ? recorder_->stop() : Activity(); }
-
- private:
-  void tell() const {
-    if (!on_progress_) return;
-    const double share = expected_ > 0 ? done_ / expected_ : 0;
-    on_progress_({phase_, label_, std::min(share, 1.0)});
-  }
-
-  const BenchProgressFn& on_progress_;
-  std::optional<ActivityRecorder> recorder_;
-  Phase phase_ = Phase::load;
-  std::string label_;
-  double expected_ = 0, done_ = 0;
-};
 
 /// Token ids that are the same wherever the seed is.
 class RandomTokens {
@@ -160,11 +121,17 @@ class ModelBench {
   }
 
   void measure_limits(MachineLimits& machine) {
-    if (model_.processor != Processor::cpu) return;
-    watch_.enter(Phase::limits, "limits of the machine");
+    if (model_.processor == Processor::mlx) return;
+    watch_.enter(Phase::limits,
+                 machine.gpu ? "limits of the GPU" : "limits of the machine");
     for (const auto& test : tests_) {
-      add_peaks(machine, test.threads);
-      add_bandwidth(machine, pass_bytes(test), test.threads);
+      if (machine.gpu) {
+        add_peaks(*machine.gpu);
+        add_bandwidth(*machine.gpu, pass_bytes(test));
+      } else {
+        add_peaks(machine, test.threads);
+        add_bandwidth(machine, pass_bytes(test), test.threads);
+      }
     }
   }
 
@@ -172,10 +139,17 @@ class ModelBench {
     BenchResult result;
     result.test = test;
     result.per_token = work(test) / tokens_of(test);
-    result.bandwidth_gb_per_s =
-        best_bandwidth(machine, pass_bytes(test), test.threads);
-    result.peak = best_peak(machine, model_.info.dtype,
-                            model_.info.quantization != "none", test.threads);
+    const auto& dtype = model_.info.dtype;
+    if (machine.gpu) {
+      result.bandwidth_gb_per_s =
+          best_bandwidth(*machine.gpu, pass_bytes(test));
+      result.peak = best_peak(*machine.gpu, dtype);
+    } else {
+      result.bandwidth_gb_per_s =
+          best_bandwidth(machine, pass_bytes(test), test.threads);
+      result.peak = best_peak(machine, dtype,
+                              model_.info.quantization != "none", test.threads);
+    }
     return result;
   }
 
@@ -277,6 +251,33 @@ class ModelBench {
   int depth_ = 0;
 };
 
+/// Gives each result what the GPU did during it.
+void add_gpu_use(const Activity& activity, std::vector<BenchResult>& results) {
+  auto result = results.begin();
+  for (const auto& span : activity.spans) {
+    if (result == results.end()) return;
+    if (span.label != name_of(result->test)) continue;
+    result->gpu = gpu_during(activity, span);
+    ++result;
+  }
+}
+
+Watch::Record record_of(const BenchOptions& options, Processor processor) {
+  if (processor == Processor::cuda) return Watch::Record::machine_and_gpu;
+  return options.record_activity ? Watch::Record::machine
+                                 : Watch::Record::nothing;
+}
+
+void add_usual_limits(const std::vector<int>& threads, MachineLimits& machine) {
+  for (const double bytes : usual_working_sets()) {
+    if (machine.gpu) {
+      add_bandwidth(*machine.gpu, bytes);
+      continue;
+    }
+    for (const int count : threads) add_bandwidth(machine, bytes, count);
+  }
+}
+
 /// What readers of the figures should know.
 void add_notices(const BenchOptions& options, BenchReport& report) {
   const int context = report.model.context_length;
@@ -312,7 +313,9 @@ BenchReport run_bench(const std::filesystem::path& path,
   BenchReport report;
   report.path = path.string();
   report.machine = this_machine();
-  Watch watch(on_progress, options.record_activity);
+  const auto processor = resolve_processor(load_options.device);
+  if (processor == Processor::cuda) report.machine.gpu = this_gpu();
+  Watch watch(on_progress, record_of(options, processor));
   for (const int threads : order) {
     watch.enter(Phase::load, "load");
     auto with_threads = load_options;
@@ -323,23 +326,23 @@ BenchReport run_bench(const std::filesystem::path& path,
     report.notices = model.notices;
     ModelBench(model, tests.at(threads), options, watch).run(report);
   }
-  if (options.usual_limits && report.model.device == "cpu") {
+  if (options.usual_limits && processor != Processor::mlx) {
     watch.enter(Phase::limits, "limits of the machine");
-    for (const int threads : order) {
-      for (const double bytes : usual_working_sets()) {
-        add_bandwidth(report.machine, bytes, threads);
-      }
-    }
+    add_usual_limits(order, report.machine);
   }
-  report.activity = watch.stop();
+  auto activity = watch.stop();
+  add_gpu_use(activity, report.results);
+  if (options.record_activity) report.activity = std::move(activity);
   add_notices(options, report);
   return report;
 }
 
-BenchReport run_limits(const std::vector<int>& threads,
+BenchReport run_limits(const std::vector<int>& threads, Device device,
                        const BenchProgressFn& on_progress) {
   BenchReport report;
   report.machine = this_machine();
+  auto& gpu = report.machine.gpu;
+  if (resolve_processor(device) == Processor::cuda) gpu = this_gpu();
   std::vector<int> counts = {1};
   for (const int count : threads) {
     counts.push_back(count > 0 ? count : report.machine.threads);
@@ -348,7 +351,8 @@ BenchReport run_limits(const std::vector<int>& threads,
   // std::ranges::unique() returns what clang 14 cannot compile.
   counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
   const auto sets = usual_working_sets();
-  const double steps = double(counts.size() * (sets.size() + 1));
+  const double steps =
+      double((counts.size() + (gpu ? 1 : 0)) * (sets.size() + 1));
   double done = 0;
   const auto tell = [&](const std::string& label) {
     if (on_progress) on_progress({Phase::limits, label, done++ / steps});
@@ -360,6 +364,13 @@ BenchReport run_limits(const std::vector<int>& threads,
       tell("reading memory");
       add_bandwidth(report.machine, bytes, count);
     }
+  }
+  if (!gpu) return report;
+  tell("arithmetic of the GPU");
+  add_peaks(*gpu);
+  for (const double bytes : sets) {
+    tell("reading the GPU's memory");
+    add_bandwidth(*gpu, bytes);
   }
   return report;
 }

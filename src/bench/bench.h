@@ -36,9 +36,9 @@ struct BenchOptions {
   std::vector<int> threads = {0};  ///< 0: as LoadOptions::threads
   std::vector<int> batches = {1};  ///< of generation; a prompt is read alone
   int repetitions = 5;
-  std::uint64_t seed = 0;  ///< of the token ids of prompts
-  bool record_activity = false;
-  bool usual_limits = false;  ///< measure usual_working_sets(), too
+  std::uint64_t seed = 0;        ///< of the token ids of prompts
+  bool record_activity = false;  ///< in the report
+  bool usual_limits = false;     ///< measure usual_working_sets(), too
 };
 
 /// What a test found. A token of a batch counts as one.
@@ -48,9 +48,10 @@ struct BenchResult {
   Spread tokens_per_second;
   Work per_token;
   std::uint64_t peak_memory_bytes = 0;
-  /// What the machine's limits allow, 0 where nothing was measured (a GPU).
+  /// What the machine's limits allow, 0 where nothing was measured.
   double bandwidth_gb_per_s = 0;  ///< over as many bytes as a pass reads
   ComputePeak peak = {};
+  GpuActivity gpu = {};  ///< meanwhile, where it computes (gpu_during)
 
   double gb_per_s() const;
   double gflop_per_s() const;
@@ -94,8 +95,9 @@ BenchReport run_bench(const std::filesystem::path& path,
                       const BenchProgressFn& on_progress = {});
 
 /// Measures usual_working_sets() and units with one thread and with each of
-/// `threads`; no model is needed.
-BenchReport run_limits(const std::vector<int>& threads,
+/// `threads`, and those of the GPU where `device` means one that our kernels
+/// run on; no model is needed. Errors: Error (no_device).
+BenchReport run_limits(const std::vector<int>& threads, Device device,
                        const BenchProgressFn& on_progress = {});
 
 }  // namespace llamlx

@@ -1,6 +1,7 @@
 #include "bench/bench_report.h"
 
 #include <cstdio>
+#include <optional>
 
 #include "base/concat.h"
 #include "base/human_size.h"
@@ -29,6 +30,32 @@ std::string percent(double share) {
 
 Json fraction(double value) { return value > 0 ? Json(value) : Json(nullptr); }
 
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json to_json(const std::optional<GpuLimits>& gpu) {
+  if (!gpu) return nullptr;
+  Json bandwidths = Json::array(), peaks = Json::array();
+  for (const auto& found : gpu->bandwidths) {
+    bandwidths.push_back({{"bytes", found.bytes},
+                          {"gb_per_s", found.best_gb_per_s},
+                          {"median_gb_per_s", found.median_gb_per_s}});
+  }
+  for (const auto& peak : gpu->peaks) {
+    peaks.push_back({{"unit", peak.unit},
+                     {"type", peak.type},
+                     {"gop_per_s", peak.best_gop_per_s},
+                     {"median_gop_per_s", peak.median_gop_per_s}});
+  }
+  return {{"name", gpu->name},
+          {"compute_capability", gpu->compute_capability},
+          {"multiprocessors", gpu->multiprocessors},
+          {"memory_bytes", gpu->memory_bytes},
+          {"limits", {{"read_bandwidth", bandwidths}, {"peaks", peaks}}}};
+}
+
 Json to_json(const MachineLimits& machine) {
   Json bandwidths = Json::array(), peaks = Json::array();
   for (const auto& found : machine.bandwidths) {
@@ -49,7 +76,8 @@ Json to_json(const MachineLimits& machine) {
           {"cores", machine.cores},
           {"threads", machine.threads},
           {"isa", machine.isa},
-          {"limits", {{"read_bandwidth", bandwidths}, {"peaks", peaks}}}};
+          {"limits", {{"read_bandwidth", bandwidths}, {"peaks", peaks}}},
+          {"gpu", to_json(machine.gpu)}};
 }
 
 Json to_json(const BenchResult& result) {
@@ -79,7 +107,46 @@ Json to_json(const BenchResult& result) {
         {"gflops", fraction(result.peak.gflop_per_s)},
         {"tokens_per_second",
          has_limits ? Json(result.limit_tokens_per_second()) : Json(nullptr)}}},
-      {"peak_memory_bytes", result.peak_memory_bytes}};
+      {"peak_memory_bytes", result.peak_memory_bytes},
+      {"gpu",
+       {{"busy_percent", or_null(result.gpu.busy_percent)},
+        {"memory_bytes", or_null(result.gpu.memory_used_bytes)},
+        {"watts", or_null(result.gpu.watts)}}}};
+}
+
+const char* to_string(Gauge::Unit unit) {
+  switch (unit) {
+    case Gauge::Unit::percent:
+      return "percent";
+    case Gauge::Unit::bytes:
+      return "bytes";
+    case Gauge::Unit::watts:
+      return "watts";
+  }
+  return "";
+}
+
+Json to_json(const Activity& activity) {
+  if (activity.samples.empty()) return nullptr;
+  Json seconds = Json::array(), gauges = Json::array(), spans = Json::array();
+  for (const auto& sample : activity.samples) seconds.push_back(sample.seconds);
+  for (std::size_t i = 0; i < activity.gauges.size(); ++i) {
+    const auto& gauge = activity.gauges[i];
+    Json values = Json::array();
+    for (const auto& sample : activity.samples) {
+      values.push_back(sample.values.at(i));
+    }
+    gauges.push_back({{"name", gauge.name},
+                      {"unit", to_string(gauge.unit)},
+                      {"values", values}});
+  }
+  for (const auto& span : activity.spans) {
+    spans.push_back({{"phase", to_string(span.phase)},
+                     {"label", span.label},
+                     {"begin", span.begin},
+                     {"end", span.end}});
+  }
+  return {{"seconds", seconds}, {"gauges", gauges}, {"spans", spans}};
 }
 
 Json model_json(const BenchReport& report) {
@@ -126,6 +193,7 @@ Json to_json(const BenchReport& report) {
   for (const auto& result : report.results) {
     json["results"].push_back(to_json(result));
   }
+  json["activity"] = to_json(report.activity);
   return json;
 }
 
@@ -211,6 +279,12 @@ TextTable bandwidth_table(const MachineLimits& machine) {
                      digits(found.best_gb_per_s),
                      digits(found.median_gb_per_s)});
   }
+  if (!machine.gpu) return table;
+  for (const auto& found : machine.gpu->bandwidths) {
+    table.push_back({human_size(found.bytes), "GPU", "-",
+                     digits(found.best_gb_per_s),
+                     digits(found.median_gb_per_s)});
+  }
   return table;
 }
 
@@ -221,12 +295,25 @@ TextTable peaks_table(const MachineLimits& machine) {
                      std::to_string(peak.threads), digits(peak.best_gop_per_s),
                      digits(peak.median_gop_per_s)});
   }
+  if (!machine.gpu) return table;
+  for (const auto& peak : machine.gpu->peaks) {
+    table.push_back({concat(peak.type, ", ", peak.unit), "GPU",
+                     digits(peak.best_gop_per_s),
+                     digits(peak.median_gop_per_s)});
+  }
   return table;
 }
 
 std::string machine_line(const MachineLimits& machine) {
-  return concat(machine.cpu, ", ", machine.cores,
-                machine.cores == 1 ? " core, " : " cores, ", machine.isa);
+  const auto cpu =
+      concat(machine.cpu, ", ", machine.cores,
+             machine.cores == 1 ? " core, " : " cores, ", machine.isa);
+  if (!machine.gpu) return cpu;
+  const auto& gpu = *machine.gpu;
+  return concat(gpu.name, ", ", gpu.multiprocessors,
+                " multiprocessors of compute capability ",
+                gpu.compute_capability / 10, ".", gpu.compute_capability % 10,
+                ", ", human_size(gpu.memory_bytes), "; ", cpu);
 }
 
 std::string model_name(const BenchReport& report) {

@@ -9,7 +9,8 @@
 namespace llamlx {
 
 /// For programs: one document with "machine", and, where a model was measured,
-/// "model" and "results". Keys are documented by `llamlx bench --help`.
+/// "model", "results" and "activity". Keys are documented by `llamlx bench
+/// --help`.
 Json to_json(const BenchReport& report);
 
 /// A table, its first row the titles.
@@ -25,7 +26,7 @@ TextTable results_numbers(const BenchReport& report);
 TextTable bandwidth_table(const MachineLimits& machine);
 TextTable peaks_table(const MachineLimits& machine);
 
-/// "CPU, 2 cores, avx512_bf16".
+/// "CPU, 2 cores, avx512_bf16", after the GPU where it computes.
 std::string machine_line(const MachineLimits& machine);
 
 /// "SmolLM2-4bit", the last part of the model's path.

@@ -36,6 +36,38 @@ BenchReport example() {
   return report;
 }
 
+/// The same on a GPU that says how busy it is.
+BenchReport gpu_example() {
+  auto report = example();
+  report.model.device = "gpu";
+  report.machine.bandwidths.clear();
+  report.machine.peaks.clear();
+  report.machine.gpu = {.name = "Some GPU",
+                        .compute_capability = 90,
+                        .multiprocessors = 132,
+                        .memory_bytes = 80'000'000'000,
+                        .bandwidths = {{200'000'000, 3000, 2900}},
+                        .peaks = {{"wgmma", "float16", 600'000, 590'000}}};
+  for (auto& result : report.results) {
+    result.bandwidth_gb_per_s = 3000;
+    result.peak = {"wgmma float16", 200'000, 3};
+    result.gpu = {.busy_percent = 90,
+                  .memory_used_bytes = 2'000'000'000,
+                  .memory_total_bytes = std::nullopt,
+                  .watts = 350.5,
+                  .sm_clock_mhz = std::nullopt};
+  }
+  report.activity.gauges = {{"CPU of llamlx", Gauge::Unit::percent},
+                            {"memory of llamlx", Gauge::Unit::bytes},
+                            {kGpuBusy, Gauge::Unit::percent},
+                            {kGpuMemory, Gauge::Unit::bytes},
+                            {kGpuPower, Gauge::Unit::watts}};
+  report.activity.samples = {{0.0, {50, 1e8, 0, 1e10, 90}},
+                             {5.0, {100, 2e8, 90, 4e10, 400}}};
+  report.activity.spans = {{Phase::prompt, "pp16", 0, 5}};
+  return report;
+}
+
 TEST(BenchReportTest, IsADocumentOfStableKeys) {
   const auto json = to_json(example());
   EXPECT_EQ(json["machine"]["limits"]["read_bandwidth"][0]["bytes"], 200000000);
@@ -58,6 +90,33 @@ TEST(BenchReportTest, SaysNothingOfLimitsThatWereNotMeasured) {
   EXPECT_TRUE(json["fraction_of_peak"].is_null());
   EXPECT_TRUE(json["limit"]["tokens_per_second"].is_null());
   EXPECT_EQ(results_table(report)[1][8], "-");
+}
+
+TEST(BenchReportTest, SaysWhatTheGpuCanDoAndWhatItDid) {
+  const auto json = to_json(gpu_example());
+  const auto& gpu = json["machine"]["gpu"];
+  EXPECT_EQ(gpu["name"], "Some GPU");
+  EXPECT_EQ(gpu["limits"]["read_bandwidth"][0]["gb_per_s"], 3000);
+  EXPECT_EQ(gpu["limits"]["peaks"][0]["unit"], "wgmma");
+  EXPECT_EQ(json["results"][0]["gpu"]["busy_percent"], 90);
+  EXPECT_EQ(json["results"][0]["gpu"]["memory_bytes"], 2'000'000'000);
+  EXPECT_EQ(json["results"][0]["gpu"]["watts"], 350.5);
+  EXPECT_EQ(json["activity"]["gauges"][4]["unit"], "watts");
+  EXPECT_EQ(json["activity"]["gauges"][4]["values"][1], 400);
+  EXPECT_EQ(json["activity"]["seconds"][1], 5);
+  EXPECT_EQ(json["activity"]["spans"][0]["label"], "pp16");
+  EXPECT_THAT(machine_line(gpu_example().machine),
+              HasSubstr("Some GPU, 132 multiprocessors of compute capability "
+                        "9.0, 80.0 GB; Some & CPU"));
+  EXPECT_EQ(bandwidth_table(gpu_example().machine).back()[1], "GPU");
+  EXPECT_EQ(peaks_table(gpu_example().machine).back()[1], "GPU");
+}
+
+TEST(BenchReportTest, SaysNothingOfAGpuThatIsNotThereOrNotTelling) {
+  const auto json = to_json(example());
+  EXPECT_TRUE(json["machine"]["gpu"].is_null());
+  EXPECT_TRUE(json["results"][0]["gpu"]["watts"].is_null());
+  EXPECT_TRUE(json["activity"].is_null());
 }
 
 TEST(BenchReportTest, OfLimitsAloneHasNoResults) {
@@ -101,6 +160,27 @@ TEST(PictureTest, ShowsEveryTestItsLimitAndThePhases) {
         "reading 200 MB: 50 GB/s", "roof, float32: 500 GFLOP/s",
         ">CPU of llamlx<", ">memory of llamlx<", ">prompt<", ">200 MB<"}) {
     EXPECT_THAT(picture, HasSubstr(text));
+  }
+}
+
+TEST(PictureTest, ShowsTheGpu) {
+  const auto picture = draw_picture(gpu_example());
+  for (const char* text :
+       {"Some GPU, 132 multiprocessors", ">GPU busy<", ">GPU memory<",
+        ">GPU power<", ">400 W<", ">40 GB<", "reading 200 MB: 3000 GB/s",
+        "roof, float16 / 3: 200000 GFLOP/s", "The roof is that of the GPU;"}) {
+    EXPECT_THAT(picture, HasSubstr(text));
+  }
+}
+
+TEST(PictureTest, LeavesOutWhatTheGpuDoesNotTell) {
+  auto report = gpu_example();
+  report.activity.gauges.resize(2);
+  for (auto& sample : report.activity.samples) sample.values.resize(2);
+  const auto picture = draw_picture(report);
+  EXPECT_THAT(picture, HasSubstr(">memory of llamlx<"));
+  for (const char* text : {">GPU busy<", ">GPU power<", " W<"}) {
+    EXPECT_THAT(picture, Not(HasSubstr(text)));
   }
 }
 

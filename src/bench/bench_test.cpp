@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "base/testing.h"
+#include "cuda/device.h"
+#include "cuda/modules.h"
 
 namespace llamlx {
 namespace {
@@ -129,6 +131,34 @@ TEST(RunBenchTest, MeasuresEveryTest) {
   EXPECT_NEAR(shares.back(), 1, 1e-6);
   EXPECT_EQ(report.activity.spans.front().phase, Phase::load);
   EXPECT_EQ(report.activity.spans.back().label, "tg3@d7@b2");
+}
+
+TEST(RunBenchTest, MeasuresTheGpuBesideItsOwnLimits) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  auto options = quick_options();
+  options.record_activity = true;
+  const auto report = run_bench(LLAMLX_TEST_DATA "/tiny/gqa_4_2",
+                                {.device = Device::gpu}, options);
+  ASSERT_TRUE(report.machine.gpu);
+  EXPECT_FALSE(report.machine.gpu->bandwidths.empty());
+  EXPECT_TRUE(report.machine.bandwidths.empty());
+  for (const auto& result : report.results) {
+    EXPECT_GT(result.fraction_of_bandwidth(), 0);
+    EXPECT_GT(result.fraction_of_peak(), 0);
+  }
+  const auto tells = GpuMonitor().read();
+  EXPECT_EQ(report.activity.gauges.size(),
+            make_cpu_probe()->gauges().size() + (tells.busy_percent ? 1 : 0) +
+                (tells.memory_used_bytes ? 1 : 0) + (tells.watts ? 1 : 0));
+}
+
+TEST(RunBenchTest, MeasuresTheLimitsOfTheGpuWithoutAModel) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  if (cuda_modules().empty()) GTEST_SKIP() << "minutes, where it is emulated";
+  const auto gpu = run_limits({1}, Device::gpu).machine.gpu;
+  ASSERT_TRUE(gpu);
+  EXPECT_EQ(gpu->bandwidths.size(), usual_working_sets().size());
+  EXPECT_FALSE(gpu->peaks.empty());
 }
 
 TEST(RunBenchTest, MeasuresPartsOfASequenceBeyondTheContext) {

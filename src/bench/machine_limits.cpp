@@ -81,10 +81,10 @@ ComputePeak best_peak(const MachineLimits& limits, const std::string& dtype,
     if (peak.threads != threads) continue;
     if (is_integer && !quantized) continue;
     if (peak.type == "bfloat16" && dtype != "bfloat16") continue;
-    const double rate =
-        is_integer ? peak.best_gop_per_s / 2 : peak.best_gop_per_s;
+    const int parts = is_integer ? 2 : 1;
+    const double rate = peak.best_gop_per_s / parts;
     if (rate > best.gflop_per_s) {
-      best = {concat(to_string(peak.isa), ' ', peak.type), rate};
+      best = {concat(to_string(peak.isa), ' ', peak.type), rate, parts};
     }
   }
   return best;

@@ -1,12 +1,25 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "cpu/limits/limits.h"
+#include "cuda/limits/limits.h"
 
 namespace llamlx {
+
+/// What the GPU is, and what it was measured to do at most (gpu_limits.h).
+struct GpuLimits {
+  std::string name;
+  int compute_capability = 0;  ///< 90 for 9.0
+  int multiprocessors = 0;
+  std::uint64_t memory_bytes = 0;
+  std::vector<GpuReadBandwidth> bandwidths = {};
+  std::vector<GpuPeak> peaks = {};
+};
 
 /// What this machine is, and what it was measured to do at most.
 struct MachineLimits {
@@ -16,6 +29,7 @@ struct MachineLimits {
   std::string isa;  ///< that kernels may use
   std::vector<ReadBandwidth> bandwidths = {};
   std::vector<UnitPeak> peaks = {};
+  std::optional<GpuLimits> gpu = {};  ///< where it computes
 };
 
 /// The machine, with nothing measured yet.
@@ -39,6 +53,7 @@ double best_bandwidth(const MachineLimits& limits, double bytes, int threads);
 struct ComputePeak {
   std::string unit;  ///< "avx512 float32"
   double gflop_per_s = 0;
+  int parts = 1;  ///< products of the unit that one of the model's takes
 };
 
 /// The fastest that `threads` threads may multiply activations of type `dtype`

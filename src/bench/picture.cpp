@@ -48,7 +48,7 @@ std::string draw_picture(const BenchReport& report) {
   const bool activity = report.activity.samples.size() > 1;
   double height = kHeadHeight + speeds_height(report) + kPictureMargin;
   if (roof) height += kRoofHeight;
-  if (activity) height += kActivityHeight;
+  if (activity) height += activity_height(report);
   Svg svg(kPictureWidth, height);
   const auto name = model_name(report);
   svg.text(kPictureMargin, 36, name, {.size = 20, .bold = true});

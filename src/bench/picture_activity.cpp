@@ -11,7 +11,7 @@ constexpr double kLeft = kPictureMargin + 52;
 constexpr double kNarrow = 12;  // a phase without a label
 constexpr double kChart = 120, kBetween = 44;
 constexpr std::string_view kCurves[] = {"#0b6e4f", "#b0413e", "#5b4b8a",
-                                        "#8a5a00"};
+                                        "#8a5a00", "#1769aa", "#7a1f5c"};
 
 /// A curve of so many points as can be told apart, each the mean of its time.
 std::vector<Svg::Point> curve(const Activity& activity, std::size_t gauge,
@@ -102,43 +102,72 @@ void draw_phase_legend(Svg& svg, double y, const Activity& activity) {
   }
 }
 
+/// A chart of the gauges of one unit.
+struct Chart {
+  Gauge::Unit unit;
+  double high;         ///< of the axis
+  double scale;        ///< by which ticks are smaller than values
+  const char* suffix;  ///< of ticks
+};
+
+/// Those that there are gauges for, from above.
+std::vector<Chart> charts_of(const Activity& activity) {
+  // The ends of a sample are not those of its processor time: some say 103%.
+  std::vector<Chart> charts = {{Gauge::Unit::percent, 100, 1, "%"}};
+  const double bytes = std::max(largest(activity, Gauge::Unit::bytes), 1e6);
+  const bool is_large = bytes > 2e9;
+  charts.push_back({Gauge::Unit::bytes, 1.08 * bytes, is_large ? 1e9 : 1e6,
+                    is_large ? " GB" : " MB"});
+  const double watts = largest(activity, Gauge::Unit::watts);
+  if (watts > 0) charts.push_back({Gauge::Unit::watts, 1.08 * watts, 1, " W"});
+  return charts;
+}
+
+void draw_ticks(Svg& svg, const Frame& frame, const Axis& axis,
+                const Chart& chart) {
+  for (const double tick : linear_ticks(0, chart.high / chart.scale, 4)) {
+    const double y = axis.place(tick * chart.scale);
+    svg.line({frame.x, y}, {frame.right(), y}, {.colour = "#e4e7eb"});
+    svg.text(frame.x - 6, y + 4, concat(tick_label(tick), chart.suffix),
+             {.size = 11, .colour = kFaint, .anchor = Svg::Anchor::end});
+  }
+}
+
 }  // namespace
+
+double activity_height(const BenchReport& report) {
+  const auto charts = charts_of(report.activity).size();
+  return 102 + static_cast<double>(charts) * (kChart + kBetween);
+}
 
 double draw_activity(Svg& svg, double top, const BenchReport& report) {
   const auto& activity = report.activity;
-  draw_title(svg, top, "Processors and memory meanwhile",
+  draw_title(svg, top,
+             report.machine.gpu ? "Processors, GPU and memory meanwhile"
+                                : "Processors and memory meanwhile",
              concat("100% is all ", report.machine.cores,
                     report.machine.cores == 1 ? " processor" : " processors",
-                    " of the machine busy."));
-  const Frame cpu{kLeft, top + 84, kPictureWidth - kLeft - kPictureMargin,
-                  kChart};
-  const Frame memory{cpu.x, cpu.bottom() + kBetween, cpu.width, kChart};
+                    " of the machine busy",
+                    report.machine.gpu ? ", or the GPU all the time." : "."));
   const Axis x{.low = 0,
                .high = std::max(activity.samples.back().seconds, 0.1),
-               .from = cpu.x,
-               .to = cpu.right()};
-  // The ends of a sample are not those of its processor time: some say 103%.
-  const Axis percent{.low = 0, .high = 100, .from = cpu.bottom(), .to = cpu.y};
-  const double most = std::max(largest(activity, Gauge::Unit::bytes), 1e6);
-  const bool is_large = most > 2e9;
-  const double unit = is_large ? 1e9 : 1e6;
-  const Axis bytes{
-      .low = 0, .high = 1.08 * most, .from = memory.bottom(), .to = memory.y};
-  draw_phases(svg, cpu, x, activity, true);
-  draw_phases(svg, memory, x, activity, false);
-  draw_y_ticks(svg, cpu, percent, linear_ticks(0, 100, 4), "%");
-  for (const double tick : linear_ticks(0, bytes.high / unit, 4)) {
-    const double y = bytes.place(tick * unit);
-    svg.line({memory.x, y}, {memory.right(), y}, {.colour = "#e4e7eb"});
-    svg.text(memory.x - 6, y + 4,
-             concat(tick_label(tick), is_large ? " GB" : " MB"),
-             {.size = 11, .colour = kFaint, .anchor = Svg::Anchor::end});
+               .from = kLeft,
+               .to = kPictureWidth - kPictureMargin};
+  Frame frame{kLeft, top + 84, x.to - x.from, kChart};
+  const auto charts = charts_of(activity);
+  for (const auto& chart : charts) {
+    const bool is_first = &chart == &charts.front();
+    const bool is_last = &chart == &charts.back();
+    const Axis y{
+        .low = 0, .high = chart.high, .from = frame.bottom(), .to = frame.y};
+    draw_phases(svg, frame, x, activity, is_first);
+    draw_ticks(svg, frame, y, chart);
+    if (is_last) draw_x_ticks(svg, frame, x, linear_ticks(0, x.high, 10), " s");
+    draw_curves(svg, frame, x, y, activity, chart.unit);
+    if (is_last) draw_phase_legend(svg, frame.bottom() + 44, activity);
+    frame.y += kChart + kBetween;
   }
-  draw_x_ticks(svg, memory, x, linear_ticks(0, x.high, 10), " s");
-  draw_curves(svg, cpu, x, percent, activity, Gauge::Unit::percent);
-  draw_curves(svg, memory, x, bytes, activity, Gauge::Unit::bytes);
-  draw_phase_legend(svg, memory.bottom() + 44, activity);
-  return top + kActivityHeight;
+  return top + activity_height(report);
 }
 
 }  // namespace llamlx

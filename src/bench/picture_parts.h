@@ -32,7 +32,8 @@ double draw_speeds(Svg& svg, double top, const BenchReport& report);
 inline constexpr double kRoofHeight = 420;
 double draw_roof(Svg& svg, double top, const BenchReport& report);
 
-inline constexpr double kActivityHeight = 430;
+/// How tall draw_activity() will be.
+double activity_height(const BenchReport& report);
 double draw_activity(Svg& svg, double top, const BenchReport& report);
 
 }  // namespace llamlx

@@ -14,14 +14,50 @@ constexpr double kLeft = kPictureMargin + 52, kLabels = 226;
 constexpr double kRadius = 9;  // of a numbered point
 constexpr double kHop = 20;
 
-/// What the roof is made of, of the largest number of threads.
+/// What the roof is made of, of the GPU or of the largest number of threads.
 struct Roof {
   int threads = 0;
   ComputePeak peak;                     ///< what the model may reach
   std::map<std::string, double> other;  ///< units, Gop/s
   double fastest = 0, slowest = 0;      ///< reading, GB/s
   double fastest_bytes = 0, slowest_bytes = 0;
+
+  void add_reading(double bytes, double speed) {
+    if (speed > fastest) {
+      fastest = speed;
+      fastest_bytes = bytes;
+    }
+    if (slowest == 0 || speed < slowest) {
+      slowest = speed;
+      slowest_bytes = bytes;
+    }
+  }
+  void add_unit(std::string_view type, double speed) {
+    auto& best = other[std::string(type)];
+    best = std::max(best, speed);
+  }
 };
+
+void add_gpu(const GpuLimits& gpu, Roof& roof) {
+  for (const auto& found : gpu.bandwidths) {
+    roof.add_reading(static_cast<double>(found.bytes), found.best_gb_per_s);
+  }
+  for (const auto& peak : gpu.peaks) {
+    roof.add_unit(peak.type, peak.best_gop_per_s);
+  }
+}
+
+void add_cpu(const MachineLimits& machine, Roof& roof) {
+  for (const auto& found : machine.bandwidths) {
+    const auto bytes = static_cast<double>(found.bytes);
+    if (found.threads != roof.threads) continue;
+    roof.add_reading(bytes, best_bandwidth(machine, bytes, found.threads));
+  }
+  for (const auto& peak : machine.peaks) {
+    if (peak.threads != roof.threads || peak.isa == Isa::scalar) continue;
+    roof.add_unit(peak.type, peak.best_gop_per_s);
+  }
+}
 
 Roof roof_of(const BenchReport& report) {
   Roof roof;
@@ -34,23 +70,10 @@ Roof roof_of(const BenchReport& report) {
       roof.peak = result.peak;
     }
   }
-  for (const auto& found : report.machine.bandwidths) {
-    const double speed = best_bandwidth(
-        report.machine, static_cast<double>(found.bytes), found.threads);
-    if (found.threads != roof.threads) continue;
-    if (speed > roof.fastest) {
-      roof.fastest = speed;
-      roof.fastest_bytes = static_cast<double>(found.bytes);
-    }
-    if (roof.slowest == 0 || speed < roof.slowest) {
-      roof.slowest = speed;
-      roof.slowest_bytes = static_cast<double>(found.bytes);
-    }
-  }
-  for (const auto& peak : report.machine.peaks) {
-    if (peak.threads != roof.threads || peak.isa == Isa::scalar) continue;
-    auto& best = roof.other[std::string(peak.type)];
-    best = std::max(best, peak.best_gop_per_s);
+  if (report.machine.gpu) {
+    add_gpu(*report.machine.gpu, roof);
+  } else {
+    add_cpu(report.machine, roof);
   }
   return roof;
 }
@@ -124,11 +147,11 @@ void draw_units(Svg& svg, const Frame& frame, const Axis& x, const Axis& y,
     if (!same)
       add(speed, concat(type, ": ", std::lround(speed), " Gop/s"), false);
   }
-  // Two products where an activation needs more than 8 bits: machine_limits.h.
   const auto type = roof.peak.unit.substr(roof.peak.unit.rfind(' ') + 1);
+  const auto parts = roof.peak.parts == 1 ? "" : concat(" / ", roof.peak.parts);
   add(roof.peak.gflop_per_s,
-      concat("roof, ", type, type == "int8" ? " / 2: " : ": ",
-             std::lround(roof.peak.gflop_per_s), " GFLOP/s"),
+      concat("roof, ", type, parts, ": ", std::lround(roof.peak.gflop_per_s),
+             " GFLOP/s"),
       true);
   std::ranges::sort(labels, {}, &Label::place);
   std::vector<double> places;
@@ -211,7 +234,9 @@ double draw_roof(Svg& svg, double top, const BenchReport& report) {
   draw_title(svg, top, "The tests under this machine's roof",
              concat("Arithmetic a second, by arithmetic a byte moved. The roof "
                     "is that of ",
-                    roof.threads, roof.threads == 1 ? " thread" : " threads",
+                    report.machine.gpu  ? std::string("the GPU")
+                    : roof.threads == 1 ? std::string("1 thread")
+                                        : concat(roof.threads, " threads"),
                     "; numbers are those above."));
   const Frame frame{kLeft, top + 52, kPictureWidth - kLeft - kLabels,
                     kRoofHeight - 52 - 76};

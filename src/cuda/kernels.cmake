@@ -6,6 +6,7 @@ set(LLAMLX_CUDA_KERNELS
   attention/many_rows.cu
   attention/turn.cu
   decode/decode.cu
+  limits/multiply.cu
   limits/read.cu
   matmul/expand.cu
   matmul/few_rows.cu
