@@ -65,7 +65,8 @@ void run_few_shot(const GenerateArguments& arguments) {
         "--question");
   }
   const auto prompt = FewShotPrompt::read(arguments.few_shot);
-  const auto model = load_model(arguments.model, arguments.json);
+  const auto model =
+      load_model(arguments.model, arguments.json, arguments.expected_tokens());
   if (!arguments.json) {
     print_note(concat("[INFO] Loading few-shot examples from: ",
                       printable(arguments.few_shot)));

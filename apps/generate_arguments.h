@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "generate/generator.h"
 #include "model_options.h"
 
 namespace llamlx {
@@ -20,6 +22,11 @@ struct GenerateArguments {
   bool no_wait = false;
   bool json = false;
   std::string stats;
+
+  /// As LoadOptions: as many as generate() makes room for before the first.
+  std::int64_t expected_tokens() const {
+    return std::min(options.max_tokens, kRowsAhead);
+  }
 };
 
 }  // namespace llamlx

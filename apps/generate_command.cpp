@@ -92,7 +92,8 @@ void wait_for_enter(const GenerateArguments& arguments) {
 void continue_prompt(const GenerateArguments& arguments) {
   auto ids = given_ids(arguments);
   const auto start = std::chrono::steady_clock::now();
-  const auto model = load_model(arguments.model, arguments.json);
+  const auto model =
+      load_model(arguments.model, arguments.json, arguments.expected_tokens());
   const std::chrono::duration<double> load_time =
       std::chrono::steady_clock::now() - start;
   if (ids.empty()) ids = encode_prompt(arguments, model);

@@ -71,8 +71,11 @@ LoadOptions load_options(const ModelArguments& arguments) {
           .threads = arguments.threads};
 }
 
-Model load_model(const ModelArguments& arguments, bool quiet) {
-  auto model = Model::load(arguments.model_path, load_options(arguments));
+Model load_model(const ModelArguments& arguments, bool quiet,
+                 std::int64_t expected_tokens) {
+  auto options = load_options(arguments);
+  options.expected_tokens = expected_tokens;
+  auto model = Model::load(arguments.model_path, options);
   for (const auto& notice : model.notices()) {
     print_note(concat("[NOTE] ", printable(notice)));
   }

@@ -27,8 +27,10 @@ void add_compute_options(CLI::App& command, ModelArguments& arguments);
 void add_threads_option(CLI::App& command, ModelArguments& arguments);
 
 /// Loads the model, telling on standard error what is loaded, how it computes
-/// and why; silent (but for notices) when `quiet`.
-Model load_model(const ModelArguments& arguments, bool quiet);
+/// and why; silent (but for notices) when `quiet`. `expected_tokens` as in
+/// LoadOptions.
+Model load_model(const ModelArguments& arguments, bool quiet,
+                 std::int64_t expected_tokens = 0);
 
 /// What they ask of the loader.
 LoadOptions load_options(const ModelArguments& arguments);

@@ -89,7 +89,8 @@ void run_seed_generate(const GenerateArguments& arguments) {
       few_shot ? FewShotPrompt::read(arguments.few_shot) : FewShotPrompt("");
   const auto checkpoint = Checkpoint::open(arguments.model.model_path);
   print(seed::loading_model(checkpoint->weight_files()));
-  const auto model = load_model(arguments.model, /*quiet=*/true);
+  const auto model =
+      load_model(arguments.model, /*quiet=*/true, arguments.expected_tokens());
   if (few_shot) {
     answer_questions(arguments, model, prompt);
   } else {

@@ -74,6 +74,10 @@ struct LoadOptions {
   ComputeType dtype = ComputeType::automatic;
   /// Threads that compute on the CPU; 0: as many as this process may keep busy.
   int threads = 0;
+  /// Tokens of all sequences that are in memory at a time, as far as that is
+  /// known: the memory of an NVIDIA GPU is planned for them before anything is
+  /// loaded.
+  std::int64_t expected_tokens = 0;
 };
 
 struct SamplingOptions {

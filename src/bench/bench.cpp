@@ -104,6 +104,8 @@ class ModelBench {
   }
 
   void check_memory() const {
+    // That of a GPU is planned when a model is loaded.
+    if (model_.processor == Processor::cuda) return;
     double most = 0;
     for (const auto& test : tests_) {
       most = std::max(most, double(test.batch) *
@@ -251,6 +253,17 @@ class ModelBench {
   int depth_ = 0;
 };
 
+/// Of the caches that are there at a time.
+std::int64_t tokens_in_caches(const std::vector<BenchTest>& tests) {
+  std::int64_t most = 0;
+  for (const auto& test : tests) {
+    const auto each =
+        std::int64_t{test.depth} + std::max(test.prompt, test.generate + 1);
+    most = std::max(most, each * test.batch);
+  }
+  return most;
+}
+
 /// Gives each result what the GPU did during it.
 void add_gpu_use(const Activity& activity, std::vector<BenchResult>& results) {
   auto result = results.begin();
@@ -320,6 +333,7 @@ BenchReport run_bench(const std::filesystem::path& path,
     watch.enter(Phase::load, "load");
     auto with_threads = load_options;
     with_threads.threads = threads;
+    with_threads.expected_tokens = tokens_in_caches(tests.at(threads));
     const auto model = load_model(path, with_threads);
     const DeviceScope scope(array_device(model.processor));
     report.model = model.info;

@@ -168,12 +168,21 @@ TEST(RunBenchTest, MeasuresPartsOfASequenceBeyondTheContext) {
   EXPECT_THAT(report.notices.front(), HasSubstr("context"));
 }
 
-TEST(RunBenchTest, RefusesCachesLargerThanTheMachine) {
-  const auto message = llamlx::testing::error_of(ErrorCode::out_of_memory, [] {
-    run_bench(LLAMLX_TEST_DATA "/tiny/gqa_4_2", {.device = Device::cpu},
+void expect_caches_refused(Device device) {
+  const auto message = llamlx::testing::error_of(ErrorCode::out_of_memory, [&] {
+    run_bench(LLAMLX_TEST_DATA "/tiny/gqa_4_2", {.device = device},
               {.prompts = {0}, .depths = {1 << 23}, .batches = {4096}});
   });
   EXPECT_THAT(message, HasSubstr("keys and values"));
+}
+
+TEST(RunBenchTest, RefusesCachesLargerThanTheMachine) {
+  expect_caches_refused(Device::cpu);
+}
+
+TEST(RunBenchTest, RefusesCachesLargerThanTheGpu) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  expect_caches_refused(Device::gpu);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/human_size.h"
 #include "cuda/device.h"
 #include "cuda/driver.h"
+#include "cuda/out_of_memory.h"
 
 namespace llamlx {
 namespace {
@@ -21,15 +22,6 @@ constexpr std::size_t kSmallBytes = std::size_t{64} << 10;
 
 CUdeviceptr address(const void* device) {
   return reinterpret_cast<CUdeviceptr>(device);
-}
-
-[[noreturn]] void fail_to_allocate(std::size_t bytes) {
-  const auto info = cuda_device_info();
-  fail(ErrorCode::out_of_memory, "GPU",
-       concat("cannot get ", human_size(bytes), " of memory (",
-              human_size(info->free_bytes), " of ",
-              human_size(info->memory_bytes), " are free)"),
-       "close what else uses the GPU, or take a smaller or quantised model");
 }
 
 bool is_pinned(const void* host) {
@@ -83,7 +75,7 @@ DeviceBuffer::DeviceBuffer(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   CUdeviceptr memory = 0;
   const auto result = driver().mem_alloc(&memory, bytes);
-  if (result == CUDA_ERROR_OUT_OF_MEMORY) fail_to_allocate(bytes);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) fail_for_memory(bytes);
   check_driver(result, "get memory");
   memory_.reset(reinterpret_cast<void*>(memory));
 }

@@ -17,10 +17,6 @@
 namespace llamlx {
 namespace {
 
-// Rows of the cache that are allocated for tokens to come: asking for a million
-// tokens should not cost their memory before the first.
-constexpr int kRowsAhead = 2048;
-
 mx::array to_array(std::span<const std::int32_t> ids) {
   return mx::array(ids.begin(), {static_cast<int>(ids.size())}, mx::int32);
 }
@@ -116,7 +112,7 @@ void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
 }
 
 mx::array prefill(const Decoder& decoder, KVCache& cache,
-                  std::span<const std::int32_t> ids) {
+                  std::span<const std::int32_t> ids) try {
   cache.expect(cache.offset() + static_cast<int>(ids.size()));
   while (ids.size() > kPrefillRows) {
     decoder.forward(to_array(ids.first(kPrefillRows)),
@@ -129,6 +125,11 @@ mx::array prefill(const Decoder& decoder, KVCache& cache,
   auto last = mx::slice(x, {length - 1, 0}, {length, x.shape(1)});
   mx::eval(last);
   return last;
+} catch (...) {
+  // The stream keeps what a pass threw for whoever evaluates next.
+  cache.abandon();
+  cache.check();
+  throw;
 }
 
 Result generate(const GeneratorModel& model,

@@ -39,6 +39,10 @@ mx::array prefill(const Decoder& decoder, KVCache& cache,
 /// busy, few enough for the scores [H, rows, S] to stay small.
 inline constexpr int kPrefillRows = 512;
 
+/// Rows of the cache that are allocated for tokens to come, at most: asking for
+/// a million tokens should not cost their memory before the first.
+inline constexpr int kRowsAhead = 2048;
+
 /// Throws std::invalid_argument unless every id is in the decoder's vocabulary.
 void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids);
 

@@ -102,7 +102,8 @@ LoadedModel load_model(const std::filesystem::path& path,
   const auto backend = resolve_backend(processor, dtype, options.threads);
   if (processor == Processor::cpu) check_memory(*checkpoint, backend, dtype);
   auto tokenizer = load_tokenizer(*checkpoint);
-  auto decoder = Decoder::load(*checkpoint, dtype, backend);
+  auto decoder =
+      Decoder::load(*checkpoint, dtype, backend, options.expected_tokens);
   auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, processor);
   auto notices = collect_notices(*checkpoint, decoder.config());
   return {std::move(decoder), std::move(tokenizer), processor, std::move(info),

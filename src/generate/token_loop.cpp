@@ -49,16 +49,19 @@ std::vector<std::int32_t> TokenLoop::next(bool goes_on) {
   auto tokens = *std::exchange(tokens_, std::nullopt);
   is_ahead_ = false;
   if (goes_on) read(tokens);
-  tokens.wait();
-  const auto* first = tokens.data<std::int32_t>();
-  const auto* last = first + tokens.size();
-  if (std::count(first, last, kNotFinite) > 0) {
+  try {
+    tokens.wait();
+    const auto* first = tokens.data<std::int32_t>();
+    const auto* last = first + tokens.size();
+    if (std::count(first, last, kNotFinite) == 0) return {first, last};
     // Values that could not be computed look like this, too.
     if (error_) std::rethrow_exception(error_);
     mx::synchronize();
-    fail_not_finite(decoder_);
+  } catch (...) {
+    for (const auto& segment : rows_) segment.cache->check();
+    throw;
   }
-  return {first, last};
+  fail_not_finite(decoder_);
 }
 
 }  // namespace llamlx

@@ -33,6 +33,11 @@ class KVCache {
   /// lost.
   virtual void abandon() {}
 
+  /// Throws what the last pass threw for want of memory for its rows, as it was
+  /// thrown: of what a pass throws MLX hands on the words alone. For who was
+  /// thrown something by a pass, or was given nothing.
+  virtual void check() const {}
+
   /// Number of rows of the past: the position of the next token.
   int offset() const { return offset_; }
 

@@ -13,6 +13,9 @@ struct StackParams {
   HeadLayout heads;
   float rms_norm_eps;
   std::vector<int> windows;  ///< of each layer: see attention.h; 0: all
+  /// Of all caches together, as far as that is known: memory is planned for
+  /// them where it cannot be had later.
+  long long expected_tokens = 0;
 };
 
 /// The steps of a decoder over its weights, as one backend computes them. Each

@@ -16,30 +16,32 @@ Rope make_rope(const ModelConfig& c) {
           mx::array(periods.begin(), {count})};
 }
 
-StackParams make_stack_params(const ModelConfig& c) {
+StackParams make_stack_params(const ModelConfig& c, long long expected_tokens) {
   return {{c.num_attention_heads, c.num_key_value_heads, c.head_dim},
           c.rms_norm_eps,
-          c.layer_windows};
+          c.layer_windows,
+          expected_tokens};
 }
 
 }  // namespace
 
 Decoder Decoder::load(const Checkpoint& checkpoint, mx::Dtype dtype,
-                      const Backend& backend) {
+                      const Backend& backend, long long expected_tokens) {
   auto config = read_model_config(checkpoint);
   verify_tensors(config, checkpoint);
   const auto held = [&](mx::Dtype stored) {
     return held_dtype(backend, stored, dtype);
   };
   auto weights = load_decoder_weights(checkpoint, config, held);
-  return {std::move(config), std::move(weights), backend};
+  return {std::move(config), std::move(weights), backend, expected_tokens};
 }
 
 Decoder::Decoder(ModelConfig config, DecoderWeights weights,
-                 const Backend& backend)
+                 const Backend& backend, long long expected_tokens)
     : config_(std::move(config)),
       kernels_(backend.name),
-      stack_(backend.make(std::move(weights), make_stack_params(config_))),
+      stack_(backend.make(std::move(weights),
+                          make_stack_params(config_, expected_tokens))),
       rope_(make_rope(config_)) {}
 
 Rope Decoder::rope(const Rows& rows) const {

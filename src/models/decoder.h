@@ -23,12 +23,15 @@ class Decoder {
  public:
   /// Reads the config, verifies the tensors against it, and loads them: as
   /// `dtype`, or, where the backend reads what is stored, in the smaller of
-  /// that and `dtype`.
-  /// Errors: Error when the checkpoint is not what its config says.
+  /// that and `dtype`. `expected_tokens` as in StackParams.
+  /// Errors: Error when the checkpoint is not what its config says, or what a
+  /// backend plans does not fit its memory (out_of_memory).
   static Decoder load(const Checkpoint& checkpoint, mx::Dtype dtype,
-                      const Backend& backend = mlx_backend());
+                      const Backend& backend = mlx_backend(),
+                      long long expected_tokens = 0);
 
-  Decoder(ModelConfig config, DecoderWeights weights, const Backend& backend);
+  Decoder(ModelConfig config, DecoderWeights weights, const Backend& backend,
+          long long expected_tokens = 0);
 
   const ModelConfig& config() const { return config_; }
   const DecoderWeights& weights() const { return stack_->weights(); }

@@ -1,6 +1,7 @@
 // The room as a build with LLAMLX_CUDA=EMULATED has it: a GPU of three
 // multiprocessors whose kernels the emulator runs, when they are put into a
-// stream. All of a decoder can so be tested where there is no GPU.
+// stream. All of a decoder can so be tested where there is no GPU. It has
+// LLAMLX_EMULATED_GPU_MEMORY bytes, whenever that is set.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +20,7 @@
 #include "cuda/kernel.h"
 #include "cuda/memory.h"
 #include "cuda/modules.h"
+#include "cuda/out_of_memory.h"
 #include "cuda/stream.h"
 
 struct CUfunc_st {
@@ -53,36 +55,59 @@ struct CUgraphExec_st {};
 namespace llamlx {
 namespace {
 
-constexpr std::uint64_t kMemoryBytes = std::uint64_t{8} << 30;
+std::uint64_t memory_bytes() {
+  const char* set = std::getenv("LLAMLX_EMULATED_GPU_MEMORY");
+  return set != nullptr ? std::strtoull(set, nullptr, 10)
+                        : std::uint64_t{8} << 30;
+}
 
 /// Memory whose every number is NaN, in pages of its own: once it is freed, who
 /// touches it is stopped, as by a GPU.
 class Memory {
  public:
   void* take(std::size_t bytes) {
+    if (bytes == 0) return nullptr;
     void* const pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) throw std::bad_alloc();
     std::memset(pages, 0xff, bytes);
     const std::scoped_lock lock(mutex_);
     sizes_.emplace(pages, bytes);
+    used_ += bytes;
     return pages;
   }
   void give_back(void* pages) {
     const std::scoped_lock lock(mutex_);
     const auto bytes = sizes_.extract(pages).mapped();
+    used_ -= bytes;
     madvise(pages, bytes, MADV_DONTNEED);
     mprotect(pages, bytes, PROT_NONE);
   }
 
+  std::uint64_t used() const {
+    const std::scoped_lock lock(mutex_);
+    return used_;
+  }
+
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<void*, std::size_t> sizes_;
+  std::uint64_t used_ = 0;
 };
 
+// Beyond the end of other statics.
 Memory& device_memory() {
-  static auto* const kept = new Memory;  // beyond the end of other statics
+  static auto* const kept = new Memory;
   return *kept;
+}
+Memory& host_memory() {
+  static auto* const kept = new Memory;
+  return *kept;
+}
+
+void* take_device_memory(std::size_t bytes) {
+  if (bytes > cuda_device_info()->free_bytes) fail_for_memory(bytes);
+  return device_memory().take(bytes);
 }
 
 /// What a block may have, in KiB: as on Hopper, or less, as on other GPUs.
@@ -96,12 +121,18 @@ int shared_bytes() {
 std::span<const CudaModule> cuda_modules() { return {}; }
 std::string_view cuda_architectures() { return "emulated"; }
 
-std::optional<CudaDeviceInfo> cuda_device_info() { return cuda_device(); }
+std::optional<CudaDeviceInfo> cuda_device_info() {
+  auto info = cuda_device();
+  info.memory_bytes = memory_bytes();
+  info.free_bytes =
+      info.memory_bytes - std::min(info.memory_bytes, device_memory().used());
+  return info;
+}
 std::string cuda_absence() { return {}; }
 const CudaDeviceInfo& cuda_device() {
   static const CudaDeviceInfo info{
-      "an emulated GPU", 90,           3,       shared_bytes(),
-      kMemoryBytes,      kMemoryBytes, 1 << 20, 13000};
+      "an emulated GPU", 90,      3,    shared_bytes(), memory_bytes(),
+      memory_bytes(),    1 << 20, 13000};
   return info;
 }
 bool enter_cuda_device() noexcept { return true; }
@@ -125,12 +156,12 @@ void FreeDeviceMemory::operator()(void* freed) const noexcept {
   device_memory().give_back(freed);
 }
 void FreeHostMemory::operator()(void* freed) const noexcept {
-  device_memory().give_back(freed);
+  host_memory().give_back(freed);
 }
 DeviceBuffer::DeviceBuffer(std::size_t bytes)
-    : memory_(device_memory().take(bytes)), bytes_(bytes) {}
+    : memory_(take_device_memory(bytes)), bytes_(bytes) {}
 HostBuffer::HostBuffer(std::size_t bytes)
-    : memory_(device_memory().take(bytes)),
+    : memory_(host_memory().take(bytes)),
       device_data_(memory_.get()),
       bytes_(bytes) {}
 

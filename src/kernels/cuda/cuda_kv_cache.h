@@ -1,7 +1,9 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "cuda/memory.h"
@@ -25,19 +27,29 @@ class CudaKVStore {
   /// Errors: Error (out_of_memory).
   CudaKVStore(const Shape& shape, int capacity);
 
-  /// Makes room for `positions`, by half as much again when it must grow, as
-  /// work of `stream`.
+  /// Bytes that a store of so many positions takes.
+  static std::size_t bytes_for(const Shape& shape, long long capacity);
+
+  /// Makes room for `positions`, by half as much again when it must grow and
+  /// there is as much memory, as work of `stream`. What it held it holds still
+  /// where that fails. Errors: Error (out_of_memory).
   void reserve(Stream& stream, int positions);
 
   cuda::SegmentView view(int offset, int first_row, int length) const;
 
+  /// Throws what the last reserve() did. Threads: any.
+  void check() const;
+
  private:
+  void grow(Stream& stream, int positions);
   std::size_t head_bytes(int capacity) const;
   std::size_t layer_bytes(int capacity) const;
 
   Shape shape_;
   int capacity_;
   DeviceBuffer memory_;
+  mutable std::mutex mutex_;
+  std::exception_ptr failure_;  // of the last reserve()
 };
 
 /// A pass as the caches know it that it appends to.
@@ -57,6 +69,7 @@ class CudaKVCache final : public KVCache {
 
   std::vector<mx::array> state() const override;
   void abandon() override;
+  void check() const override { store_->check(); }
 
   void set_last(std::shared_ptr<CudaPassState> pass) {
     last_ = std::move(pass);

@@ -4,9 +4,9 @@
 
 #include "base/concat.h"
 #include "base/error.h"
-#include "base/human_size.h"
 #include "cuda/token/argmax.h"
 #include "cuda/token/begin.h"
+#include "kernels/cuda/cuda_memory.h"
 
 namespace llamlx {
 namespace {
@@ -17,25 +17,6 @@ cuda::NumberType compute_type(mx::Dtype dtype) {
   if (dtype == mx::bfloat16) return cuda::NumberType::bf16;
   throw std::invalid_argument(
       concat("kernels do not compute in ", to_string(dtype)));
-}
-
-bool is_tied(const DecoderWeights& weights) {
-  return weights.embed_tokens.data.id() == weights.lm_head.weight.data.id() &&
-         !weights.lm_head.bias;
-}
-
-std::size_t bytes_on_device(const DecoderWeights& weights) {
-  std::size_t bytes = packed_bytes(weights.embed_tokens);
-  if (!is_tied(weights)) bytes += packed_bytes(weights.lm_head.weight);
-  for (const auto& layer : weights.layers) {
-    for (const auto* linear :
-         {&layer.qkv.q_proj, &layer.qkv.k_proj, &layer.qkv.v_proj,
-          &layer.o_proj, &layer.mlp.gate_proj, &layer.mlp.up_proj,
-          &layer.mlp.down_proj}) {
-      bytes += packed_bytes(linear->weight);
-    }
-  }
-  return bytes;
 }
 
 /// Refuses what kernels do not take, before anything is loaded.
@@ -58,17 +39,6 @@ void check_shapes(const CudaModel& model) {
                     cols));
     }
   }
-}
-
-void check_memory(const CudaDeviceInfo& device, const DecoderWeights& weights) {
-  const auto needed = bytes_on_device(weights);
-  const auto now = cuda_device_info();
-  const auto free = now ? now->free_bytes : device.free_bytes;
-  if (needed <= free) return;
-  fail(ErrorCode::out_of_memory, device.name,
-       concat("the weights take ", human_size(needed), ", and ",
-              human_size(free), " of its memory are free"),
-       "quantise the model (llamlx convert -q), or use the CPU (--device cpu)");
 }
 
 CudaVector upload_optional(Stream& stream,
@@ -108,7 +78,7 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
       compute(compute_type(dtype)),
       host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kTokenSlotRows) {
   check_shapes(*this);
-  check_memory(device, weights);
+  check_cuda_memory(device, plan_cuda_memory(device, weights, params, compute));
   embed_tokens = pack_weight(stream, weights.embed_tokens);
   if (!is_tied(weights)) own_lm_head = pack_linear(stream, weights.lm_head);
   norm = upload_vector(stream, weights.norm);

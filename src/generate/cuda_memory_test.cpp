@@ -1,0 +1,187 @@
+// What happens when the GPU's memory is too small: on the emulated GPU, whose
+// memory can be.
+#include "kernels/cuda/cuda_memory.h"
+
+#include <cstdlib>
+#include <numeric>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <mlx/ops.h>
+
+#include "base/testing.h"
+#include "cuda/modules.h"
+#include "generate/generator.h"
+#include "generate/token_loop.h"
+#include "kernels/cuda/cuda_kv_cache.h"
+#include "models/random_checkpoint.h"
+
+namespace llamlx {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::uint64_t used_bytes() {
+  const auto info = *cuda_device_info();
+  return info.memory_bytes - info.free_bytes;
+}
+
+class CudaMemoryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cuda_device_info() || !cuda_modules().empty()) {
+      GTEST_SKIP() << "the GPU is not emulated";
+    }
+  }
+  void TearDown() override { ::unsetenv(kVariable); }
+
+  /// Leaves so many bytes free.
+  static void leave(std::uint64_t bytes) {
+    ::setenv(kVariable, std::to_string(used_bytes() + bytes).c_str(), 1);
+  }
+
+  Decoder load(long long expected_tokens) const {
+    return Decoder::load(checkpoint_, mx::bfloat16, cuda_backend(mx::bfloat16),
+                         expected_tokens);
+  }
+
+  static CudaMemoryPlan plan_of(const Decoder& decoder, long long tokens) {
+    const auto& c = decoder.config();
+    return plan_cuda_memory(
+        *cuda_device_info(), decoder.weights(),
+        {{c.num_attention_heads, c.num_key_value_heads, c.head_dim},
+         c.rms_norm_eps,
+         c.layer_windows,
+         tokens},
+        cuda::NumberType::bf16);
+  }
+
+  static std::vector<std::int32_t> some_ids(int count) {
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i) ids[static_cast<std::size_t>(i)] = i % 29;
+    return ids;
+  }
+
+  static std::vector<float> last_logits(const Decoder& decoder, KVCache& cache,
+                                        int count) {
+    const auto logits =
+        decoder.logits(prefill(decoder, cache, some_ids(count)));
+    const auto values = mx::contiguous(logits);
+    mx::eval(values);
+    return {values.data<float>(), values.data<float>() + values.size()};
+  }
+
+  static constexpr auto kVariable = "LLAMLX_EMULATED_GPU_MEMORY";
+  RandomCheckpoint checkpoint_{RandomCheckpoint::tiny_config()};
+};
+
+TEST_F(CudaMemoryTest, IsPlannedForWhatATextTakes) {
+  constexpr int kTokens = 40;
+  const auto before = used_bytes();
+  const auto decoder = load(kTokens);
+  const auto cache = decoder.make_cache(kTokens);
+  const auto x = prefill(decoder, *cache, some_ids(kTokens));
+  Sampler sample({});
+  TokenLoop(decoder, sample, {{cache.get(), 1}}, x).next(false);
+  const auto used = used_bytes() - before;
+  const auto plan = plan_of(decoder, kTokens);
+  // Views of segments and the like, which a small model makes much of.
+  constexpr std::size_t kSmall = 16 << 10;
+  EXPECT_LE(plan.weights + plan.cache + plan.workspace, used);
+  EXPECT_GE(plan.weights + plan.cache + plan.workspace + kSmall, used);
+}
+
+TEST_F(CudaMemoryTest, IsPlannedForQuantisedWeights) {
+  checkpoint_.quantize_all({4, 32});
+  const auto before = used_bytes();
+  const auto decoder = load(1);
+  const auto plan = plan_of(decoder, 1);
+  const auto loaded = used_bytes() - before;
+  EXPECT_LE(plan.weights, loaded);
+  EXPECT_GE(plan.weights + (4 << 10), loaded);
+  EXPECT_GT(plan.loading, 0U);
+  // More rows at once have the weights expanded.
+  EXPECT_GT(plan_of(decoder, 40).workspace, 20 * plan.workspace);
+}
+
+TEST_F(CudaMemoryTest, ThatIsTooSmallIsToldBeforeAnythingIsLoaded) {
+  constexpr int kTokens = 300;
+  const auto plan = plan_of(load(kTokens), kTokens);
+  const auto before = used_bytes();
+  leave(plan.most() - 1);
+  const auto message =
+      testing::error_of(ErrorCode::out_of_memory, [&] { load(kTokens); });
+  EXPECT_THAT(message, HasSubstr("keys and values of 300 tokens"));
+  EXPECT_THAT(message, HasSubstr("--device cpu"));
+  EXPECT_EQ(used_bytes(), before);
+  leave(plan.most());
+  load(kTokens);
+}
+
+TEST_F(CudaMemoryTest, IsNotPlannedForTokensThatNobodyExpects) {
+  const auto plan = plan_of(load(0), 300);
+  leave(plan.most() - 1);
+  load(0);
+}
+
+TEST_F(CudaMemoryTest, ThatACacheDoesNotGetIsTold) {
+  const auto decoder = load(0);
+  leave(1000);
+  const auto message = testing::error_of(ErrorCode::out_of_memory,
+                                         [&] { decoder.make_cache(300); });
+  EXPECT_THAT(message, HasSubstr("keys and values of 512 tokens take"));
+  EXPECT_THAT(message, HasSubstr("fewer tokens"));
+}
+
+TEST_F(CudaMemoryTest, ThatACacheCannotGrowIntoIsToldAndNothingIsLost) {
+  constexpr int kBefore = 200, kAfter = 100;
+  const auto decoder = load(0);
+  const auto expected = [&] {
+    const auto cache = decoder.make_cache(1);
+    prefill(decoder, *cache, some_ids(kBefore));
+    return last_logits(decoder, *cache, kAfter);
+  }();
+  const auto cache = decoder.make_cache(1);
+  prefill(decoder, *cache, some_ids(kBefore));
+  leave(1000);
+  const auto message = testing::error_of(
+      ErrorCode::out_of_memory, [&] { last_logits(decoder, *cache, kAfter); });
+  EXPECT_THAT(message, HasSubstr("keys and values of 512 tokens take"));
+  leave(std::uint64_t{1} << 30);
+  cache->rewind(kBefore);
+  EXPECT_EQ(last_logits(decoder, *cache, kAfter), expected);
+}
+
+TEST_F(CudaMemoryTest, ThatEndsDuringAnAnswerIsTold) {
+  constexpr int kPrompt = 254;
+  for (const float temperature : {0.0F, 1.0F}) {
+    const auto decoder = load(0);
+    const auto cache = decoder.make_cache(1);
+    Sampler sample({.temperature = temperature});
+    const auto message = testing::error_of(ErrorCode::out_of_memory, [&] {
+      TokenLoop loop(decoder, sample, {{cache.get(), 1}},
+                     prefill(decoder, *cache, some_ids(kPrompt)));
+      loop.next(true);
+      leave(1000);
+      for (int i = 0; i < 6; ++i) loop.next(true);
+    });
+    EXPECT_THAT(message, HasSubstr("keys and values of 512 tokens take"));
+    leave(std::uint64_t{1} << 30);
+    const auto other = decoder.make_cache(1);
+    EXPECT_EQ(last_logits(decoder, *other, 3).size(), 32U);
+  }
+}
+
+TEST_F(CudaMemoryTest, GivesACacheTheLeastItNeedsWhereThereIsNoMore) {
+  const CudaKVStore::Shape shape{cuda::NumberType::bf16, 1, 1, 8};
+  Stream stream;
+  CudaKVStore store(shape, 1024);
+  EXPECT_EQ(store.view(0, 0, 1).capacity, 1024);
+  leave(CudaKVStore::bytes_for(shape, 1280));
+  store.reserve(stream, 1025);
+  EXPECT_EQ(store.view(0, 0, 1).capacity, 1280);
+}
+
+}  // namespace
+}  // namespace llamlx

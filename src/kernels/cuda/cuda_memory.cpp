@@ -1,0 +1,148 @@
+#include "kernels/cuda/cuda_memory.h"
+
+#include <algorithm>
+
+#include "base/concat.h"
+#include "base/error.h"
+#include "base/human_size.h"
+#include "cuda/attention/few_rows.h"
+#include "cuda/matmul/few_rows.h"
+#include "cuda/modules.h"
+#include "kernels/cuda/cuda_kv_cache.h"
+#include "kernels/cuda/cuda_matrix.h"
+
+namespace llamlx {
+namespace {
+
+/// Rows of a prompt that go through together.
+constexpr long long kMostRows = 512;
+
+/// Weights that are multiplied in one product.
+using Product = std::vector<const Linear*>;
+
+std::vector<Product> products_of(const DecoderLayer& layer) {
+  const auto& [qkv, o_proj, mlp] = layer;
+  return {{&qkv.q_proj, &qkv.k_proj, &qkv.v_proj},
+          {&o_proj},
+          {&mlp.gate_proj, &mlp.up_proj},
+          {&mlp.down_proj}};
+}
+
+std::size_t rows_of(const Product& product) {
+  std::size_t rows = 0;
+  for (const auto* linear : product) {
+    rows += static_cast<std::size_t>(linear->weight.shape().at(0));
+  }
+  return rows;
+}
+
+std::size_t cols_of(const Product& product) {
+  return static_cast<std::size_t>(product.front()->weight.shape().at(1));
+}
+
+void add_weights(const DecoderWeights& weights, CudaMemoryPlan& plan) {
+  plan.weights = packed_bytes(weights.embed_tokens);
+  if (!is_tied(weights)) plan.weights += packed_bytes(weights.lm_head.weight);
+  for (const auto& layer : weights.layers) {
+    for (const auto& product : products_of(layer)) {
+      std::size_t plain = 0;
+      for (const auto* linear : product) {
+        plan.weights += packed_bytes(linear->weight);
+        plain += linear->weight.nbytes();
+      }
+      // The last layer is packed beside all others.
+      plan.loading = std::max(plan.loading, plain);
+    }
+  }
+}
+
+/// What products of so many rows need beside their weights: rows of 16 bits,
+/// and a weight of codes that is expanded to such, of one product at a time.
+std::size_t operand_bytes(const CudaDeviceInfo& device,
+                          const DecoderWeights& weights, std::size_t rows) {
+  if (rows <= cuda::kFewRowsMost) return 0;
+  std::size_t widest = 0, expanded = 0;
+  for (const auto& layer : weights.layers) {
+    for (const auto& product : products_of(layer)) {
+      const auto cols = cols_of(product);
+      widest = std::max(widest, cols);
+      // Warpgroups read most codes as they are.
+      const bool has_codes =
+          product.front()->weight.quantization && !has_warpgroups(device);
+      if (has_codes) expanded = std::max(expanded, rows_of(product) * cols);
+    }
+  }
+  return 2 * (rows * widest + expanded);
+}
+
+/// What a pass of so many rows has between its kernels: most of what
+/// run_layers() and run_logits() reserve (cuda_pass.cpp).
+std::size_t workspace_bytes(const CudaDeviceInfo& device,
+                            const DecoderWeights& weights,
+                            const StackParams& params, std::size_t rows) {
+  const auto& heads = params.heads;
+  const auto dim = static_cast<std::size_t>(heads.head_dim);
+  const auto query = dim * static_cast<std::size_t>(heads.num_attention_heads);
+  const auto key = dim * static_cast<std::size_t>(heads.num_key_value_heads);
+  const auto hidden = cols_of({&weights.lm_head});
+  std::size_t inner = 0;
+  for (const auto& layer : weights.layers) {
+    inner = std::max(inner, cols_of({&layer.mlp.down_proj}));
+  }
+  const auto qkv = query + 2 * key;
+  const auto floats = dim + hidden + qkv + query + 3 * inner;
+  const int splits = cuda::attention_few_splits(heads.num_key_value_heads,
+                                                device.multiprocessors);
+  return rows * (4 * floats + 2 * query) +
+         operand_bytes(device, weights, rows) +
+         4 * rows_of({&weights.lm_head}) +
+         cuda::attention_few_parts_bytes(static_cast<int>(rows),
+                                         heads.num_attention_heads, splits,
+                                         heads.head_dim);
+}
+
+}  // namespace
+
+std::size_t CudaMemoryPlan::most() const {
+  return weights + std::max(loading, cache + workspace);
+}
+
+bool is_tied(const DecoderWeights& weights) {
+  return weights.embed_tokens.data.id() == weights.lm_head.weight.data.id() &&
+         !weights.lm_head.bias;
+}
+
+CudaMemoryPlan plan_cuda_memory(const CudaDeviceInfo& device,
+                                const DecoderWeights& weights,
+                                const StackParams& params,
+                                cuda::NumberType compute) {
+  CudaMemoryPlan plan;
+  plan.tokens = std::max(1LL, params.expected_tokens);
+  add_weights(weights, plan);
+  plan.cache = CudaKVStore::bytes_for(
+      {compute, static_cast<int>(weights.layers.size()),
+       params.heads.num_key_value_heads, params.heads.head_dim},
+      plan.tokens);
+  const auto rows = std::min(plan.tokens, kMostRows);
+  plan.workspace =
+      workspace_bytes(device, weights, params, static_cast<std::size_t>(rows));
+  return plan;
+}
+
+void check_cuda_memory(const CudaDeviceInfo& device,
+                       const CudaMemoryPlan& plan) {
+  const auto now = cuda_device_info();
+  const auto free = now ? now->free_bytes : device.free_bytes;
+  if (plan.most() <= free) return;
+  const auto tokens =
+      concat(plan.tokens, plan.tokens == 1 ? " token" : " tokens");
+  fail(ErrorCode::out_of_memory, device.name,
+       concat("the weights take ", human_size(plan.weights),
+              ", keys and values of ", tokens, " ", human_size(plan.cache),
+              ", a pass ", human_size(plan.workspace), ", and ",
+              human_size(free), " of its memory are free"),
+       "quantise the model (llamlx convert -q), ask for fewer tokens, or use "
+       "the CPU (--device cpu)");
+}
+
+}  // namespace llamlx
