@@ -4,6 +4,7 @@
 #include <exception>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include <mlx/device.h>
 #include <mlx/ops.h>
@@ -18,6 +19,7 @@
 #include "base/system_memory.h"
 #include "cuda/device.h"
 #include "cuda/modules.h"
+#include "kernels/cuda/cuda_kernels.h"
 #include "llamlx/llamlx.h"
 #include "model_facts.h"
 #include "terminal.h"
@@ -170,6 +172,13 @@ Check check_terminal() {
           "export LC_ALL=C.UTF-8"};
 }
 
+/// The memory that a model has to fit, and what of it is free.
+std::pair<std::uint64_t, std::uint64_t> memory_of(const RunFacts& run) {
+  if (run.gpu) return {run.gpu->memory_bytes, run.gpu->free_bytes};
+  const auto memory = system_memory();
+  return {memory.total_bytes, memory.available_bytes};
+}
+
 Check check_tokenizer(const ModelFacts& facts) {
   if (facts.tokenizer_vocab_size > 0) {
     return {"tokenizer", CheckStatus::ok, facts.tokenizer};
@@ -202,16 +211,21 @@ Check problem_of(const std::string& name, const Error& error) {
 }
 
 std::vector<Check> check_machine() {
-  return {{"system", CheckStatus::ok, os_name()},
-          check_program(),
-          {"processor", CheckStatus::ok, cpu_name()},
-          check_instruction_sets(),
-          check_cores(),
-          check_memory(),
-          check_mlx(),
-          check_device(),
-          check_disk(),
-          check_terminal()};
+  std::vector<Check> checks = {{"system", CheckStatus::ok, os_name()},
+                               check_program(),
+                               {"processor", CheckStatus::ok, cpu_name()},
+                               check_instruction_sets(),
+                               check_cores(),
+                               check_memory(),
+                               check_mlx(),
+                               check_device()};
+  if (const auto gpu = cuda_device_info()) {
+    checks.push_back({"gpu kernels", CheckStatus::ok,
+                      to_string(cuda_kernel_choice(*gpu, mx::bfloat16))});
+  }
+  checks.push_back(check_disk());
+  checks.push_back(check_terminal());
+  return checks;
 }
 
 std::vector<Check> check_model(const fs::path& path) {
@@ -226,11 +240,10 @@ std::vector<Check> check_model(const fs::path& path) {
       checks.push_back({"model", CheckStatus::warning, notice});
     }
     checks.push_back(check_tokenizer(facts));
-    const auto memory = system_memory();
-    checks.push_back(check_fit(facts.run.weight_bytes,
-                               facts.run.cache_token_bytes,
-                               facts.config.context_length(),
-                               memory.total_bytes, memory.available_bytes));
+    const auto [total, available] = memory_of(facts.run);
+    checks.push_back(
+        check_fit(facts.run.weight_bytes, facts.run.cache_token_bytes,
+                  facts.config.context_length(), total, available));
   } catch (const Error& error) {
     checks.push_back(problem_of("model", error));
   }

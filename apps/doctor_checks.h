@@ -31,8 +31,9 @@ Check problem_of(const std::string& name, const Error& error);
 std::vector<Check> check_machine();
 
 /// Checks the model at `path`: that it can be opened and belongs together, that
-/// it has a tokenizer, and that it fits the memory of this machine. A model
-/// that cannot be opened is a problem, not an exception.
+/// it has a tokenizer, and that it fits the memory of this machine, or of the
+/// GPU that it would run on. A model that cannot be opened is a problem, not an
+/// exception.
 std::vector<Check> check_model(const std::filesystem::path& path);
 
 /// Whether weights and a KV cache fit the memory. `context` is the number of

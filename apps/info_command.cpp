@@ -41,7 +41,9 @@ Json to_json(const StorageKind& kind) {
 
 /// Of the kernels that multiply, one; null where there is none of ours.
 Json kernel_name(const ModelFacts& facts,
-                 const MatmulKernel* ServingKernels::*which) {
+                 const MatmulKernel* ServingKernels::*which,
+                 std::string CudaKernelChoice::*on_gpu) {
+  if (const auto& choice = facts.run.gpu_products) return (*choice).*on_gpu;
   const auto& products = facts.run.products;
   const auto* kernel = products ? (*products).*which : nullptr;
   return kernel == nullptr ? Json() : Json(kernel->name);
@@ -49,6 +51,7 @@ Json kernel_name(const ModelFacts& facts,
 
 Json to_json(const ModelFacts& facts) {
   const auto& c = facts.config;
+  const auto& gpu = facts.run.gpu;
   Json storage = Json::array();
   for (const auto& kind : facts.storage) storage.push_back(to_json(kind));
   return {{"path", facts.path},
@@ -77,8 +80,12 @@ Json to_json(const ModelFacts& facts) {
           {"device", facts.run.device},
           {"dtype", facts.run.dtype},
           {"kernels", facts.run.kernels},
-          {"few_rows_kernel", kernel_name(facts, &ServingKernels::one_row)},
-          {"many_rows_kernel", kernel_name(facts, &ServingKernels::many_rows)},
+          {"few_rows_kernel", kernel_name(facts, &ServingKernels::one_row,
+                                          &CudaKernelChoice::few_rows)},
+          {"many_rows_kernel", kernel_name(facts, &ServingKernels::many_rows,
+                                           &CudaKernelChoice::many_rows)},
+          {"device_name", gpu ? Json(gpu->name) : Json()},
+          {"device_memory_bytes", gpu ? Json(gpu->memory_bytes) : Json()},
           {"memory_bytes", facts.run.weight_bytes},
           {"cache_token_bytes", facts.run.cache_token_bytes},
           {"notices", facts.notices}};
@@ -146,8 +153,16 @@ void print_facts(const ModelFacts& facts) {
   text += row("runs here",
               concat("on the ", facts.run.device, " in ", facts.run.dtype,
                      ", kernels: ", facts.run.kernels));
+  if (const auto& gpu = facts.run.gpu) {
+    text +=
+        row("device", concat(gpu->name, ", ", human_size(gpu->free_bytes),
+                             " of ", human_size(gpu->memory_bytes), " free"));
+  }
   if (facts.run.products) {
     text += row("products", to_string(*facts.run.products));
+  }
+  if (facts.run.gpu_products) {
+    text += row("products", to_string(*facts.run.gpu_products));
   }
   text += row("in memory", concat(human_size(facts.run.weight_bytes), ", and ",
                                   human_size(facts.run.cache_token_bytes),

@@ -125,6 +125,10 @@ RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
     run.products =
         kernels_for(main_storage, backend, dtype, config.hidden_size);
   }
+  if (processor == Processor::cuda) {
+    run.gpu = cuda_device_info();
+    run.gpu_products = cuda_kernel_choice(*run.gpu, dtype);
+  }
   for (const auto& spec : tensor_specs(config)) {
     const auto& info = *checkpoint.find(spec.name);
     run.weight_bytes += stored_bytes(

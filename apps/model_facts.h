@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "cpu/matmul/registry.h"
+#include "cuda/device.h"
+#include "kernels/cuda/cuda_kernels.h"
 #include "models/model_config.h"
 #include "tensor/weight.h"
 
@@ -28,6 +30,9 @@ struct RunFacts {
   std::string kernels;
   /// What multiplies with most of the weights, on the CPU.
   std::optional<ServingKernels> products;
+  /// The GPU that our own kernels run on, if they do, and which of them.
+  std::optional<CudaDeviceInfo> gpu;
+  std::optional<CudaKernelChoice> gpu_products;
   std::uint64_t weight_bytes = 0;       ///< the weights as held in memory
   std::uint64_t cache_token_bytes = 0;  ///< of the KV cache, a token
 };

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import unittest
 
 from command_line import CommandLineTest, llamlx
@@ -67,14 +68,27 @@ class InfoTest(CommandLineTest):
         env = {"LLAMLX_FORCE_ISA": "scalar"}
         facts = json.loads(llamlx("info", model, "--json", env=env).stdout)
         if facts["device"] != "cpu":
-            self.assertIsNone(facts["few_rows_kernel"])
+            self.names_the_kernels_of_a_gpu(facts, model)
             return
+        self.assertIsNone(facts["device_name"])
         self.assertEqual(facts["few_rows_kernel"], "qmv_scalar")
         self.assertEqual(facts["many_rows_kernel"], "qmm_scalar")
         text = self.assert_succeeds(llamlx("info", model, env=env)).stdout
         self.assertRegex(
             text, r"(?m)^products +qmv_scalar for few rows, qmm_scalar for many$"
         )
+
+
+    def names_the_kernels_of_a_gpu(self, facts, model):
+        if facts["device_name"] is None:  # MLX's own
+            self.assertIsNone(facts["few_rows_kernel"])
+            return
+        self.assertEqual(facts["few_rows_kernel"], "few_rows")
+        text = self.assert_succeeds(llamlx("info", model)).stdout
+        self.assertRegex(text, rf"(?m)^device +{re.escape(facts['device_name'])}, ")
+        self.assertRegex(text, r"(?m)^products +few_rows for few rows, \w+ for many: ")
+        checks = json.loads(llamlx("doctor", "--json").stdout)["checks"]
+        self.assertIn("gpu kernels", [check["name"] for check in checks])
 
 
 class DoctorTest(CommandLineTest):

@@ -1,0 +1,37 @@
+#include "kernels/cuda/cuda_kernels.h"
+
+#include "base/concat.h"
+#include "cuda/modules.h"
+
+namespace llamlx {
+
+CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
+                                    mx::Dtype compute) {
+  const int capability = device.compute_capability;
+  const auto number = concat(capability / 10, ".", capability % 10);
+  if (compute == mx::float32) {
+    return {
+        "few_rows", "few_rows",
+        "mma, eight rows at a time, as float32 has more digits than weights "
+        "that are expanded"};
+  }
+  if (has_warpgroups(device)) {
+    return {"few_rows", "many_rows_hopper",
+            concat("warpgroups (wgmma), which compute capability ", number,
+                   " has")};
+  }
+  if (capability == 90) {
+    return {"few_rows", "many_rows",
+            "mma, as this build has no kernels for warpgroups (9.0a)"};
+  }
+  return {"few_rows", "many_rows",
+          concat("mma, as compute capability ", number,
+                 " has no warpgroups like 9.0's")};
+}
+
+std::string to_string(const CudaKernelChoice& choice) {
+  return concat(choice.few_rows, " for few rows, ", choice.many_rows,
+                " for many: ", choice.why);
+}
+
+}  // namespace llamlx

@@ -1,0 +1,48 @@
+#include "kernels/cuda/cuda_kernels.h"
+
+#include <gmock/gmock.h>
+
+#include "cuda/modules.h"
+
+namespace llamlx {
+namespace {
+
+using ::testing::HasSubstr;
+
+CudaDeviceInfo gpu_of(int compute_capability) {
+  CudaDeviceInfo info;
+  info.compute_capability = compute_capability;
+  return info;
+}
+
+TEST(CudaKernelChoiceTest, IsByMmaWhereThereAreNoWarpgroups) {
+  for (const int capability : {80, 89, 100, 120}) {
+    const auto choice = cuda_kernel_choice(gpu_of(capability), mx::bfloat16);
+    EXPECT_EQ(choice.few_rows, "few_rows");
+    EXPECT_EQ(choice.many_rows, "many_rows");
+    EXPECT_THAT(choice.why, HasSubstr("mma"));
+  }
+  EXPECT_THAT(to_string(cuda_kernel_choice(gpu_of(89), mx::float16)),
+              HasSubstr("few_rows for few rows, many_rows for many: mma, as "
+                        "compute capability 8.9"));
+}
+
+TEST(CudaKernelChoiceTest, IsByWarpgroupsWhereGpuAndBuildHaveThem) {
+  const auto choice = cuda_kernel_choice(gpu_of(90), mx::bfloat16);
+  if (has_warpgroups(gpu_of(90))) {
+    EXPECT_EQ(choice.many_rows, "many_rows_hopper");
+    EXPECT_THAT(choice.why, HasSubstr("wgmma"));
+  } else {
+    EXPECT_EQ(choice.many_rows, "many_rows");
+    EXPECT_THAT(choice.why, HasSubstr("this build"));
+  }
+}
+
+TEST(CudaKernelChoiceTest, KeepsTheDigitsOfFloat32) {
+  const auto choice = cuda_kernel_choice(gpu_of(90), mx::float32);
+  EXPECT_EQ(choice.many_rows, "few_rows");
+  EXPECT_THAT(choice.why, HasSubstr("float32"));
+}
+
+}  // namespace
+}  // namespace llamlx
