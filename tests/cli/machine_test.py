@@ -86,7 +86,7 @@ class InfoTest(CommandLineTest):
         self.assertEqual(facts["few_rows_kernel"], "few_rows")
         text = self.assert_succeeds(llamlx("info", model)).stdout
         self.assertRegex(text, rf"(?m)^device +{re.escape(facts['device_name'])}, ")
-        self.assertRegex(text, r"(?m)^products +few_rows for few rows, \w+ for many: ")
+        self.assertRegex(text, r"(?m)^products +\w+ for one row, few_rows for few, \w+ for many: ")
         checks = json.loads(llamlx("doctor", "--json").stdout)["checks"]
         self.assertIn("gpu kernels", [check["name"] for check in checks])
 

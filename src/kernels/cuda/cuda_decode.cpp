@@ -24,7 +24,7 @@ bool are_alike(const CudaMatrix& a, const CudaMatrix& b) {
 
 bool takes(const CudaModel& model) {
   const auto& head = model.lm_head();
-  if (model.device.compute_capability < 90 ||
+  if (model.device.compute_capability < kDecodeCapability ||
       model.params.heads.head_dim > cuda::kDecodeLargestHead ||
       model.compute == cuda::NumberType::f32 ||
       head.layout.type != model.compute) {

@@ -12,6 +12,9 @@ namespace llamlx {
 struct CudaModel;
 struct CudaRope;
 
+/// GPUs from this compute capability on have what that kernel needs.
+inline constexpr int kDecodeCapability = 90;
+
 /// How a model's tokens are decoded one by one by a single kernel
 /// (cuda/decode/decode.h). One pass at a time.
 class CudaDecode {

@@ -2,6 +2,7 @@
 
 #include "base/concat.h"
 #include "cuda/modules.h"
+#include "kernels/cuda/cuda_decode.h"
 
 namespace llamlx {
 
@@ -11,27 +12,29 @@ CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
   const auto number = concat(capability / 10, ".", capability % 10);
   if (compute == mx::float32) {
     return {
-        "few_rows", "few_rows",
+        "few_rows", "few_rows", "few_rows",
         "mma, eight rows at a time, as float32 has more digits than weights "
         "that are expanded"};
   }
+  const char* const one_row =
+      capability >= kDecodeCapability ? "decode" : "few_rows";
   if (has_warpgroups(device)) {
-    return {"few_rows", "many_rows_hopper",
+    return {one_row, "few_rows", "many_rows_hopper",
             concat("warpgroups (wgmma), which compute capability ", number,
                    " has")};
   }
   if (capability == 90) {
-    return {"few_rows", "many_rows",
+    return {one_row, "few_rows", "many_rows",
             "mma, as this build has no kernels for warpgroups (9.0a)"};
   }
-  return {"few_rows", "many_rows",
+  return {one_row, "few_rows", "many_rows",
           concat("mma, as compute capability ", number,
                  " has no warpgroups like 9.0's")};
 }
 
 std::string to_string(const CudaKernelChoice& choice) {
-  return concat(choice.few_rows, " for few rows, ", choice.many_rows,
-                " for many: ", choice.why);
+  return concat(choice.one_row, " for one row, ", choice.few_rows, " for few, ",
+                choice.many_rows, " for many: ", choice.why);
 }
 
 }  // namespace llamlx

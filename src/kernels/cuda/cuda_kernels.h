@@ -10,8 +10,11 @@ namespace llamlx {
 
 namespace mx = mlx::core;
 
-/// Which kernels multiply on a GPU.
+/// Which kernels compute on a GPU.
 struct CudaKernelChoice {
+  /// "decode" is one kernel for all of a token, of models whose weights have
+  /// one format (cuda_decode.h); those of others are multiplied by few_rows.
+  std::string one_row;
   std::string few_rows;   ///< e.g. "few_rows"; files of src/cuda/matmul
   std::string many_rows;  ///< e.g. "many_rows_hopper"
   /// What multiplies many rows there, and why that: "warpgroups (wgmma), which
@@ -23,8 +26,8 @@ struct CudaKernelChoice {
 CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
                                     mx::Dtype compute);
 
-/// "few_rows for few rows, many_rows_hopper for many: warpgroups (wgmma), which
-/// compute capability 9.0 has".
+/// "decode for one row, few_rows for few, many_rows_hopper for many: warpgroups
+/// (wgmma), which compute capability 9.0 has".
 std::string to_string(const CudaKernelChoice& choice);
 
 }  // namespace llamlx

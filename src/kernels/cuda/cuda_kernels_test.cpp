@@ -23,8 +23,8 @@ TEST(CudaKernelChoiceTest, IsByMmaWhereThereAreNoWarpgroups) {
     EXPECT_THAT(choice.why, HasSubstr("mma"));
   }
   EXPECT_THAT(to_string(cuda_kernel_choice(gpu_of(89), mx::float16)),
-              HasSubstr("few_rows for few rows, many_rows for many: mma, as "
-                        "compute capability 8.9"));
+              HasSubstr("few_rows for one row, few_rows for few, many_rows for "
+                        "many: mma, as compute capability 8.9"));
 }
 
 TEST(CudaKernelChoiceTest, IsByWarpgroupsWhereGpuAndBuildHaveThem) {
@@ -38,8 +38,17 @@ TEST(CudaKernelChoiceTest, IsByWarpgroupsWhereGpuAndBuildHaveThem) {
   }
 }
 
+TEST(CudaKernelChoiceTest, DecodesByOneKernelWhereBlocksAreFed) {
+  for (const int capability : {90, 100, 120}) {
+    EXPECT_EQ(cuda_kernel_choice(gpu_of(capability), mx::float16).one_row,
+              "decode");
+  }
+  EXPECT_EQ(cuda_kernel_choice(gpu_of(86), mx::float16).one_row, "few_rows");
+}
+
 TEST(CudaKernelChoiceTest, KeepsTheDigitsOfFloat32) {
   const auto choice = cuda_kernel_choice(gpu_of(90), mx::float32);
+  EXPECT_EQ(choice.one_row, "few_rows");
   EXPECT_EQ(choice.many_rows, "few_rows");
   EXPECT_THAT(choice.why, HasSubstr("float32"));
 }

@@ -32,12 +32,6 @@ cuda::NumberType operand_of(const CudaMatrix& matrix) {
   return matrix.layout.bits == 0 ? matrix.layout.type : cuda::NumberType::f16;
 }
 
-/// Whether this build has kernels for warpgroups, and the GPU has those. The
-/// emulator has none.
-bool has_warpgroups(const CudaModel& model) {
-  return model.device.compute_capability == 90 && !cuda_modules().empty();
-}
-
 /// How a product of few rows is cut.
 struct FewRowsShape {
   int share;
@@ -155,7 +149,7 @@ int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
 
 void multiply_many(CudaModel& model, const CudaMatrix& matrix,
                    const ProductRows& x, const ProductTarget& target) {
-  const bool by_warpgroups = has_warpgroups(model);
+  const bool by_warpgroups = has_warpgroups(model.device);
   const bool reads_it = by_warpgroups && cuda::hopper_reads(matrix.layout);
   const auto operand = operand_of(matrix);
   const std::string type = operand == cuda::NumberType::bf16 ? "bf16" : "f16";
