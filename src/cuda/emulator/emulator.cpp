@@ -143,12 +143,11 @@ void resume(Fiber& fiber) {
   setcontext(&fiber.beginning);
 }
 
-/// Each warp of a block as far as it comes; whether any thread came further.
-bool advance(Block& block) {
+/// Each warp of a block as far as it comes.
+void advance(Block& block) {
   running = &block;
   block_index = block.index;
   const auto count = static_cast<unsigned>(block.fibers.size());
-  bool goes_on = false;
   for (unsigned first = 0; first < count; first += kWarp) {
     for (unsigned i = first; i < first + kWarp; ++i) {
       block.fibers[i]->is_looking = false;
@@ -162,30 +161,43 @@ bool advance(Block& block) {
         thread_index.x = i;
         resume(fiber);
         if (block.error) std::rethrow_exception(block.error);
-        goes_on = goes_on || !fiber.is_looking;
       }
     }
   }
-  return goes_on;
 }
 
+std::size_t count_ended(const Block& block) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      block.fibers, [](const Fiber* fiber) { return fiber->has_ended; }));
+}
 bool has_ended(const Block& block) {
-  return std::ranges::all_of(
-      block.fibers, [](const Fiber* fiber) { return fiber->has_ended; });
+  return count_ended(block) == block.fibers.size();
+}
+
+/// Grows when threads do what they cannot do for ever while they look again:
+/// end, or pass a barrier of more than a warp.
+std::size_t count_steps(std::span<const Block> blocks) {
+  std::size_t steps = 0;
+  for (const auto& block : blocks) {
+    steps += count_ended(block) + block.all.generation;
+    for (const auto& group : block.groups) steps += group.generation;
+  }
+  return steps;
 }
 
 /// Until all have ended. Nobody can wait for ever at a barrier: who has ended
 /// is no longer waited for.
 void run(std::span<Block> blocks) {
-  const auto all_have_ended = [&] {
-    return std::ranges::all_of(blocks, has_ended);
-  };
-  // What one block wrote last, another may not have looked at yet.
-  for (int in_vain = 0; !all_have_ended();) {
-    bool goes_on = false;
-    for (auto& block : blocks) goes_on = advance(block) || goes_on;
-    in_vain = goes_on ? 0 : in_vain + 1;
-    if (in_vain < 2) continue;
+  // A thread that looks for something may vote about it with its warp, and see
+  // it long before it does a step: how long, only a very long wait tells.
+  constexpr int kMostInVain = 1000;
+  std::size_t steps = 0;
+  for (int in_vain = 0; !std::ranges::all_of(blocks, has_ended);) {
+    for (auto& block : blocks) advance(block);
+    const auto now = count_steps(blocks);
+    in_vain = now != steps ? 0 : in_vain + 1;
+    steps = now;
+    if (in_vain < kMostInVain) continue;
     throw std::logic_error("threads wait for what nobody writes");
   }
 }
