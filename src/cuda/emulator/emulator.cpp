@@ -143,12 +143,13 @@ void resume(Fiber& fiber) {
   setcontext(&fiber.beginning);
 }
 
-/// Each warp of a block as far as it comes.
-void advance(Block& block) {
+/// Each warp of a block as far as it comes, but for warp `late`.
+void advance(Block& block, int late) {
   running = &block;
   block_index = block.index;
   const auto count = static_cast<unsigned>(block.fibers.size());
   for (unsigned first = 0; first < count; first += kWarp) {
+    if (static_cast<int>(first / kWarp) == late) continue;
     for (unsigned i = first; i < first + kWarp; ++i) {
       block.fibers[i]->is_looking = false;
     }
@@ -186,14 +187,19 @@ std::size_t count_steps(std::span<const Block> blocks) {
 }
 
 /// Until all have ended. Nobody can wait for ever at a barrier: who has ended
-/// is no longer waited for.
-void run(std::span<Block> blocks) {
+/// is no longer waited for. Warp `late` of all is left behind, unless it is -1.
+void run(std::span<Block> blocks, int late) {
   // A thread that looks for something may vote about it with its warp, and see
   // it long before it does a step: how long, only a very long wait tells.
   constexpr int kMostInVain = 1000;
+  constexpr int kPatience = 3;  // of others with the late one
   std::size_t steps = 0;
   for (int in_vain = 0; !std::ranges::all_of(blocks, has_ended);) {
-    for (auto& block : blocks) advance(block);
+    int its_late = in_vain < kPatience ? late : -1;
+    for (auto& block : blocks) {
+      advance(block, its_late);
+      its_late -= static_cast<int>(block.warps.size());
+    }
     const auto now = count_steps(blocks);
     in_vain = now != steps ? 0 : in_vain + 1;
     steps = now;
@@ -238,12 +244,12 @@ void run_grid(const EmulatedShape& shape, const std::function<void()>& kernel) {
         together.push_back(make_block(shape, kernel, {x, y, z},
                                       together.size() * shape.block));
         if (shape.runs_together) continue;
-        run(together);
+        run(together, shape.late_warp);
         together.clear();
       }
     }
   }
-  run(together);
+  run(together, shape.late_warp);
   running = nullptr;
 }
 

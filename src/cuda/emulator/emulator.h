@@ -34,6 +34,9 @@ struct EmulatedShape {
   unsigned block = 32;
   unsigned shared_bytes = 0;
   bool runs_together = false;  ///< blocks wait for each other
+  /// A warp, of those of all blocks that run together, which goes on only when
+  /// the others have come to nothing for a while; or -1.
+  int late_warp = -1;
 };
 
 /// Runs the kernel `name` as every thread of the grid. Shared memory is filled

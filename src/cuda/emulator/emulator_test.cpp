@@ -45,6 +45,30 @@ TEST(Emulator, BlocksWaitForEachOtherWithoutBarriers) {
   for (const bool votes : {false, true}) EXPECT_EQ(take_turns(2, votes), 300);
 }
 
+/// Every warp writes its number, a later one over an earlier one's.
+struct LastArgs {
+  unsigned* last;
+};
+
+}  // namespace
+
+LLAMLX_KERNEL(emulator_test_last, LastArgs, 64, 1) {
+  *args.last = blockIdx.x * 2 + threadIdx.x / 32;
+}
+
+namespace {
+
+TEST(Emulator, LeavesTheLateWarpBehind) {
+  for (int late = 0; late < 4; ++late) {
+    unsigned last = 9;
+    emulate(
+        "emulator_test_last",
+        {.grid_x = 2, .block = 64, .runs_together = true, .late_warp = late},
+        LastArgs{&last});
+    EXPECT_EQ(last, static_cast<unsigned>(late));
+  }
+}
+
 TEST(Emulator, TellsOfThreadsThatWaitForWhatNobodyWrites) {
   for (const bool votes : {false, true}) {
     EXPECT_THROW(take_turns(1, votes), std::logic_error) << votes;
