@@ -1,0 +1,250 @@
+#include <gtest/gtest.h>
+
+#include "cuda/decode/decode_reference.h"
+
+namespace llamlx::cuda {
+namespace {
+
+using testing::DecodeModel;
+using testing::DecodeReference;
+using testing::DecodeRun;
+using testing::DecodeSetting;
+using testing::expect_right;
+
+std::vector<PackedLayout> layouts() {
+  auto result = all_layouts();
+  std::erase_if(result, [](const PackedLayout& layout) {
+    return layout.type == NumberType::f32;
+  });
+  return result;
+}
+
+/// Shapes that are no whole tiles, as far as the format has such.
+DecodeSetting odd_shapes(const PackedLayout& layout) {
+  DecodeSetting set{.layout = layout};
+  if (layout.bits == 0) {
+    set.hidden = 76;
+    set.heads = 3;
+    set.kv_heads = 1;
+    set.inner = 52;
+  } else if (layout.group == 32) {
+    set.hidden = 96;
+    set.inner = 32;
+  } else {
+    set.head_dim = 32;
+  }
+  return set;
+}
+
+class DecodeFormatTest : public ::testing::TestWithParam<PackedLayout> {};
+
+TEST_P(DecodeFormatTest, DecodesAsFloat64Does) {
+  expect_right(odd_shapes(GetParam()));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DecodeFormatTest, ::testing::ValuesIn(layouts()),
+                         [](const auto& test) {
+                           return to_string(test.param);
+                         });
+
+constexpr PackedLayout kDense{NumberType::f16, 0, 0};
+constexpr PackedLayout kAffine{NumberType::bf16, 4, 64};
+
+TEST(Decode, PassesFollowEachOther) {
+  for (const auto& layout : {kDense, kAffine}) {
+    for (const int layers : {1, 2}) {
+      for (const bool has_biases : {false, true}) {
+        for (const bool mixes : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << layers << " layers");
+          expect_right({.layout = layout,
+                        .head_dim = 32,
+                        .layers = layers,
+                        .has_biases = has_biases},
+                       4, mixes);
+        }
+      }
+    }
+  }
+}
+
+TEST(Decode, AnyWarpMayBeLate) {
+  constexpr int kWarps = kDecodeThreads / 32;
+  for (int late = 0; late < 3 * kWarps; ++late) {
+    SCOPED_TRACE(late);
+    // Every block has some of the embedding.
+    expect_right({.layout = kDense,
+                  .hidden = 520,
+                  .heads = 2,
+                  .head_dim = 8,
+                  .inner = 24,
+                  .layers = 1 + late % 2,
+                  .late_warp = late},
+                 2, true);
+  }
+}
+
+TEST(Decode, GoesOnWithWhatItChose) {
+  const DecodeModel model({.layers = 2});
+  DecodeRun run(model);
+  run.run(3, true);
+  for (int i = 0; i < 3; ++i) {
+    const int id = run.token;
+    run.go_on();
+    expect_pass(model, run, id);
+    expect_token(run, DecodeReference(model).logits(run.exchange.residual));
+    expect_only_token(run, run.token);
+  }
+}
+
+TEST(Decode, SplitsManyPositions) {
+  for (const auto& layout : {kDense, kAffine}) {
+    for (const int offset : {kMostUnsplit - 1, 300, 700}) {
+      for (const int window : {0, 64, 290}) {
+        SCOPED_TRACE(::testing::Message() << offset << ", " << window);
+        expect_right({.layout = layout,
+                      .kv_heads = 1,
+                      .head_dim = 32,
+                      .layers = 2,
+                      .offset = offset,
+                      .window = window},
+                     3);
+      }
+    }
+  }
+}
+
+TEST(Decode, AnyHeads) {
+  for (const auto& layout : {kDense, kAffine}) {
+    for (const int dim : {24, 64, 72, 128}) {
+      for (const bool traditional : {false, true}) {
+        for (const bool has_norms : {false, true}) {
+          SCOPED_TRACE(dim);
+          expect_right({.layout = layout,
+                        .heads = 8,
+                        .kv_heads = dim > 64 ? 1 : 4,
+                        .head_dim = dim,
+                        .layers = dim > 64 ? 1 : 2,
+                        .window = dim == 72 ? 3 : 0,
+                        .traditional = traditional,
+                        .has_head_norms = has_norms},
+                       2);
+        }
+      }
+    }
+  }
+  // More queries of a key/value head than are looked for at once.
+  expect_right({.layout = kDense, .heads = 36, .kv_heads = 1, .head_dim = 8});
+}
+
+TEST(Decode, AnyNumberOfBlocks) {
+  for (const auto& layout : {kDense, kAffine}) {
+    for (const unsigned blocks : {1U, 2U, 3U, 5U, 8U}) {
+      SCOPED_TRACE(blocks);
+      // Four blocks of 16 rows leave some with none; one has all tokens.
+      expect_right({.layout = layout,
+                    .heads = 2,
+                    .head_dim = 32,
+                    .vocab = 16,
+                    .layers = 2,
+                    .blocks = blocks},
+                   3);
+    }
+  }
+}
+
+TEST(Decode, WeightsFlowThroughAnyRing) {
+  for (const auto& layout :
+       {kDense, kAffine, PackedLayout{NumberType::f16, 3, 32}}) {
+    for (const int stages : {1, 2, 3}) {
+      for (const unsigned blocks : {1U, 3U}) {
+        SCOPED_TRACE(::testing::Message() << stages << ", " << blocks);
+        // The head takes several stages, and most others more than one.
+        expect_right({.layout = layout,
+                      .hidden = 448,
+                      .head_dim = 32,
+                      .inner = 192,
+                      .vocab = 180,
+                      .blocks = blocks,
+                      .stages = stages},
+                     2);
+      }
+    }
+  }
+}
+
+TEST(Decode, TakesTokensOfAnyTable) {
+  for (const auto& table : all_layouts()) {
+    expect_right({.table = table});
+  }
+}
+
+TEST(Decode, ChoosesTheFirstOfEqualTokens) {
+  DecodeModel model({.vocab = 100});
+  auto& head = model.head.parts[0];
+  std::ranges::fill(head.scales, 0U);
+  std::ranges::fill(head.biases, 0U);
+  model.pack(model.head);
+  DecodeRun run(model);
+  run.run(3, true);
+  expect_only_token(run, 0);
+  // All blocks' largest are alike, but for one whose token is the last.
+  model.head.packed_bias.assign(100, -2);
+  model.head.packed_bias[77] = model.head.packed_bias[99] = -1;
+  DecodeRun biased(model);
+  biased.run(3, true);
+  expect_only_token(biased, 77);
+}
+
+/// The token after one whose embedding has `odd` among its numbers.
+void expect_no_token(const PackedLayout& layout, float odd) {
+  SCOPED_TRACE(to_string(layout));
+  DecodeSetting set{.layout = layout, .layers = 2, .window = 1};
+  if (layout.group == 64) set.head_dim = 32;
+  DecodeModel model(set);
+  auto& table = model.table.parts[0];
+  put_number(table.data, table.layout.type, 3 * 64 + 50, odd);
+  model.pack(model.table);
+  DecodeRun run(model);
+  run.run(4, true);
+  EXPECT_GE(run.token, 0);
+  run.run(3, false);
+  run.run(3, true);
+  expect_only_token(run, -1);
+  // Who does not see that position is as before.
+  run.run(4, true);
+  expect_pass(model, run, 4);
+  expect_token(run, DecodeReference(model).logits(run.exchange.residual));
+}
+
+TEST(Decode, TellsOfWhatIsNotFinite) {
+  for (const auto& layout : layouts()) expect_no_token(layout, NAN);
+  for (const float odd : {HUGE_VALF, -HUGE_VALF}) {
+    for (const auto& layout : {kDense, kAffine}) expect_no_token(layout, odd);
+  }
+}
+
+TEST(Decode, TellsOfATokenThatIsNotFinite) {
+  for (const int row : {0, 40, 99}) {
+    for (const float odd : {NAN, HUGE_VALF, -HUGE_VALF}) {
+      DecodeModel model({.vocab = 100, .has_biases = true});
+      model.head.packed_bias[static_cast<std::size_t>(row)] = odd;
+      DecodeRun run(model);
+      run.run(3, true);
+      expect_only_token(run, -1);
+    }
+  }
+}
+
+TEST(Decode, TellsOfAttentionThatIsNotFinite) {
+  DecodeModel model({.layers = 2, .has_biases = true});
+  // Too large for the cache's float16.
+  model.layers[0].products[0].packed_bias.back() = 1e6F;
+  DecodeRun run(model);
+  for (int i = 0; i < 2; ++i) {
+    run.run(3, true);
+    expect_only_token(run, -1);
+  }
+}
+
+}  // namespace
+}  // namespace llamlx::cuda

@@ -1,0 +1,121 @@
+#include "cuda/decode/portions.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "cuda/token/argmax.h"
+
+namespace llamlx::cuda {
+namespace {
+
+TEST(Portions, CoverEachBlockOfRowsOnce) {
+  const int products[] = {1, 2, 3, 7, 8, 9, 31, 100, 132, 133, 500, 1};
+  for (int blocks = 1; blocks <= 140; ++blocks) {
+    emulator::grid_dim = {static_cast<unsigned>(blocks), 1, 1};
+    std::vector<int> places(static_cast<std::size_t>(blocks));
+    for (int i = 0; i < blocks; ++i) places[static_cast<std::size_t>(i)] = i;
+    std::vector<int> all(places.size());
+    for (const int row_blocks : products) {
+      std::vector<int> seen(static_cast<std::size_t>(row_blocks));
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        const auto portion = cut_portion(row_blocks, places[i]);
+        ASSERT_LE(portion.count, (row_blocks + blocks - 1) / blocks);
+        all[i] += portion.count;
+        for (int n = 0; n < portion.count; ++n) {
+          ++seen.at(static_cast<std::size_t>(portion.first + n));
+        }
+      }
+      ASSERT_EQ(seen, std::vector<int>(seen.size(), 1))
+          << row_blocks << " among " << blocks;
+      const auto [least, most] = std::ranges::minmax(all);
+      ASSERT_LE(most - least, 1) << row_blocks << " among " << blocks;
+    }
+  }
+}
+
+template <int kTileBytes>
+struct TileOf {
+  static constexpr int kBytes = kTileBytes;
+};
+template <int kTileBytes>
+void expect_stages_suffice(int tiles, int of_warp) {
+  using Tile = TileOf<kTileBytes>;
+  ASSERT_LE(of_warp, run_stages<Tile>(tiles) * decode_stage_tiles(kTileBytes));
+}
+
+TEST(Portions, WarpsHaveEachTileOnce) {
+  for (int tiles = 1; tiles < 3000; tiles += tiles < 300 ? 1 : 37) {
+    ASSERT_EQ(first_tile(tiles, 0), 0);
+    ASSERT_EQ(first_tile(tiles, kDecodeWarps), tiles);
+    for (int warp = 0; warp < kDecodeWarps; ++warp) {
+      const int first = first_tile(tiles, warp);
+      const int end = first_tile(tiles, warp + 1);
+      for (int tile = first; tile < end; ++tile) {
+        ASSERT_EQ(warp_of_tile(tiles, tile), warp) << tile << " of " << tiles;
+      }
+      expect_stages_suffice<320>(tiles, end - first);
+      expect_stages_suffice<2048>(tiles, end - first);
+      expect_stages_suffice<5000>(tiles, end - first);
+    }
+  }
+}
+
+DecodeArgs small_args() {
+  DecodeArgs args{};
+  args.num_layers = 3;
+  args.head_dim = 64;
+  for (auto& shape : args.shapes) shape = {9, 4, 256, 144};
+  return args;
+}
+
+TEST(DecodeMemory, HasAsManyStagesAsFit) {
+  const PackedLayout layout{NumberType::bf16, 4, 64};
+  auto args = small_args();
+  const auto bytes_of = [&](int stages) {
+    auto its = args;
+    its.stages = stages;
+    return decode_memory(layout, its, 3).bytes;
+  };
+  for (int stages = 1; stages <= 16; ++stages) {
+    ASSERT_TRUE(fit_decode_memory(layout, args, 3, bytes_of(stages)));
+    EXPECT_EQ(args.stages, stages);
+    EXPECT_EQ(args.memory.bytes, bytes_of(stages));
+    ASSERT_EQ(fit_decode_memory(layout, args, 3, bytes_of(stages) - 1),
+              stages > 1);
+    EXPECT_EQ(args.stages, stages - 1);
+  }
+  ASSERT_TRUE(fit_decode_memory(layout, args, 3, bytes_of(100)));
+  EXPECT_EQ(args.stages, 16);
+}
+
+TEST(DecodeMemory, PartsLieBesideEachOther) {
+  for (const auto& layout : {PackedLayout{NumberType::f16, 0, 0},
+                             PackedLayout{NumberType::f16, 3, 32}}) {
+    auto args = small_args();
+    args.shapes[1].tiles = 1000;  // more than attention needs
+    args.stages = 2;
+    const auto memory = decode_memory(layout, args, 2);
+    const std::pair<int, int> parts[] = {
+        {memory.layers, 3 * int{sizeof(DecodeLayer)}},
+        // Of five blocks of rows each next one begins with another warp.
+        {memory.partials, (5 - 1 + kDecodeWarps) * kTileRows * 4},
+        {memory.squares, 2 * kDecodeWarps * 4},
+        {memory.likeliest, kDecodeWarps * int{sizeof(LargestValue)}},
+        {memory.input, std::max(decode_input_bytes(layout, 1000),
+                                attention_few_shared_bytes(layout.type, 64))},
+        {memory.barriers, 2 * 2 * 8},
+        {memory.ring, 2 * decode_stage_bytes(layout)}};
+    int end = 0;
+    for (const auto& [first, bytes] : parts) {
+      EXPECT_GE(first, end);
+      EXPECT_EQ(first % 128, 0);
+      end = first + bytes;
+    }
+    EXPECT_LE(end, memory.bytes);
+  }
+}
+
+}  // namespace
+}  // namespace llamlx::cuda
