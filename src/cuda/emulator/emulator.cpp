@@ -208,13 +208,15 @@ void run(std::span<Block> blocks, int late) {
   }
 }
 
-/// A block at its beginning; its fibers are `kept` from `first` on.
+/// From launch to launch, as making them takes longer than most kernels run.
+std::vector<std::unique_ptr<Fiber>> kept_fibers;
+
+/// A block at its beginning; its fibers are those kept from `first` on.
 Block make_block(const EmulatedShape& shape,
                  const std::function<void()>& kernel, const Index3& index,
                  std::size_t first) {
-  static std::vector<std::unique_ptr<Fiber>> kept;
-  while (kept.size() < first + shape.block) {
-    kept.push_back(std::make_unique<Fiber>());
+  while (kept_fibers.size() < first + shape.block) {
+    kept_fibers.push_back(std::make_unique<Fiber>());
   }
   Block block;
   block.kernel = &kernel;
@@ -224,7 +226,7 @@ Block make_block(const EmulatedShape& shape,
   block.warps.assign(shape.block / kWarp, {kWarp});
   block.exchanged.resize(shape.block / kWarp);
   for (unsigned i = 0; i < shape.block; ++i) {
-    block.fibers.push_back(kept[first + i].get());
+    block.fibers.push_back(kept_fibers[first + i].get());
     prepare(*block.fibers.back());
   }
   return block;
@@ -392,7 +394,13 @@ void emulate(std::string_view name, const EmulatedShape& shape,
   if (args_bytes != kernel.args_bytes) {
     throw std::invalid_argument(std::string(name) + " takes other arguments");
   }
-  emulator::run_grid(shape, [&] { kernel.run(args); });
+  try {
+    emulator::run_grid(shape, [&] { kernel.run(args); });
+  } catch (...) {
+    // They are amid of something, and so are their stacks.
+    emulator::kept_fibers.clear();
+    throw;
+  }
 }
 
 }  // namespace llamlx::cuda
