@@ -113,6 +113,19 @@ TEST(Decode, SplitsManyPositions) {
   }
 }
 
+TEST(Decode, JoinsWhenTheLastSplitHasCome) {
+  for (const int late : {4, 13, 22}) {
+    SCOPED_TRACE(late);
+    expect_right({.layout = kAffine,
+                  .kv_heads = 1,
+                  .head_dim = 32,
+                  .layers = 2,
+                  .offset = 400,
+                  .late_warp = late},
+                 2);
+  }
+}
+
 TEST(Decode, AnyHeads) {
   for (const auto& layout : {kDense, kAffine}) {
     for (const int dim : {24, 64, 72, 128}) {
@@ -166,7 +179,7 @@ TEST(Decode, WeightsFlowThroughAnyRing) {
                       .vocab = 180,
                       .blocks = blocks,
                       .stages = stages},
-                     2);
+                     2, true);
       }
     }
   }
