@@ -212,6 +212,7 @@ class DecodeRun {
     args_.segment = view;
     // The last layer's cache is the second that there is room for.
     args_.segment.cache += (2 - set_.layers) * view.layer_bytes;
+    set_turns();
     args_.ids = ids;
     args_.chooses = chooses;
     emulate("decode_" + to_string(set_.layout),
@@ -230,6 +231,14 @@ class DecodeRun {
     attention.out = exchange.attended;
     attention.cos_sin = cos_sin;
     EXPECT_EQ(counters_, std::vector<unsigned>(counters_.size()));
+  }
+  void set_turns() {
+    for (std::size_t i = 0; i < periods.size(); ++i) {
+      const double angle = position() / double{periods[i]};
+      args_.turns[i] = kRopeScale * static_cast<float>(std::cos(angle));
+      args_.turns[periods.size() + i] =
+          kRopeScale * static_cast<float>(std::sin(angle));
+    }
   }
   void fill_other_layer() {
     const int numbers = set_.offset * set_.head_dim;
@@ -292,8 +301,6 @@ class DecodeRun {
     args_.num_kv_heads = set_.kv_heads;
     args_.head_dim = set_.head_dim;
     args_.traditional = set_.traditional;
-    args_.periods = periods.data();
-    args_.rope_scale = kRopeScale;
     args_.cos_sin = cos_sin.data();
     args_.parts = reinterpret_cast<float*>(parts_.data());
     args_.counters = counters_.data();
