@@ -7,6 +7,9 @@
 namespace llamlx::cuda {
 namespace {
 
+// Earlier GPUs have no copies that a barrier waits for.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
 /// Puts the layers' table where it is read without waiting, by the threads that
 /// compute.
 __device__ void keep_layers(const DecodeArgs& args) {
@@ -145,14 +148,17 @@ class Decoder {
 
 template <typename Tile>
 __device__ void decode(const DecodeArgs& args) {
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   const WeightRing<Tile> ring(args);
   if (threadIdx.x == 0) ring.make();
   __syncthreads();
   if (threadIdx.x >= kDecodeComputing) return ring.feed();
   Decoder<Tile>(args).run();
-#endif
 }
+
+#else
+template <typename Tile>
+__device__ void decode(const DecodeArgs&) {}
+#endif
 
 }  // namespace
 
