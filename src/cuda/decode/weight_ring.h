@@ -39,7 +39,7 @@ class WeightRing {
   __device__ void make() const {
     for (int i = 0; i < args_.stages; ++i) {
       make_barrier(full(i), 1);
-      make_barrier(empty(i), kDecodeWarps);
+      make_barrier(empty(i), kDecodeComputing);
     }
     show_barriers();
   }
@@ -49,10 +49,9 @@ class WeightRing {
     wait_at_barrier(full(place.slot()), place.parity());
     return piece(place.slot(), warp);
   }
-  /// They are no longer needed: by all lanes of the warp.
+  /// They are no longer needed: by all lanes of the warp, each for itself.
   __device__ void release(const RingPlace& place) const {
-    __syncwarp();
-    if (thread_now() % kWarpSize == 0) arrive_at_barrier(empty(place.slot()));
+    arrive_at_barrier(empty(place.slot()));
   }
 
   /// By the warp that feeds: all weights.
