@@ -60,7 +60,7 @@ class DecodeAttention {
   }
 
   /// Asks for what of the cache the layer will look at.
-  __device__ void bring_near(const DecodeLayer& layer, int index) const {
+  __device__ void bring_cache_near(const DecodeLayer& layer, int index) const {
     const auto few = few_args(layer, index);
     for_each_unit([&](int kv_head, int its_split, int splits) {
       const Split split(few, args_.segment, its_split, splits);
@@ -72,8 +72,8 @@ class DecodeAttention {
           smaller(kNearBytes, (split.end - split.begin) * cache.row_bytes);
       for (int at = thread_now() * 128; at < bytes;
            at += kDecodeComputing * 128) {
-        bring_line(cache.keys + from + at);
-        bring_line(cache.values + from + at);
+        bring_near(cache.keys + from + at);
+        bring_near(cache.values + from + at);
       }
     });
   }
@@ -94,10 +94,6 @@ class DecodeAttention {
   }
 
  private:
-  __device__ static void bring_line(const unsigned char* p) {
-    llamlx::cuda::bring_near(p);
-  }
-
   /// Key/value heads and splits that are this block's.
   template <typename Attend>
   __device__ void for_each_unit(const Attend& attend) const {

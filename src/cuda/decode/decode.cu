@@ -121,7 +121,9 @@ class Decoder {
       const int layer = i / kLayerProducts;
       const int kind = is_last ? kLayerProducts : i % kLayerProducts;
       const auto product = static_cast<Product>(kind);
-      if (product == Product::qkv) attention_.bring_near(layers_[layer], layer);
+      if (product == Product::qkv) {
+        attention_.bring_cache_near(layers_[layer], layer);
+      }
       const auto step = is_last ? last_step() : step_of(product, layer);
       products_.run(args_.shapes[kind], step.input, step.target);
       if (product != Product::qkv) continue;
