@@ -46,7 +46,7 @@ class RandomTokens {
 Work work_of(const Decoder& decoder, const ModelCost& cost,
              const BenchTest& test) {
   if (test.prompt > 0) {
-    return prompt_work(cost, test.depth, test.prompt, kPrefillRows);
+    return prompt_work(cost, test.depth, test.prompt, decoder.prefill_rows());
   }
   auto work = generate_work(cost, test.depth, test.generate, test.batch);
   work.bytes -=
@@ -58,9 +58,9 @@ int tokens_of(const BenchTest& test) {
   return test.prompt > 0 ? test.prompt : test.generate * test.batch;
 }
 
-int passes_of(const BenchTest& test) {
-  return test.prompt > 0 ? (test.prompt + kPrefillRows - 1) / kPrefillRows
-                         : test.generate;
+int passes_of(const Decoder& decoder, const BenchTest& test) {
+  const int rows = decoder.prefill_rows();
+  return test.prompt > 0 ? (test.prompt + rows - 1) / rows : test.generate;
 }
 
 /// The model with one number of threads, and the tests of that number.
@@ -100,7 +100,7 @@ class ModelBench {
 
   /// The bytes that one pass reads.
   double pass_bytes(const BenchTest& test) const {
-    return work(test).bytes / passes_of(test);
+    return work(test).bytes / passes_of(model_.decoder, test);
   }
 
   void check_memory() const {

@@ -114,11 +114,12 @@ void check_ids(const Decoder& decoder, std::span<const std::int32_t> ids) {
 mx::array prefill(const Decoder& decoder, KVCache& cache,
                   std::span<const std::int32_t> ids) try {
   cache.expect(cache.offset() + static_cast<int>(ids.size()));
-  while (ids.size() > kPrefillRows) {
-    decoder.forward(to_array(ids.first(kPrefillRows)),
-                    {{&cache, kPrefillRows}});
+  const int rows = decoder.prefill_rows();
+  const auto chunk = static_cast<std::size_t>(rows);
+  while (ids.size() > chunk) {
+    decoder.forward(to_array(ids.first(chunk)), {{&cache, rows}});
     mx::eval(cache.state());
-    ids = ids.subspan(kPrefillRows);
+    ids = ids.subspan(chunk);
   }
   const int length = static_cast<int>(ids.size());
   const auto x = decoder.forward(to_array(ids), {{&cache, length}});

@@ -35,10 +35,6 @@ Result generate(const GeneratorModel& model,
 mx::array prefill(const Decoder& decoder, KVCache& cache,
                   std::span<const std::int32_t> ids);
 
-/// Rows of a prompt that go through the model together: enough to keep a GPU
-/// busy, few enough for the scores [H, rows, S] to stay small.
-inline constexpr int kPrefillRows = 512;
-
 /// Rows of the cache that are allocated for tokens to come, at most: asking for
 /// a million tokens should not cost their memory before the first.
 inline constexpr int kRowsAhead = 2048;

@@ -50,6 +50,11 @@ class Stack {
   /// Of the bytes of weights(), those that a pass of `rows` rows need not read,
   /// because a shorter copy has been made of them.
   virtual std::size_t spared_bytes(int /*rows*/) const { return 0; }
+
+  /// Rows of a prompt that best go through together: enough to keep a device
+  /// busy, few enough for what is kept of them to stay small (MLX's ops keep
+  /// scores [H, rows, S]).
+  virtual int prefill_rows() const { return 512; }
 };
 
 }  // namespace llamlx

@@ -52,6 +52,7 @@ class Decoder {
   std::size_t spared_bytes(int rows) const {
     return stack_->spared_bytes(rows);
   }
+  int prefill_rows() const { return stack_->prefill_rows(); }
 
   /// A cache for one new sequence of about `capacity` tokens.
   std::unique_ptr<KVCache> make_cache(int capacity) const;

@@ -10,12 +10,10 @@
 #include "cuda/modules.h"
 #include "kernels/cuda/cuda_kv_cache.h"
 #include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/cuda_pass.h"
 
 namespace llamlx {
 namespace {
-
-/// Rows of a prompt that go through together.
-constexpr long long kMostRows = 512;
 
 /// Weights that are multiplied in one product.
 using Product = std::vector<const Linear*>;
@@ -123,7 +121,7 @@ CudaMemoryPlan plan_cuda_memory(const CudaDeviceInfo& device,
       {compute, static_cast<int>(weights.layers.size()),
        params.heads.num_key_value_heads, params.heads.head_dim},
       plan.tokens);
-  const auto rows = std::min(plan.tokens, kMostRows);
+  const auto rows = std::min<long long>(plan.tokens, kCudaPrefillRows);
   plan.workspace =
       workspace_bytes(device, weights, params, static_cast<std::size_t>(rows));
   return plan;

@@ -43,6 +43,10 @@ void run_logits(CudaModel& model, const float* x, int rows);
 void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
                 const CudaRope& rope, const std::int32_t* ids);
 
+/// Rows of a prompt that go through together: with 512, products of narrow
+/// weights leave multiprocessors without work; with 2048, an 8B was slower.
+inline constexpr int kCudaPrefillRows = 1024;
+
 /// Sequences in one greedy pass at most.
 inline constexpr int kMostGreedyRows = cuda::kTokenSlotRows;
 

@@ -277,6 +277,8 @@ class CudaStack final : public Stack {
     return x;
   }
 
+  int prefill_rows() const override { return kCudaPrefillRows; }
+
   mx::array logits(const mx::array& x) const override {
     return {mx::Shape{x.shape(0), model_->vocab_size()},
             mx::float32,
