@@ -67,14 +67,7 @@ class DecodeAttention {
       if (!split.is_used()) return;
       const CachedHead<T> cache(args_.segment, index, args_.num_kv_heads,
                                 kv_head, args_.head_dim);
-      const auto from = static_cast<long long>(split.begin) * cache.row_bytes;
-      const int bytes =
-          smaller(kNearBytes, (split.end - split.begin) * cache.row_bytes);
-      for (int at = thread_now() * 128; at < bytes;
-           at += kDecodeComputing * 128) {
-        bring_near(cache.keys + from + at);
-        bring_near(cache.values + from + at);
-      }
+      bring_positions_near(cache, split.begin, split.end, thread_now());
     });
   }
 

@@ -190,7 +190,7 @@ constexpr DecodeMemory decode_memory(const PackedLayout& layout,
   };
   memory.layers = take(args.num_layers * int{sizeof(DecodeLayer)});
   memory.partials = take(decode_partials_bytes(args, blocks));
-  memory.squares = take(2 * kDecodeWarps * 4);
+  memory.squares = take(kDecodeWarps * 4);
   memory.likeliest = take(kDecodeWarps * 8);
   memory.input = take(decode_largest_input(layout, args));
   memory.barriers = take(2 * args.stages * 8);

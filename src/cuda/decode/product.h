@@ -52,7 +52,6 @@ class Products {
 
   const DecodeArgs& args_;
   int place_;
-  int parity_ = 0;  // of this product
   WeightRing<Tile> ring_;
   RingPlace ring_place_;
 
@@ -62,11 +61,9 @@ class Products {
   }
   __device__ static int warp() { return thread_now() / kWarpSize; }
   __device__ static int lane() { return thread_now() % kWarpSize; }
-  /// What warps have of the sum of x's squares. Who is late may still read
-  /// those of the product before.
-  __device__ float* squares() const {
-    return at<float>(args_.memory.squares) + parity_ * kDecodeWarps;
-  }
+  /// What warps have of the sum of x's squares: all threads read them between
+  /// the barriers of multiply().
+  __device__ float* squares() const { return at<float>(args_.memory.squares); }
 
   /// What is this warp's and this thread's of the block's rows.
   struct Share {
@@ -191,7 +188,6 @@ class Products {
   /// Leaves what each warp has of the block's rows; what sums are multiplied
   /// by.
   __device__ float multiply(const Share& share, const ProductInput& input) {
-    parity_ ^= 1;
     const InputSpace<Tile> space(at<unsigned char>(args_.memory.input),
                                  squares(), share.shape.tiles);
     InputMaker<Tile>(input, share.shape, space).run();
