@@ -15,5 +15,6 @@ set(LLAMLX_CUDA_KERNELS
   matmul/many_rows_hopper.cu
   matmul/operands.cu
   matmul/pack.cu
+  matmul/some_rows.cu
   token/argmax.cu
   token/begin.cu)

@@ -8,6 +8,7 @@
 #include "cuda/matmul/expand.h"
 #include "cuda/matmul/matmul_testing.h"
 #include "cuda/matmul/operands.h"
+#include "cuda/matmul/some_rows.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -31,6 +32,8 @@ Packed expanded(Packed w) {
 }
 
 struct Case {
+  /// Stages of a slice of some_rows; 0: by many_rows.
+  int slice = 0;
   PackedLayout layout{};
   int rows = 0;  ///< of x
   int weight_rows = 0;
@@ -42,6 +45,29 @@ struct Case {
 
 constexpr float kEps = 1e-5F;
 
+void multiply_slices(const Packed& w, const ManyRowsArgs& products,
+                     int slice) {
+  const int columns = some_rows_columns(products.rows);
+  const auto groups =
+      static_cast<unsigned>(some_rows_groups(w.row_blocks));
+  const int slices = ceil_div(operand_stages(w.tiles), slice);
+  const auto bytes = some_rows_parts_bytes(w.row_blocks, columns, slices);
+  std::vector<Words4> parts(static_cast<std::size_t>(bytes) / 16,
+                            {{~0U, ~0U, ~0U, ~0U}});
+  std::vector<unsigned> counters(groups);
+  const auto shared =
+      some_rows_shared_bytes(w.layout, columns, products.planes);
+  emulate(
+      "some_rows_" + to_string(w.layout) + "_n" + std::to_string(columns),
+      {.grid_x = groups,
+       .grid_y = static_cast<unsigned>(slices),
+       .block = kSomeRowsThreads,
+       .shared_bytes = static_cast<unsigned>(shared)},
+      SomeRowsArgs{products, slice,
+                   reinterpret_cast<float*>(parts.data()), counters.data()});
+  EXPECT_EQ(counters, std::vector<unsigned>(groups));
+}
+
 void check(const Case& c) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
@@ -51,11 +77,15 @@ void check(const Case& c) {
     return v;
   };
   const bool is_gated = c.output == Output::swiglu;
-  const int group = c.layout.group;
-  const auto w = random_weight(c.layout, group, c.weight_rows, c.cols, random);
-  const auto up = random_weight(c.layout, group, c.weight_rows, c.cols, random);
-  const auto packed =
-      expanded(is_gated ? pack_weights({&w, &up}, true) : pack_weights({&w}));
+  const auto make_weight = [&] {
+    return random_weight(c.layout, c.layout.group, c.weight_rows, c.cols,
+                         random);
+  };
+  const auto w = make_weight();
+  const auto up = make_weight();
+  const auto as_it_is =
+      is_gated ? pack_weights({&w, &up}, true) : pack_weights({&w});
+  const auto packed = c.slice > 0 ? as_it_is : expanded(as_it_is);
   const auto x = fill(c.rows * c.cols);
   const auto norm = fill(c.cols);
   const auto bias = fill(2 * c.weight_rows);
@@ -63,24 +93,33 @@ void check(const Case& c) {
   auto out = before;
 
   const int stride = packed.tiles * kTileCols;
+  const int out_rows = c.slice > 0 ? 8 * some_rows_columns(c.rows) : c.rows;
+  const int group = c.slice > 0 ? c.layout.group : 0;
+  const OperandStage stage{out_rows, c.planes, group};
   std::vector<Words4> operands(
-      static_cast<std::size_t>(c.planes * c.rows * stride) / 8,
+      static_cast<std::size_t>(
+          c.slice > 0 ? stage.bytes() * operand_stages(packed.tiles)
+                      : c.planes * out_rows * stride * 2) /
+          16,
       {{~0U, ~0U, ~0U, ~0U}});
-  std::vector<float> scales(static_cast<std::size_t>(c.rows));
-  const OperandArgs make{x.data(),
-                         c.rows,
-                         c.cols,
-                         stride,
-                         c.is_normed ? norm.data() : nullptr,
-                         kEps,
-                         c.planes,
-                         false,
-                         reinterpret_cast<std::uint16_t*>(operands.data()),
-                         scales.data()};
-  const bool is_bf16 = packed.layout.type == NumberType::bf16;
+  std::vector<float> scales(static_cast<std::size_t>(out_rows));
+  const OperandArgs make{
+      x.data(),
+      c.rows,
+      c.cols,
+      stride,
+      c.is_normed ? norm.data() : nullptr,
+      kEps,
+      c.planes,
+      c.slice > 0 ? OperandOrder::stages : OperandOrder::rows,
+      group,
+      reinterpret_cast<std::uint16_t*>(operands.data()),
+      scales.data()};
+  const bool is_bf16 =
+      packed.layout.bits == 0 && packed.layout.type == NumberType::bf16;
   const std::string type = is_bf16 ? "bf16" : "f16";
   emulate("make_operands_" + type,
-          {.grid_x = static_cast<unsigned>(c.rows),
+          {.grid_x = static_cast<unsigned>(out_rows),
            .block = kOperandThreads,
            .shared_bytes = 256},
           make);
@@ -91,19 +130,23 @@ void check(const Case& c) {
                           c.planes,      is_gated ? nullptr : bias.data(),
                           out.data(),    packed.rows,
                           c.weight_rows, c.output};
-  emulate("many_rows_" + type,
-          {.grid_x = static_cast<unsigned>(ceil_div(c.rows, kManyRowsTokens)),
-           .grid_y = static_cast<unsigned>(
-               ceil_div(packed.row_blocks, kManyRowsBlock / kTileRows)),
-           .block = kManyRowsThreads,
-           .shared_bytes = kManyRowsSharedBytes},
-          args);
+  if (c.slice > 0) {
+    multiply_slices(packed, args, c.slice);
+  } else {
+    emulate("many_rows_" + type,
+            {.grid_x = static_cast<unsigned>(ceil_div(c.rows, kManyRowsTokens)),
+             .grid_y = static_cast<unsigned>(
+                 ceil_div(packed.row_blocks, kManyRowsBlock / kTileRows)),
+             .block = kManyRowsThreads,
+             .shared_bytes = kManyRowsSharedBytes},
+            args);
+  }
 
   // x is rounded to `planes` numbers of u = 2^-11 (bf16: 2^-8), an affine
   // weight's numbers to float16 (2^-11, and 2^-25 where they are very small);
   // a sum of float32 adds at most 2^-23 of what is summed.
   const double u = std::pow(is_bf16 ? 0x1p-8 : 0x1p-11, c.planes);
-  const bool is_rounded = c.layout.bits != 0;
+  const bool is_rounded = c.layout.bits != 0 && c.slice == 0;
   struct Sum {
     double value = 0;
     double error = 0;
@@ -179,6 +222,58 @@ TEST(ManyRows, Gated) {
          .planes = 2,
          .output = Output::swiglu});
 }
+
+TEST(SomeRows, Dense) {
+  check({.slice = 3,
+         .layout = {NumberType::f16, 0, 0},
+         .rows = 5,
+         .weight_rows = 37,
+         .cols = 160});
+  check({.slice = 1,
+         .layout = {NumberType::bf16, 0, 0},
+         .rows = 20,
+         .weight_rows = 550,
+         .cols = 416,
+         .planes = 2,
+         .is_normed = true,
+         .output = Output::add});
+}
+
+TEST(SomeRows, Gated) {
+  check({.slice = 1,
+         .layout = {NumberType::bf16, 0, 0},
+         .rows = 9,
+         .weight_rows = 70,
+         .cols = 192,
+         .is_normed = true,
+         .output = Output::swiglu});
+  check({.slice = 1,
+         .layout = {NumberType::bf16, 4, 64},
+         .rows = 33,
+         .weight_rows = 70,
+         .cols = 320,
+         .planes = 3,
+         .output = Output::swiglu});
+}
+
+class SomeRowsTest : public testing::TestWithParam<PackedLayout> {};
+
+TEST_P(SomeRowsTest, EveryFormatMultiplies) {
+  for (const int rows : {3, 16, 31, 64}) {
+    check({.slice = 2,
+           .layout = GetParam(),
+           .rows = rows,
+           .weight_rows = 120 + rows,
+           .cols = 832,
+           .is_normed = true});
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SomeRowsTest,
+                         testing::ValuesIn(layouts_of_16_bits()),
+                         [](const auto& test) {
+                           return to_string(test.param);
+                         });
 
 class ExpandTest : public testing::TestWithParam<PackedLayout> {};
 

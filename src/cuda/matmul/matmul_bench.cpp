@@ -16,6 +16,8 @@
 #include "cuda/limits/read.h"
 #include "cuda/matmul/few_rows.h"
 #include "cuda/matmul/many_rows_hopper.h"
+#include "cuda/matmul/operands.h"
+#include "cuda/matmul/some_rows.h"
 #include "cuda/memory.h"
 
 namespace llamlx {
@@ -169,6 +171,80 @@ void few_rows(benchmark::State& state, const Shape& shape, const Format& format,
   }
 }
 
+/// By slices of so many stages; `makes_operands`: of x anew for every product.
+void some_rows(benchmark::State& state, const Shape& shape,
+               const Format& format, int x_rows, int slice,
+               bool makes_operands) {
+  Stream stream;
+  const int tiles = (shape.cols + 63) / 64;
+  const int row_blocks = (shape.rows + 15) / 16;
+  const auto bytes = static_cast<std::size_t>(row_blocks) * tiles *
+                     cuda::tile_bytes(format.layout);
+  const auto places = std::max<std::size_t>(kWeightBytes / bytes, 1);
+  const DeviceBuffer weights(std::max(kWeightBytes, bytes));
+  const int columns = cuda::some_rows_columns(x_rows);
+  const auto numbers = static_cast<std::size_t>(8) * columns *
+                       std::max(shape.rows, tiles * 64) * sizeof(float);
+  const DeviceBuffer x(numbers);
+  const auto stage = cuda::some_rows_stage(format.layout, columns, 1);
+  const DeviceBuffer operands(static_cast<std::size_t>(stage.bytes()) *
+                              cuda::operand_stages(tiles));
+  const DeviceBuffer scales(static_cast<std::size_t>(8) * columns * 4);
+  const DeviceBuffer out(numbers);
+  for (const auto* buffer : {&weights, &x, &out}) fill_random(stream, *buffer);
+  const int groups = cuda::some_rows_groups(row_blocks);
+  const int slices = (cuda::operand_stages(tiles) + slice - 1) / slice;
+  const DeviceBuffer parts(std::max<std::size_t>(
+      cuda::some_rows_parts_bytes(row_blocks, columns, slices), 16));
+  const DeviceBuffer counters(static_cast<std::size_t>(groups) * 4);
+  fill_zero(stream, counters.data(), counters.bytes());
+  cuda::SomeRowsArgs args{
+      {nullptr, row_blocks, tiles, operands.as<std::uint16_t>(),
+       scales.as<float>(), x_rows, 1, nullptr, out.as<float>(), shape.rows,
+       shape.rows, shape.output},
+      slice,
+      parts.as<float>(),
+      counters.as<unsigned>()};
+  const auto shared = static_cast<unsigned>(cuda::some_rows_shared_bytes(format.layout, columns, 1));
+  if (static_cast<int>(shared) > cuda_device().shared_bytes_per_block) {
+    return state.SkipWithError("takes too much shared memory");
+  }
+  const auto& kernel = cuda_kernel(
+      "matmul/some_rows", std::string("some_rows_") + format.name + "_n" +
+                              std::to_string(columns));
+  kernel.allow_shared(shared);
+  const bool is_dense = format.layout.bits == 0;
+  const auto& make = cuda_kernel(
+      "matmul/operands", is_dense ? "make_operands_bf16" : "make_operands_f16");
+  const auto make_operands = [&] {
+    launch(stream, make,
+           {.grid_x = static_cast<unsigned>(8 * columns),
+            .block = cuda::kOperandThreads,
+            .shared_bytes = 256},
+           cuda::OperandArgs{x.as<float>(), x_rows, shape.cols, tiles * 64,
+                             nullptr, 1e-5F, 1, cuda::OperandOrder::stages,
+                             format.layout.group,
+                             operands.as<std::uint16_t>(),
+                             scales.as<float>()});
+  };
+  make_operands();
+  for (auto _ : state) {
+    report(state, static_cast<double>(bytes), 0,
+           seconds_each(stream, [&](int i) {
+             if (makes_operands) make_operands();
+             args.products.weight =
+                 weights.as<unsigned char>() +
+                 static_cast<std::size_t>(i) % places * bytes;
+             launch(stream, kernel,
+                    {.grid_x = static_cast<unsigned>(groups),
+                     .grid_y = static_cast<unsigned>(slices),
+                     .block = cuda::kSomeRowsThreads,
+                     .shared_bytes = shared},
+                    args);
+           }));
+  }
+}
+
 void many_rows(benchmark::State& state, const Shape& shape, int x_rows,
                int tokens) {
   Stream stream;
@@ -262,6 +338,20 @@ void add_all() {
         }
       }
     }
+    for (const auto& format : formats) {
+      for (const int x_rows : {8, 16, 32, 64}) {
+        for (const int slice : {1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 14, 16, 56}) {
+          add("some/" + size + "/" + format.name + "/rows:" +
+                  std::to_string(x_rows) + "/slice:" + std::to_string(slice),
+              [=](benchmark::State& state) {
+                some_rows(state, shape, format, x_rows, slice, false);
+              });
+        }
+      }
+    }
+    add("operands/" + size, [=](benchmark::State& state) {
+      some_rows(state, shape, formats[0], 8, 2, true);
+    });
     for (const int x_rows : {32, 512, 2048}) {
       for (const int tokens : {0, 128, 256}) {
         add("many/" + size + "/rows:" + std::to_string(x_rows) +

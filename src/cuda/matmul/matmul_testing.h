@@ -121,10 +121,18 @@ inline std::vector<PackedLayout> affine_layouts() {
   return result;
 }
 
+/// Those that matrix units of 16 bits multiply.
+inline std::vector<PackedLayout> layouts_of_16_bits() {
+  auto result = affine_layouts();
+  result.push_back({NumberType::f16, 0, 0});
+  result.push_back({NumberType::bf16, 0, 0});
+  return result;
+}
+
 /// All layouts there are.
 inline std::vector<PackedLayout> all_layouts() {
-  auto result = affine_layouts();
-  for (const auto type : kNumberTypes) result.push_back({type, 0, 0});
+  auto result = layouts_of_16_bits();
+  result.push_back({NumberType::f32, 0, 0});
   return result;
 }
 

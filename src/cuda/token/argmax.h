@@ -6,7 +6,7 @@ inline constexpr int kArgmaxThreads = 256;
 inline constexpr int kArgmaxBlocks = 32;  ///< of a row
 /// Passes whose tokens the host can still read, and of how many rows.
 inline constexpr int kTokenSlots = 64;
-inline constexpr int kTokenSlotRows = 8;
+inline constexpr int kTokenSlotRows = 64;
 
 /// The largest value that a block saw, and where.
 struct LargestValue {

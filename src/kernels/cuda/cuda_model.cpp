@@ -69,6 +69,24 @@ CudaLayer load_layer(Stream& stream, const DecoderLayer& layer, int window) {
   };
 }
 
+/// As many counters as the largest kernel of a pass has.
+void make_counters(CudaModel& model) {
+  int count = cuda::kMostSegments * model.params.heads.num_key_value_heads;
+  const auto add = [&](const CudaMatrix& matrix) {
+    count = std::max(count, matrix.row_blocks);
+  };
+  add(model.lm_head());
+  for (const auto& layer : model.layers) {
+    for (const auto& matrix : layer.qkv) add(matrix);
+    for (const auto& matrix : layer.gate_up) add(matrix);
+    add(layer.o_proj);
+    add(layer.down_proj);
+  }
+  auto* counters =
+      model.space.counters.reserve<unsigned>(static_cast<std::size_t>(count));
+  fill_zero(model.stream, counters, model.space.counters.bytes());
+}
+
 }  // namespace
 
 CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
@@ -86,6 +104,7 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
     layers.push_back(
         load_layer(stream, weights.layers[i], params.windows.at(i)));
   }
+  make_counters(*this);
   decode = CudaDecode::make(*this);
   stream.synchronize();
 }

@@ -72,6 +72,7 @@ struct CudaWorkspace {
   GrowingBuffer queries{growths};   // [H, rows, Dh] 16 bits
   GrowingBuffer operands{growths};  // [planes, rows, K] 16 bits
   GrowingBuffer scales{growths};    // [rows] float
+  GrowingBuffer product_parts{growths};
   GrowingBuffer expanded{growths};  // a weight as numbers of 16 bits
   GrowingBuffer argmax_parts{growths};
   GrowingBuffer tokens{

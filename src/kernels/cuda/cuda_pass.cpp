@@ -45,9 +45,10 @@ unsigned ceil_div(int n, int step) {
   return static_cast<unsigned>((n + step - 1) / step);
 }
 
-int attention_splits(const CudaModel& model) {
-  return cuda::attention_few_splits(model.params.heads.num_key_value_heads,
-                                    model.device.multiprocessors);
+int attention_splits(const CudaModel& model, int segments) {
+  return cuda::attention_few_splits(
+      model.params.heads.num_key_value_heads * segments,
+      model.device.multiprocessors);
 }
 
 /// Memory for a pass: nothing is allocated while it is put into the stream.
@@ -75,13 +76,7 @@ void reserve(CudaModel& model, int rows) {
                                        heads.head_dim);
   space.parts.reserve<std::byte>(
       cuda::attention_few_parts_bytes(rows, heads.num_attention_heads,
-                                      attention_splits(model), heads.head_dim));
-  const auto counters = sizeof(unsigned) * cuda::kMostSegments *
-                        static_cast<std::size_t>(heads.num_key_value_heads);
-  if (space.counters.bytes() == 0) {
-    fill_zero(model.stream, space.counters.reserve<std::byte>(counters),
-              counters);
-  }
+                                      attention_splits(model, 1), heads.head_dim));
 }
 
 void upload_periods(CudaModel& model, const std::vector<float>& periods) {
@@ -165,7 +160,7 @@ void attend_few(const Pass& pass, int layer) {
                            cuda::attention_padded_dim(heads.head_dim));
   launch(model.stream, cuda_kernel("attention/few_rows", name),
          {.grid_x = static_cast<unsigned>(heads.num_key_value_heads),
-          .grid_y = static_cast<unsigned>(attention_splits(model)),
+          .grid_y = static_cast<unsigned>(attention_splits(model, pass.segments)),
           .grid_z = static_cast<unsigned>(pass.segments),
           .block = cuda::kAttentionFewThreads,
           .shared_bytes = static_cast<unsigned>(

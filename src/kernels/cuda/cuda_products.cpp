@@ -9,6 +9,7 @@
 #include "cuda/matmul/gates.h"
 #include "cuda/matmul/many_rows_hopper.h"
 #include "cuda/matmul/operands.h"
+#include "cuda/matmul/some_rows.h"
 #include "cuda/modules.h"
 
 namespace llamlx {
@@ -30,6 +31,10 @@ int planes_of(const CudaModel& model, cuda::NumberType operand) {
 
 cuda::NumberType operand_of(const CudaMatrix& matrix) {
   return matrix.layout.bits == 0 ? matrix.layout.type : cuda::NumberType::f16;
+}
+
+std::string operand_name(const CudaMatrix& matrix) {
+  return operand_of(matrix) == cuda::NumberType::bf16 ? "bf16" : "f16";
 }
 
 /// How a product of few rows is cut.
@@ -117,6 +122,90 @@ void multiply_few(CudaModel& model, const CudaMatrix& matrix,
   }
 }
 
+/// Rows of x as operands of products.
+struct Operands {
+  const std::uint16_t* x;
+  const float* scales;
+};
+
+/// Makes them, of `rows` rows, not below x's, in `bytes` bytes.
+Operands make_operands(CudaModel& model, const CudaMatrix& matrix,
+                       const ProductRows& x, int rows, int planes,
+                       cuda::OperandOrder order, std::size_t bytes) {
+  auto* operands = model.space.operands.reserve<std::uint16_t>(bytes / 2);
+  auto* scales =
+      model.space.scales.reserve<float>(static_cast<std::size_t>(rows));
+  launch(model.stream,
+         cuda_kernel("matmul/operands",
+                     concat("make_operands_", operand_name(matrix))),
+         {.grid_x = static_cast<unsigned>(rows),
+          .block = cuda::kOperandThreads,
+          .shared_bytes = 256},
+         cuda::OperandArgs{x.x, x.rows, matrix.cols,
+                           matrix.tiles * cuda::kTileCols, x.norm_data(), x.eps,
+                           planes, order, matrix.layout.group, operands,
+                           scales});
+  return {operands, scales};
+}
+
+/// The products of a kernel that takes operands.
+cuda::ManyRowsArgs products_of(const CudaMatrix& matrix, const Operands& x,
+                               int rows, int planes,
+                               const ProductTarget& target) {
+  return {matrix.bytes.as<const unsigned char>(),
+          matrix.row_blocks,
+          matrix.tiles,
+          x.x,
+          x.scales,
+          rows,
+          planes,
+          matrix.bias.data(),
+          target.out,
+          matrix.rows,
+          target.stride,
+          target.output};
+}
+
+void multiply_some(CudaModel& model, const CudaMatrix& matrix,
+                   const ProductRows& x, const ProductTarget& target) {
+  const int planes = planes_of(model, operand_of(matrix));
+  for (int first = 0; first < x.rows; first += cuda::kSomeRowsMost) {
+    auto some = x;
+    some.x += static_cast<std::ptrdiff_t>(first) * matrix.cols;
+    some.rows = std::min(cuda::kSomeRowsMost, x.rows - first);
+    auto to = target;
+    to.out += static_cast<std::ptrdiff_t>(first) * target.stride;
+    const int columns = cuda::some_rows_columns(some.rows);
+    const int stages = cuda::operand_stages(matrix.tiles);
+    const auto operands = make_operands(
+        model, matrix, some, 8 * columns, planes, cuda::OperandOrder::stages,
+        static_cast<std::size_t>(stages) *
+            cuda::some_rows_stage(matrix.layout, columns, planes).bytes());
+    const int slice =
+        cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
+                              model.device.multiprocessors);
+    const int slices = (stages + slice - 1) / slice;
+    const int groups = cuda::some_rows_groups(matrix.row_blocks);
+    const cuda::SomeRowsArgs args{
+        products_of(matrix, operands, some.rows, planes, to),
+        slice,
+        model.space.product_parts.reserve<float>(
+            cuda::some_rows_parts_bytes(matrix.row_blocks, columns, slices) /
+            sizeof(float)),
+        model.space.counters.as<unsigned>()};
+    launch(model.stream,
+           cuda_kernel("matmul/some_rows",
+                       concat("some_rows_", matrix.kernel_suffix(), "_n",
+                              columns)),
+           {.grid_x = static_cast<unsigned>(groups),
+            .grid_y = static_cast<unsigned>(slices),
+            .block = cuda::kSomeRowsThreads,
+            .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
+                matrix.layout, columns, planes))},
+           args);
+  }
+}
+
 /// The matrix as numbers of 16 bits.
 const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
   if (matrix.layout.bits == 0) return matrix.bytes.as<const unsigned char>();
@@ -151,34 +240,23 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
                    const ProductRows& x, const ProductTarget& target) {
   const bool by_warpgroups = has_warpgroups(model.device);
   const bool reads_it = by_warpgroups && cuda::hopper_reads(matrix.layout);
-  const auto operand = operand_of(matrix);
-  const std::string type = operand == cuda::NumberType::bf16 ? "bf16" : "f16";
-  const int planes = planes_of(model, operand);
-  const int stride = matrix.tiles * cuda::kTileCols;
+  const int planes = planes_of(model, operand_of(matrix));
   const auto count = static_cast<std::size_t>(x.rows);
   const auto* weight = reads_it ? matrix.bytes.as<const unsigned char>()
                                 : expanded(model, matrix);
-  auto* operands =
-      model.space.operands.reserve<std::uint16_t>(planes * count * stride);
-  auto* scales = model.space.scales.reserve<float>(count);
-  launch(model.stream, cuda_kernel("matmul/operands", "make_operands_" + type),
-         {.grid_x = static_cast<unsigned>(x.rows),
-          .block = cuda::kOperandThreads,
-          .shared_bytes = 256},
-         cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(),
-                           x.eps, planes, by_warpgroups, operands, scales});
-  const cuda::ManyRowsArgs args{weight,        matrix.row_blocks,
-                                matrix.tiles,  operands,
-                                scales,        x.rows,
-                                planes,        matrix.bias.data(),
-                                target.out,    matrix.rows,
-                                target.stride, target.output};
+  const auto operands = make_operands(
+      model, matrix, x, x.rows, planes,
+      by_warpgroups ? cuda::OperandOrder::warpgroups : cuda::OperandOrder::rows,
+      planes * count * matrix.tiles * cuda::kTileCols * 2);
+  auto args = products_of(matrix, operands, x.rows, planes, target);
+  args.weight = weight;
   const auto blocks_of_weight =
       ceil_div(static_cast<std::size_t>(matrix.row_blocks),
                cuda::kManyRowsBlock / cuda::kTileRows);
   if (!by_warpgroups) {
     return launch(model.stream,
-                  cuda_kernel("matmul/many_rows", "many_rows_" + type),
+                  cuda_kernel("matmul/many_rows",
+                              concat("many_rows_", operand_name(matrix))),
                   {.grid_x = ceil_div(count, cuda::kManyRowsTokens),
                    .grid_y = blocks_of_weight,
                    .block = cuda::kManyRowsThreads,
@@ -187,7 +265,7 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
   }
   const int tokens = hopper_tokens(model, matrix, x.rows);
   const auto name =
-      concat("many_rows_hopper_", reads_it ? matrix.kernel_suffix() : type,
+      concat("many_rows_hopper_", reads_it ? matrix.kernel_suffix() : operand_name(matrix),
              "_n", tokens);
   launch(model.stream, cuda_kernel("matmul/many_rows_hopper", name),
          {.grid_x = ceil_div(count, static_cast<std::size_t>(tokens)),
@@ -198,12 +276,8 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
          args);
 }
 
-/// Whether products are cheaper by reading the weight for every 8 rows than by
-/// making numbers of 16 bits of it and reading those.
-bool is_few(const CudaMatrix& matrix, int rows) {
-  const int most = matrix.layout.bits == 0 ? 1 : 16 / matrix.layout.bits;
-  return rows <= cuda::kFewRowsMost * most;
-}
+/// Up to so many rows few_rows is the fastest.
+constexpr int kFewRowsBest = 1;
 
 }  // namespace
 
@@ -211,10 +285,11 @@ void multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
               const ProductTarget& target) {
   // What is computed in float32 needs more digits than numbers of 16 bits that
   // a weight is expanded to.
-  const bool is_exact =
-      matrix.is_wide() || model.compute == cuda::NumberType::f32;
-  if (is_exact || is_few(matrix, x.rows)) {
+  const bool is_exact = model.compute == cuda::NumberType::f32;
+  if (matrix.is_wide() || x.rows <= kFewRowsBest) {
     multiply_few(model, matrix, x, target);
+  } else if (is_exact || x.rows <= cuda::kSomeRowsMost) {
+    multiply_some(model, matrix, x, target);
   } else {
     multiply_many(model, matrix, x, target);
   }

@@ -1,0 +1,106 @@
+#pragma once
+
+#include "cuda/matmul/many_rows.h"
+#include "cuda/matmul/operands.h"
+
+namespace llamlx::cuda {
+
+inline constexpr int kSomeRowsThreads = 256;
+inline constexpr int kSomeRowsWarps = kSomeRowsThreads / 32;
+inline constexpr int kSomeRowsStages = 2;  ///< chunks of the weight ahead
+/// Rows of x in one launch.
+inline constexpr int kSomeRowsMost = 64;
+
+/// How many times 8 rows of x a kernel takes, and how many blocks of it a
+/// multiprocessor runs.
+LLAMLX_HOST_DEVICE constexpr int some_rows_columns(int rows) {
+  return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32 ? 4 : 8;
+}
+LLAMLX_HOST_DEVICE constexpr int some_rows_together(int columns) {
+  return columns == 1 ? 4 : columns == 8 ? 2 : 3;
+}
+/// Stages of x.
+LLAMLX_HOST_DEVICE constexpr int some_rows_x_stages(int columns) {
+  return columns == 8 ? 2 : 3;
+}
+
+/// y = x W^T + bias for up to 64 rows of x, each byte of W read once. Small
+/// weights are cut into slices of columns, so that all multiprocessors have
+/// work; the block that comes last adds up what the slices have, in their
+/// order.
+///
+/// Codes are multiplied as whole numbers with operands of 16 bits, sums and
+/// scales are float32.
+///
+/// Kernels  some_rows_W_nN: N of 1, 2, 4, 8 is some_rows_columns(rows); W of
+///          f16, bf16, and affineB_gG_T as few_rows has.
+/// Grid     [some_rows_groups(), slices].
+struct SomeRowsArgs {
+  ManyRowsArgs products;  ///< x: stages of 8 some_rows_columns(rows) rows
+  int slice;              ///< stages of a slice; no slice is empty
+  float* parts;           ///< some_rows_parts_bytes(), aligned to 16
+  unsigned* counters;     ///< [some_rows_groups()], 0 before and after
+};
+
+/// Blocks of threads that the rows of a weight take.
+LLAMLX_HOST_DEVICE constexpr int some_rows_groups(int row_blocks) {
+  return (row_blocks + kSomeRowsWarps - 1) / kSomeRowsWarps;
+}
+
+/// Tiles of a weight that a warp asks for at once: a part of a stage.
+LLAMLX_HOST_DEVICE constexpr int some_rows_chunk(int tile_bytes) {
+  const int most = 2304 / tile_bytes;
+  return most >= 4 ? 4 : most >= 2 ? 2 : 1;
+}
+
+/// What a block reads of x at once.
+LLAMLX_HOST_DEVICE constexpr OperandStage some_rows_stage(
+    const PackedLayout& layout, int columns, int planes) {
+  return {8 * columns, planes, layout.group};
+}
+
+/// Bytes of dynamic shared memory of a block.
+LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
+    const PackedLayout& layout, int columns, int planes) {
+  const int bytes = tile_bytes(layout);
+  const int chunk = some_rows_chunk(bytes) * bytes;
+  const int x = some_rows_stage(layout, columns, planes).bytes();
+  return kSomeRowsWarps * kSomeRowsStages * (chunk + 8) +
+         some_rows_x_stages(columns) * (x + 8) + 16;
+}
+
+/// Stages of a slice with which the busiest multiprocessor has least to do, in
+/// instructions of a warp.
+constexpr int some_rows_slice(int row_blocks, int tiles, int columns,
+                              int multiprocessors) {
+  const int stage = OperandStage::kTiles * (48 + 15 * columns);
+  constexpr int kBlock = 1200;
+  constexpr int kJoin = 1200;
+  const int groups = some_rows_groups(row_blocks);
+  const int stages = operand_stages(tiles);
+  const int together = some_rows_together(columns) * multiprocessors;
+  int best = stages;
+  long long least = 0;
+  for (int slices = 1; slices <= stages; ++slices) {
+    const int slice = (stages + slices - 1) / slices;
+    const long long rounds =
+        (static_cast<long long>(groups) * slices + together - 1) / together;
+    const long long work =
+        rounds * (slice * stage + kBlock) + (slices > 1 ? kJoin : 0);
+    if (slices > 1 && work >= least) continue;
+    best = slice;
+    least = work;
+  }
+  return best;
+}
+
+/// Bytes of `parts` for so many slices.
+LLAMLX_HOST_DEVICE constexpr long long some_rows_parts_bytes(int row_blocks,
+                                                             int columns,
+                                                             int slices) {
+  const long long tiles = static_cast<long long>(slices) *
+                          some_rows_groups(row_blocks) * kSomeRowsWarps;
+  return slices == 1 ? 0 : tiles * columns * kTileRows * 8 * 4;
+}
+
+}  // namespace llamlx::cuda
