@@ -16,5 +16,6 @@ set(LLAMLX_CUDA_KERNELS
   matmul/operands.cu
   matmul/pack.cu
   matmul/some_rows.cu
+  matmul/stages.cu
   token/argmax.cu
   token/begin.cu)

@@ -8,6 +8,7 @@
 #include "cuda/attention/few_rows.h"
 #include "cuda/attention/many_rows.h"
 #include "cuda/attention/turn.h"
+#include "cuda/matmul/stages_testing.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -30,7 +31,8 @@ Reference::Rounding rounding_of_few(NumberType type) {
   return {coarse + 16 * testing::kUnit, coarse};
 }
 
-void run_few(Pass& pass, int splits) {
+/// To `next`, if it is given, else to pass.out.
+void run_few(Pass& pass, int splits, TestStages* next = nullptr) {
   const auto& set = pass.set;
   const auto bytes =
       attention_few_parts_bytes(set.rows(), set.heads, splits, set.dim);
@@ -50,7 +52,9 @@ void run_few(Pass& pass, int splits) {
       .eps = Pass::kEps,
       .cos_sin = pass.cos_sin.data(),
       .traditional = set.traditional,
-      .out = pass.out.data(),
+      .out = next == nullptr ? pass.out.data() : nullptr,
+      .next = next == nullptr ? Stages{} : next->view(),
+      .next_type = NumberType::f16,
       .parts = reinterpret_cast<float*>(parts.data()),
       .counters = counters.data()};
   emulate("attention_few_" + type_name(set.type) + "_d" +
@@ -63,6 +67,19 @@ void run_few(Pass& pass, int splits) {
                attention_few_shared_bytes(set.type, set.dim))},
           args);
   EXPECT_EQ(counters, std::vector<unsigned>(counters.size(), 0U));
+}
+
+/// The answers as operands of products are those that pass.out has.
+void expect_operands(Pass& pass, int splits) {
+  const auto& set = pass.set;
+  const int width = set.heads * set.dim;
+  TestStages next({set.rows() + 1, 2, 32}, width / kTileCols);
+  run_few(pass, splits, &next);
+  for (int row = 0; row < set.rows(); ++row) {
+    expect_row(next, false, row, width, [&](int col) {
+      return pass.out[static_cast<std::size_t>(row * width + col)];
+    });
+  }
 }
 
 void expect_few(const Setting& set, int splits) {
@@ -81,6 +98,7 @@ void expect_few(const Setting& set, int splits) {
       pass,
       [&](int row, int head) { return reference.scaled_query(row, head); },
       rounding_of_few(set.type));
+  if (set.dim % kTileCols == 0) expect_operands(pass, splits);
 }
 
 constexpr NumberType kTypes[] = {NumberType::f32, NumberType::f16,

@@ -3,7 +3,7 @@
 #include <cstddef>
 
 #include "cuda/segment.h"
-#include "cuda/values.h"
+#include "cuda/matmul/stages.h"
 
 namespace llamlx::cuda {
 
@@ -50,7 +50,11 @@ struct AttentionFewArgs {
   const float* cos_sin;
   bool traditional;
   float* out;
-  float* parts;        ///< attention_few_parts_bytes(), aligned to 16
+  /// Where the answers go instead, as operands of products: if there are bytes,
+  /// of heads that are whole tiles.
+  Stages next;
+  NumberType next_type;  ///< of its numbers
+  float* parts;          ///< attention_few_parts_bytes(), aligned to 16
   unsigned* counters;  ///< [segments, Hkv], 0 before and after
 };
 

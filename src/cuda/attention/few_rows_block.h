@@ -8,6 +8,7 @@
 #include "cuda/attention/segment_access.h"
 #include "cuda/attention/softmax.h"
 #include "cuda/attention/turned_head.h"
+#include "cuda/matmul/stage_quad.h"
 
 // What a block of few_rows.cu does.
 namespace llamlx::cuda {
@@ -93,6 +94,13 @@ class SmallDivider {
   int factor_;
 };
 
+/// Where an answer's columns lie.
+__device__ inline Floats4* answer(const AttentionFewArgs& args, int row,
+                                  int col) {
+  const long long width = args.num_heads * args.head_dim;
+  return reinterpret_cast<Floats4*>(args.out + row * width + col);
+}
+
 /// Where the block of a kernel of attention stands, and how it gets and gives
 /// what passes from kernel to kernel. (Blocks of another kernel pass it among
 /// each other: decode/.)
@@ -107,8 +115,17 @@ struct KernelSite {
   __device__ Duo load(const float* projected) const {
     return load_duo(projected);
   }
-  __device__ void store(float* out, const Floats4& values) const {
-    *reinterpret_cast<Floats4*>(out) = values;
+  /// Four columns of a row of the answer, if they are there: by a whole warp,
+  /// of which 16 lanes have 64 columns that follow each other.
+  __device__ void store(const AttentionFewArgs& args, int row, int col,
+                        bool is_there, const Floats4& values) const {
+    if (args.next.bytes == nullptr) {
+      if (is_there) *answer(args, row, col) = values;
+    } else if (args.next_type == NumberType::bf16) {
+      write_quad<Bf16>(args.next, row, col, is_there, values);
+    } else {
+      write_quad<F16>(args.next, row, col, is_there, values);
+    }
   }
 };
 
@@ -199,10 +216,11 @@ class FewAttention {
   __device__ int query_head(int query) const {
     return site_.kv_head() * group_ + query - row_of(query) * group_;
   }
-  __device__ float* output(int query) const {
-    const long long row = segment_.first_row + row_of(query);
-    return args_.out +
-           (row * args_.num_heads + query_head(query)) * args_.head_dim;
+  /// Four columns of a query's answer, as site_.store() wants them.
+  __device__ void store(int query, int col, bool is_there,
+                        const Floats4& values) const {
+    site_.store(args_, segment_.first_row + row_of(query),
+                query_head(query) * args_.head_dim + col, is_there, values);
   }
   __device__ float* part(int query, int split) const {
     const long long row = segment_.first_row + row_of(query);
@@ -422,15 +440,27 @@ class FewAttention {
 
   /// Adds up what the streams of each tile have, in their order.
   __device__ void merge(const Round& round) const {
-    const int items = queries_of(round) * kQuads;
+    for_each_quad(queries_of(round), [&](int query, int col, bool is_there) {
+      Floats4 answer{};
+      if (is_there) answer = merge_quad(round, query, col);
+      if (split_.used == 1) store(round.first + query, col, is_there, answer);
+    });
+  }
+  /// Four columns of each of so many queries, for all lanes of a warp together.
+  template <typename Do>
+  __device__ void for_each_quad(int queries, const Do& act) const {
 #pragma unroll 1
-    for (int item = site_.thread(); item < items;
-         item += kAttentionFewThreads) {
+    for (int first = site_.thread() - lane_; first < queries * kQuads;
+         first += kAttentionFewThreads) {
+      const int item = first + lane_;
       const int col = item % kQuads * 4;
-      if (col < args_.head_dim) merge_quad(round, item / kQuads, col);
+      act(item / kQuads, col,
+          item < queries * kQuads && col < args_.head_dim);
     }
   }
-  __device__ void merge_quad(const Round& round, int query, int col) const {
+  /// The answer, if it is all there: else this split's part of it is written.
+  __device__ Floats4 merge_quad(const Round& round, int query,
+                                int col) const {
     const int of_tile = query % kTileQueries;
     Floats4 its[Space::kLookers];
     float factors[Space::kLookers];
@@ -458,18 +488,14 @@ class FewAttention {
       }
       weight = fmaf(weights[i], factor, weight);
     }
-    write_quad(round.first + query, col, total, largest, weight);
-  }
-  __device__ void write_quad(int query, int col, Floats4 total, float largest,
-                             float weight) const {
     if (split_.used > 1) {
-      store_part(part(query, split_.index), args_.head_dim, col, total, largest,
-                 weight);
-      return;
+      store_part(part(round.first + query, split_.index), args_.head_dim, col,
+                 total, largest, weight);
+      return {};
     }
     const float by = 1 / weight;
     for (auto& x : total.f) x *= by;
-    site_.store(output(query) + col, total);
+    return total;
   }
 
   /// Whether all other splits of this segment and head have written their
@@ -489,15 +515,13 @@ class FewAttention {
 
   /// Adds up what all splits have, in their order.
   __device__ void join() const {
-#pragma unroll 1
-    for (int item = site_.thread(); item < queries_ * kQuads;
-         item += kAttentionFewThreads) {
-      const int query = item / kQuads;
-      const int col = item % kQuads * 4;
-      if (col >= args_.head_dim) continue;
-      site_.store(output(query) + col,
-                  join_parts(part(query, 0), split_.used, args_.head_dim, col));
-    }
+    for_each_quad(queries_, [&](int query, int col, bool is_there) {
+      Floats4 answer{};
+      if (is_there) {
+        answer = join_parts(part(query, 0), split_.used, args_.head_dim, col);
+      }
+      store(query, col, is_there, answer);
+    });
   }
 };
 

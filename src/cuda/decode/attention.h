@@ -29,8 +29,9 @@ struct DecodeSite {
     const auto words = await_words<Words2>(projected, mark);
     return {__uint_as_float(words.w[0]), __uint_as_float(words.w[1])};
   }
-  __device__ void store(float* out, const Floats4& values) const {
-    publish(out, values, mark);
+  __device__ void store(const AttentionFewArgs& args, int row, int col,
+                        bool is_there, const Floats4& values) const {
+    if (is_there) publish(answer(args, row, col)->f, values, mark);
   }
 };
 

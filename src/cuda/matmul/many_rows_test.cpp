@@ -9,6 +9,7 @@
 #include "cuda/matmul/matmul_testing.h"
 #include "cuda/matmul/operands.h"
 #include "cuda/matmul/some_rows.h"
+#include "cuda/matmul/stages_testing.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -45,7 +46,31 @@ struct Case {
 
 constexpr float kEps = 1e-5F;
 
+/// `operands` are those that products of `width` columns are, for the next.
+void expect_next(TestStages& operands, bool is_bf16,
+                 const ManyRowsArgs& products, const std::vector<float>& norm,
+                 int width) {
+  const auto rows = static_cast<std::size_t>(operands.stage.rows);
+  for (int row = 0; row < operands.stage.rows; ++row) {
+    double squares = 0;
+    expect_row(operands, is_bf16, row, width, [&](int col) {
+      if (row >= products.rows) return 0.0;
+      const double y = products.out[row * products.out_stride + col];
+      squares += y * y;
+      return y * norm[static_cast<std::size_t>(col)];
+    });
+    double found = 0;
+    for (std::size_t at = static_cast<std::size_t>(row);
+         at < operands.squares.size(); at += rows) {
+      found += operands.squares[at];
+    }
+    ASSERT_NEAR(found, squares, squares * 0x1p-18) << row;
+  }
+}
+
+/// By some_rows, which also makes operands of what it writes.
 void multiply_slices(const Packed& w, const ManyRowsArgs& products,
+                     const LateNorm& late, bool is_bf16, int width,
                      int slice) {
   const int columns = some_rows_columns(products.rows);
   const auto groups =
@@ -55,6 +80,13 @@ void multiply_slices(const Packed& w, const ManyRowsArgs& products,
   std::vector<Words4> parts(static_cast<std::size_t>(bytes) / 16,
                             {{~0U, ~0U, ~0U, ~0U}});
   std::vector<unsigned> counters(groups);
+  std::mt19937 random(9);
+  std::normal_distribution<float> normal;
+  std::vector<float> norm(static_cast<std::size_t>(width));
+  for (auto& x : norm) x = normal(random);
+  TestStages next(some_rows_stage(w.layout, columns, products.planes),
+                  ceil_div(width, kTileCols));
+  next.squares.resize(static_cast<std::size_t>(groups) * 8 * columns);
   const auto shared =
       some_rows_shared_bytes(w.layout, columns, products.planes);
   emulate(
@@ -63,8 +95,13 @@ void multiply_slices(const Packed& w, const ManyRowsArgs& products,
        .grid_y = static_cast<unsigned>(slices),
        .block = kSomeRowsThreads,
        .shared_bytes = static_cast<unsigned>(shared)},
-      SomeRowsArgs{products, slice,
-                   reinterpret_cast<float*>(parts.data()), counters.data()});
+      SomeRowsArgs{products,
+                   late,
+                   {next.view(), norm.data(), next.squares.data()},
+                   slice,
+                   reinterpret_cast<float*>(parts.data()),
+                   counters.data()});
+  expect_next(next, is_bf16, products, norm, width);
   EXPECT_EQ(counters, std::vector<unsigned>(groups));
 }
 
@@ -92,47 +129,46 @@ void check(const Case& c) {
   const auto before = fill(c.rows * c.weight_rows);
   auto out = before;
 
-  const int stride = packed.tiles * kTileCols;
-  const int out_rows = c.slice > 0 ? 8 * some_rows_columns(c.rows) : c.rows;
-  const int group = c.slice > 0 ? c.layout.group : 0;
-  const OperandStage stage{out_rows, c.planes, group};
-  std::vector<Words4> operands(
-      static_cast<std::size_t>(
-          c.slice > 0 ? stage.bytes() * operand_stages(packed.tiles)
-                      : c.planes * out_rows * stride * 2) /
-          16,
-      {{~0U, ~0U, ~0U, ~0U}});
-  std::vector<float> scales(static_cast<std::size_t>(out_rows));
-  const OperandArgs make{
-      x.data(),
-      c.rows,
-      c.cols,
-      stride,
-      c.is_normed ? norm.data() : nullptr,
-      kEps,
-      c.planes,
-      c.slice > 0 ? OperandOrder::stages : OperandOrder::rows,
-      group,
-      reinterpret_cast<std::uint16_t*>(operands.data()),
-      scales.data()};
   const bool is_bf16 =
       packed.layout.bits == 0 && packed.layout.type == NumberType::bf16;
   const std::string type = is_bf16 ? "bf16" : "f16";
-  emulate("make_operands_" + type,
-          {.grid_x = static_cast<unsigned>(out_rows),
-           .block = kOperandThreads,
-           .shared_bytes = 256},
-          make);
-
-  const ManyRowsArgs args{packed.data(), packed.row_blocks,
-                          packed.tiles,  make.out,
-                          scales.data(), c.rows,
-                          c.planes,      is_gated ? nullptr : bias.data(),
-                          out.data(),    packed.rows,
-                          c.weight_rows, c.output};
+  const auto* norm_data = c.is_normed ? norm.data() : nullptr;
+  ManyRowsArgs args{packed.data(), packed.row_blocks,
+                    packed.tiles,  nullptr,
+                    nullptr,       c.rows,
+                    c.planes,      is_gated ? nullptr : bias.data(),
+                    out.data(),    packed.rows,
+                    c.weight_rows, c.output};
   if (c.slice > 0) {
-    multiply_slices(packed, args, c.slice);
+    const int columns = some_rows_columns(c.rows);
+    TestStages stages(some_rows_stage(c.layout, columns, c.planes),
+                      packed.tiles);
+    stages.squares.resize(static_cast<std::size_t>(8) * columns);
+    auto* squares = c.is_normed ? stages.squares.data() : nullptr;
+    emulate("make_stages_" + type,
+            {.grid_x = static_cast<unsigned>(8 * columns),
+             .block = kStageThreads,
+             .shared_bytes = 256},
+            StageArgs{x.data(), c.rows, c.cols, packed.tiles, norm_data,
+                      stages.view(), squares});
+    args.x = reinterpret_cast<const std::uint16_t*>(stages.bytes.data());
+    multiply_slices(packed, args, {squares, 1, c.cols, kEps}, is_bf16,
+                    c.weight_rows, c.slice);
   } else {
+    const int stride = packed.tiles * kTileCols;
+    std::vector<Words4> operands(
+        static_cast<std::size_t>(c.planes * c.rows * stride) / 8,
+        {{~0U, ~0U, ~0U, ~0U}});
+    std::vector<float> scales(static_cast<std::size_t>(c.rows));
+    auto* numbers = reinterpret_cast<std::uint16_t*>(operands.data());
+    emulate("make_operands_" + type,
+            {.grid_x = static_cast<unsigned>(c.rows),
+             .block = kOperandThreads,
+             .shared_bytes = 256},
+            OperandArgs{x.data(), c.rows, c.cols, stride, norm_data, kEps,
+                        c.planes, false, numbers, scales.data()});
+    args.x = numbers;
+    args.scales = scales.data();
     emulate("many_rows_" + type,
             {.grid_x = static_cast<unsigned>(ceil_div(c.rows, kManyRowsTokens)),
              .grid_y = static_cast<unsigned>(

@@ -16,8 +16,8 @@
 #include "cuda/limits/read.h"
 #include "cuda/matmul/few_rows.h"
 #include "cuda/matmul/many_rows_hopper.h"
-#include "cuda/matmul/operands.h"
 #include "cuda/matmul/some_rows.h"
+#include "cuda/matmul/stages.h"
 #include "cuda/memory.h"
 
 namespace llamlx {
@@ -189,7 +189,6 @@ void some_rows(benchmark::State& state, const Shape& shape,
   const auto stage = cuda::some_rows_stage(format.layout, columns, 1);
   const DeviceBuffer operands(static_cast<std::size_t>(stage.bytes()) *
                               cuda::operand_stages(tiles));
-  const DeviceBuffer scales(static_cast<std::size_t>(8) * columns * 4);
   const DeviceBuffer out(numbers);
   for (const auto* buffer : {&weights, &x, &out}) fill_random(stream, *buffer);
   const int groups = cuda::some_rows_groups(row_blocks);
@@ -198,14 +197,15 @@ void some_rows(benchmark::State& state, const Shape& shape,
       cuda::some_rows_parts_bytes(row_blocks, columns, slices), 16));
   const DeviceBuffer counters(static_cast<std::size_t>(groups) * 4);
   fill_zero(stream, counters.data(), counters.bytes());
-  cuda::SomeRowsArgs args{
-      {nullptr, row_blocks, tiles, operands.as<std::uint16_t>(),
-       scales.as<float>(), x_rows, 1, nullptr, out.as<float>(), shape.rows,
-       shape.rows, shape.output},
-      slice,
-      parts.as<float>(),
-      counters.as<unsigned>()};
-  const auto shared = static_cast<unsigned>(cuda::some_rows_shared_bytes(format.layout, columns, 1));
+  cuda::SomeRowsArgs args{};
+  args.products = {nullptr, row_blocks, tiles, operands.as<std::uint16_t>(),
+                   nullptr, x_rows, 1, nullptr, out.as<float>(), shape.rows,
+                   shape.rows, shape.output};
+  args.slice = slice;
+  args.parts = parts.as<float>();
+  args.counters = counters.as<unsigned>();
+  const auto shared = static_cast<unsigned>(
+      cuda::some_rows_shared_bytes(format.layout, columns, 1));
   if (static_cast<int>(shared) > cuda_device().shared_bytes_per_block) {
     return state.SkipWithError("takes too much shared memory");
   }
@@ -213,19 +213,16 @@ void some_rows(benchmark::State& state, const Shape& shape,
       "matmul/some_rows", std::string("some_rows_") + format.name + "_n" +
                               std::to_string(columns));
   kernel.allow_shared(shared);
-  const bool is_dense = format.layout.bits == 0;
   const auto& make = cuda_kernel(
-      "matmul/operands", is_dense ? "make_operands_bf16" : "make_operands_f16");
+      "matmul/stages",
+      format.layout.bits == 0 ? "make_stages_bf16" : "make_stages_f16");
   const auto make_operands = [&] {
     launch(stream, make,
-           {.grid_x = static_cast<unsigned>(8 * columns),
-            .block = cuda::kOperandThreads,
+           {.grid_x = static_cast<unsigned>(stage.rows),
+            .block = cuda::kStageThreads,
             .shared_bytes = 256},
-           cuda::OperandArgs{x.as<float>(), x_rows, shape.cols, tiles * 64,
-                             nullptr, 1e-5F, 1, cuda::OperandOrder::stages,
-                             format.layout.group,
-                             operands.as<std::uint16_t>(),
-                             scales.as<float>()});
+           cuda::StageArgs{x.as<float>(), x_rows, shape.cols, tiles, nullptr,
+                           {stage, operands.as<unsigned char>()}, nullptr});
   };
   make_operands();
   for (auto _ : state) {

@@ -1,6 +1,6 @@
 #include "cuda/matmul/some_rows.h"
 #include "cuda/matmul/few_rows_space.h"
-#include "cuda/matmul/products_out.h"
+#include "cuda/matmul/stage_quad.h"
 #include "cuda/matmul/weight_stream.h"
 #include "cuda/matmul/weight_tile.h"
 #include "cuda/matmul/x_stages.h"
@@ -42,6 +42,7 @@ struct Space {
   unsigned char* ring;      // [kSomeRowsWarps][stages] chunks of the weight
   unsigned char* x;         // stages of x
   std::uint64_t* barriers;  // of the weight's chunks, then of x's
+  float* scales;            // [S::kRows]: of products
   int* is_last;
   OperandStage stage;       // of x
 
@@ -55,7 +56,8 @@ struct Space {
     ring = shared_memory();
     x = ring + kWeightStages * kStageBytes;
     barriers = reinterpret_cast<std::uint64_t*>(x + kXStages * stage.bytes());
-    is_last = reinterpret_cast<int*>(barriers + kWeightStages + kXStages);
+    scales = reinterpret_cast<float*>(barriers + kWeightStages + kXStages);
+    is_last = reinterpret_cast<int*>(scales + S::kRows);
   }
 };
 
@@ -92,16 +94,37 @@ class Chunks {
   const unsigned char* next_;
 };
 
-/// acc += the products of a tile. `x` and `sums` are the lane's; `planes` a
-/// number, or a constant.
+/// What a lane reads of a stage of x.
+struct LaneOfX {
+  const std::uint16_t* numbers;
+  const float* scales;
+  const float* sums;
+
+  __device__ LaneOfX(const unsigned char* bytes, const OperandStage& stage,
+                     int lane)
+      : numbers(reinterpret_cast<const std::uint16_t*>(bytes) +
+                lane / 4 * OperandStage::kStride + lane % 4 * 8),
+        scales(reinterpret_cast<const float*>(bytes + stage.scales_byte()) +
+               lane % 4 * 2),
+        sums(reinterpret_cast<const float*>(bytes + stage.sums_byte()) +
+             lane % 4 * 2) {}
+
+  /// To the next tile.
+  template <typename S>
+  __device__ void move() {
+    numbers += kTileCols;
+    scales += S::kRows;
+    sums += S::Tile::kGroups * S::kRows;
+  }
+};
+
+/// acc += the products of a tile. `planes`: a number, or a constant.
 template <typename S, typename Planes>
-__device__ void multiply_tile(const typename S::Tile& tile,
-                              const std::uint16_t* x, const float* sums,
+__device__ void multiply_tile(const typename S::Tile& tile, const LaneOfX& x,
                               Planes planes, typename S::Sums& acc) {
   using Tile = typename S::Tile;
   constexpr int kRunsAGroup = Tile::kGroups == 2 ? 1 : 2;
-  typename S::Sums products = {};
-  auto& c = Tile::kGroups == 0 ? acc : products;
+  typename S::Sums c = {};
 #pragma unroll
   for (int run = 0; run < 2; ++run) {
 #pragma unroll
@@ -110,7 +133,8 @@ __device__ void multiply_tile(const typename S::Tile& tile,
 #pragma unroll
       for (int n = 0; n < S::kColumns; ++n) {
         words[n] = *reinterpret_cast<const Words4*>(
-            x + (plane * S::kRows + n * 8) * OperandStage::kStride + 32 * run);
+            x.numbers + (plane * S::kRows + n * 8) * OperandStage::kStride +
+            32 * run);
       }
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
@@ -123,19 +147,29 @@ __device__ void multiply_tile(const typename S::Tile& tile,
         }
       }
     }
-    if constexpr (Tile::kGroups > 0) {
-      if ((run + 1) % kRunsAGroup != 0) continue;
-      const int group = run / kRunsAGroup;
+    if ((run + 1) % kRunsAGroup != 0) continue;
+    const int group = run / kRunsAGroup;
 #pragma unroll
-      for (int n = 0; n < S::kColumns; ++n) {
+    for (int n = 0; n < S::kColumns; ++n) {
+      const auto scale = *reinterpret_cast<const Words2*>(x.scales + n * 8);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float by = __uint_as_float(scale.w[i % 2]);
+        if constexpr (Tile::kGroups == 0) {
+          acc[n][i] = fmaf(by, c[n][i], acc[n][i]);
+        } else {
+          acc[n][i] =
+              fmaf(tile.scale(group, i / 2), by * c[n][i], acc[n][i]);
+        }
+        c[n][i] = 0;
+      }
+      if constexpr (Tile::kGroups > 0) {
         const auto sum = *reinterpret_cast<const Words2*>(
-            sums + group * S::kRows + n * 8);
+            x.sums + group * S::kRows + n * 8);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          acc[n][i] = fmaf(tile.scale(group, i / 2), c[n][i], acc[n][i]);
           acc[n][i] = fmaf(tile.bias(group, i / 2),
                            __uint_as_float(sum.w[i % 2]), acc[n][i]);
-          c[n][i] = 0;
         }
       }
     }
@@ -144,19 +178,14 @@ __device__ void multiply_tile(const typename S::Tile& tile,
 
 template <typename S, typename Planes>
 __device__ void multiply_slice(const SomeRowsArgs& args, const Part& part,
-                               int sums_byte, Chunks<S>& chunks,
-                               XStages& columns, Planes planes,
+                               const OperandStage& stage, Chunks<S>& chunks,
+                               XStages& stages, Planes planes,
                                typename S::Sums& acc) {
   using Tile = typename S::Tile;
-  const int x_place = part.lane / 4 * OperandStage::kStride + part.lane % 4 * 8;
-  const int sums_place = part.lane % 4 * 2;
   const bool is_there = part.block < args.products.row_blocks;
   for (int first = 0; first < part.tiles; first += OperandStage::kTiles) {
-    const auto* stage = columns.wait();
-    columns.ask();
-    const auto* x = reinterpret_cast<const std::uint16_t*>(stage) + x_place;
-    const auto* sums =
-        reinterpret_cast<const float*>(stage + sums_byte) + sums_place;
+    LaneOfX x(stages.wait(), stage, part.lane);
+    stages.ask();
     const int end =
         is_there ? min(OperandStage::kTiles, part.tiles - first) : 0;
     for (int from = 0; from < end; from += S::kChunk) {
@@ -166,13 +195,32 @@ __device__ void multiply_slice(const SomeRowsArgs& args, const Part& part,
       for (int i = 0; i < count; ++i) {
         Tile tile;
         tile.template load<FromShared>(chunk + i * Tile::kBytes, part.lane);
-        multiply_tile<S>(tile, x, sums, planes, acc);
-        x += kTileCols;
-        sums += Tile::kGroups * S::kRows;
+        multiply_tile<S>(tile, x, planes, acc);
+        x.move<S>();
       }
       chunks.pass();
       chunks.ask();
     }
+  }
+}
+
+/// What products are multiplied by: the rest of the norm. A warp for each row.
+template <typename S>
+__device__ void make_scales(const SomeRowsArgs& args, const Part& part,
+                            float* scales) {
+  const auto& norm = args.norm;
+  for (int row = part.warp; row < S::kRows; row += kSomeRowsWarps) {
+    float sum = 0;
+    if (norm.squares != nullptr) {
+      for (int i = part.lane; i < norm.parts; i += kWarpSize) {
+        sum += load_fresh(norm.squares + i * S::kRows + row);
+      }
+      sum = warp_sum(sum);
+    }
+    if (part.lane != 0) continue;
+    scales[row] = norm.squares == nullptr
+                      ? 1
+                      : rsqrtf(sum / static_cast<float>(norm.cols) + norm.eps);
   }
 }
 
@@ -216,39 +264,172 @@ __device__ bool add_slices(const SomeRowsArgs& args, const Space<S>& space,
   return true;
 }
 
+/// Finishes a block's products, four columns of a row at a time. The code is
+/// run once by each warp, so it is kept short: what is not in the cache of
+/// instructions takes longer to come than to run.
+template <typename S>
+class ProductWriter {
+ public:
+  static constexpr int kRowsOfWeight = kSomeRowsWarps * kTileRows;
+  /// From row to row of the products in shared memory: padded, so that the
+  /// lanes of a warp write to all banks.
+  static constexpr int kStride = kRowsOfWeight + 4;
+  static_assert(kStride * 4 <=
+                some_rows_x_stages(S::kColumns) * OperandStage::kStride * 2);
+
+  __device__ ProductWriter(const SomeRowsArgs& args, const Space<S>& space)
+      : args_(args.products),
+        next_(args.next),
+        products_(reinterpret_cast<float*>(space.x)),
+        scales_(space.scales),
+        is_gated_(args_.output == Output::swiglu),
+        cols_(is_gated_ ? kRowsOfWeight / 2 : kRowsOfWeight),
+        out_cols_(is_gated_ ? args_.out_rows / 2 : args_.out_rows) {}
+
+  __device__ void run(const Part& part, const typename S::Sums& acc) const {
+    __syncthreads();  // all are done with x
+#pragma unroll
+    for (int n = 0; n < S::kColumns; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        products_[(n * 8 + part.lane % 4 * 2 + i % 2) * kStride +
+                  part.warp * kTileRows + part.lane / 4 + i / 2 * 8] =
+            acc[n][i];
+      }
+    }
+    __syncthreads();
+    const int quads = cols_ / 4;
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < S::kRows * quads;
+         i += kSomeRowsThreads) {
+      write(i / quads, i % quads * 4);
+    }
+  }
+
+ private:
+  /// By a whole warp, which has 128 columns of a row or 64 of two.
+  __device__ void write(int row, int at) const {
+    const int col = static_cast<int>(blockIdx.x) * cols_ + at;
+    Floats4 y{};
+    if (row < args_.rows && col < out_cols_) {
+      y = is_gated_ ? gated(row, at, col) : plain(row, at, col);
+    }
+    if (next_.stages.bytes == nullptr) return;
+    if (next_.squares != nullptr) {
+      float squares = 0;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) squares += y.f[j] * y.f[j];
+      for (int step = 1; step < cols_ / 4; step *= 2) {
+        squares += __shfl_xor_sync(kAllLanes, squares, step);
+      }
+      if (at == 0) {
+        next_.squares[static_cast<int>(blockIdx.x) * S::kRows + row] = squares;
+      }
+    }
+    const auto weights = load_norm(next_.norm, col, out_cols_);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) y.f[j] *= weights.f[j];
+    write_quad<typename S::Tile::Operand>(next_.stages, row, col, true, y);
+  }
+
+  __device__ Floats4 load(int row, int at) const {
+    return *reinterpret_cast<const Floats4*>(products_ + row * kStride + at);
+  }
+  __device__ float value(int row, int n, float product) const {
+    const bool is_biased = args_.bias != nullptr && n < args_.out_rows;
+    return product * scales_[row] + (is_biased ? args_.bias[n] : 0);
+  }
+  /// Whether four columns are one word of 16 bytes.
+  __device__ bool is_whole(int col) const {
+    return args_.out_stride % 4 == 0 && col + 4 <= out_cols_;
+  }
+
+  __device__ Floats4 plain(int row, int at, int col) const {
+    auto* out = args_.out + static_cast<long long>(row) * args_.out_stride + col;
+    auto y = load(row, at);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) y.f[j] = value(row, col + j, y.f[j]);
+    if (is_whole(col)) {
+      if (args_.output == Output::add) {
+        const auto before = load_fresh(reinterpret_cast<const Floats4*>(out));
+#pragma unroll
+        for (int j = 0; j < 4; ++j) y.f[j] += before.f[j];
+      }
+      *reinterpret_cast<Floats4*>(out) = y;
+      return y;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const bool is_there = col + j < out_cols_;
+      if (is_there && args_.output == Output::add) y.f[j] += load_fresh(out + j);
+      if (is_there) out[j] = y.f[j];
+      if (!is_there) y.f[j] = 0;
+    }
+    return y;
+  }
+
+  /// Of the weight's rows 8 gates and the 8 they meet take turns.
+  __device__ Floats4 gated(int row, int at, int col) const {
+    const int place = at / 8 * kTileRows + at % 8;
+    const int n = col / 8 * kTileRows + col % 8;
+    const auto gates = load(row, place);
+    const auto ups = load(row, place + 8);
+    Floats4 y;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      y.f[j] = silu(value(row, n + j, gates.f[j])) *
+               value(row, n + j + 8, ups.f[j]);
+      if (col + j >= out_cols_) y.f[j] = 0;
+    }
+    if (args_.out == nullptr) return y;
+    auto* out = args_.out + static_cast<long long>(row) * args_.out_stride + col;
+    if (is_whole(col)) {
+      *reinterpret_cast<Floats4*>(out) = y;
+    } else {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (col + j < out_cols_) out[j] = y.f[j];
+      }
+    }
+    return y;
+  }
+
+  const ManyRowsArgs& args_;
+  const NextOperands& next_;
+  float* products_;
+  const float* scales_;
+  bool is_gated_;
+  int cols_;  // of the output, of a block
+  int out_cols_;
+};
+
 template <typename Tile, int kColumns>
 __device__ void some_rows(const SomeRowsArgs& args) {
   using S = Shape<Tile, kColumns>;
   const Part part(args);
   const Space<S> space(args);
   Chunks<S> chunks(args, space, part);
-  XStages columns(space.x, Space<S>::kXStages, space.stage.bytes(),
-                  space.barriers + Space<S>::kWeightStages,
-                  reinterpret_cast<const unsigned char*>(args.products.x) +
-                      static_cast<long long>(blockIdx.y) * args.slice *
-                          space.stage.bytes(),
-                  operand_stages(part.tiles));
+  XStages stages(space.x, Space<S>::kXStages, space.stage.bytes(),
+                 space.barriers + Space<S>::kWeightStages,
+                 reinterpret_cast<const unsigned char*>(args.products.x) +
+                     static_cast<long long>(blockIdx.y) * args.slice *
+                         space.stage.bytes(),
+                 operand_stages(part.tiles));
   __syncthreads();
   wait_for_predecessor();
   let_successor_start();
-  for (int i = 0; i < Space<S>::kXStages - 1; ++i) columns.ask();
-  const int sums_byte = space.stage.sums_byte();
+  for (int i = 0; i < Space<S>::kXStages - 1; ++i) stages.ask();
+  make_scales<S>(args, part, space.scales);
   typename S::Sums acc = {};
   if (args.products.planes == 1) {
-    multiply_slice<S>(args, part, sums_byte, chunks, columns, PlaneCount<1>{},
+    multiply_slice<S>(args, part, space.stage, chunks, stages, PlaneCount<1>{},
                       acc);
   } else {
-    multiply_slice<S>(args, part, sums_byte, chunks, columns,
+    multiply_slice<S>(args, part, space.stage, chunks, stages,
                       args.products.planes, acc);
   }
-  if (!add_slices<S>(args, space, acc)) return;
-  if (part.block >= args.products.row_blocks) return;
-#pragma unroll
-  for (int n = 0; n < S::kColumns; ++n) {
-    const auto& c = acc[n];
-    const int token = n * 8 + part.lane % 4 * 2;
-    write_pair(args.products, part.block, token, c[0], c[2]);
-    write_pair(args.products, part.block, token + 1, c[1], c[3]);
+  if (add_slices<S>(args, space, acc)) {
+    ProductWriter<S>(args, space).run(part, acc);
   }
 }
 

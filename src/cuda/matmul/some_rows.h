@@ -1,7 +1,7 @@
 #pragma once
 
 #include "cuda/matmul/many_rows.h"
-#include "cuda/matmul/operands.h"
+#include "cuda/matmul/stages.h"
 
 namespace llamlx::cuda {
 
@@ -17,17 +17,34 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_columns(int rows) {
   return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32 ? 4 : 8;
 }
 LLAMLX_HOST_DEVICE constexpr int some_rows_together(int columns) {
-  return columns == 1 ? 4 : columns == 8 ? 2 : 3;
+  return columns == 1 ? 4 : columns == 2 ? 3 : 2;
 }
 /// Stages of x.
 LLAMLX_HOST_DEVICE constexpr int some_rows_x_stages(int columns) {
   return columns == 8 ? 2 : 3;
 }
 
+/// What is left to do of an rms norm after the products.
+struct LateNorm {
+  const float* squares;  ///< [parts, rows of a stage]; null: there is no norm
+  int parts;
+  int cols;
+  float eps;
+};
+
+/// Where products are read next, as operands of others: the stages they become,
+/// and the norm that is taken of them.
+struct NextOperands {
+  Stages stages;      ///< of as many rows and planes; bytes: null, for nobody
+  const float* norm;  ///< [out columns], or null: none is taken
+  float* squares;     ///< [some_rows_groups(), rows of a stage], with a norm
+};
+
 /// y = x W^T + bias for up to 64 rows of x, each byte of W read once. Small
 /// weights are cut into slices of columns, so that all multiprocessors have
 /// work; the block that comes last adds up what the slices have, in their
-/// order.
+/// order. It also makes operands of what it writes, for the product that reads
+/// it, so that no kernel has to in between.
 ///
 /// Codes are multiplied as whole numbers with operands of 16 bits, sums and
 /// scales are float32.
@@ -36,10 +53,14 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_x_stages(int columns) {
 ///          f16, bf16, and affineB_gG_T as few_rows has.
 /// Grid     [some_rows_groups(), slices].
 struct SomeRowsArgs {
-  ManyRowsArgs products;  ///< x: stages of 8 some_rows_columns(rows) rows
-  int slice;              ///< stages of a slice; no slice is empty
-  float* parts;           ///< some_rows_parts_bytes(), aligned to 16
-  unsigned* counters;     ///< [some_rows_groups()], 0 before and after
+  /// x: stages of 8 some_rows_columns(rows) rows; `scales` is not looked at;
+  /// `out` may be null with swiglu, if there are next operands.
+  ManyRowsArgs products;
+  LateNorm norm;
+  NextOperands next;
+  int slice;           ///< stages of a slice; no slice is empty
+  float* parts;        ///< some_rows_parts_bytes(), aligned to 16
+  unsigned* counters;  ///< [some_rows_groups()], 0 before and after
 };
 
 /// Blocks of threads that the rows of a weight take.
@@ -66,30 +87,33 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
   const int chunk = some_rows_chunk(bytes) * bytes;
   const int x = some_rows_stage(layout, columns, planes).bytes();
   return kSomeRowsWarps * kSomeRowsStages * (chunk + 8) +
-         some_rows_x_stages(columns) * (x + 8) + 16;
+         some_rows_x_stages(columns) * (x + 8) + columns * 8 * 4 + 16;
 }
 
-/// Stages of a slice with which the busiest multiprocessor has least to do, in
-/// instructions of a warp.
+/// Stages of a slice with which a product is done soonest, by the times that an
+/// H200 took (matmul_bench), in units of 10 ns: of a stage, which takes longer
+/// the more blocks a multiprocessor has at a time; of a block beside its
+/// stages; of adding up what slices have.
 constexpr int some_rows_slice(int row_blocks, int tiles, int columns,
                               int multiprocessors) {
-  const int stage = OperandStage::kTiles * (48 + 15 * columns);
-  constexpr int kBlock = 1200;
-  constexpr int kJoin = 1200;
   const int groups = some_rows_groups(row_blocks);
   const int stages = operand_stages(tiles);
-  const int together = some_rows_together(columns) * multiprocessors;
+  const int together = some_rows_together(columns);
+  const auto round = [&](int slice, int blocks) {
+    const int stage = 30 + 12 * columns + blocks * (40 + 15 * columns);
+    return slice * stage + 150 + 42 * columns;
+  };
   int best = stages;
-  long long least = 0;
-  for (int slices = 1; slices <= stages; ++slices) {
-    const int slice = (stages + slices - 1) / slices;
-    const long long rounds =
-        (static_cast<long long>(groups) * slices + together - 1) / together;
-    const long long work =
-        rounds * (slice * stage + kBlock) + (slices > 1 ? kJoin : 0);
-    if (slices > 1 && work >= least) continue;
+  int least = 0;
+  for (int slice = stages; slice > 0; --slice) {
+    const int slices = (stages + slice - 1) / slice;
+    const int each = (groups * slices + multiprocessors - 1) / multiprocessors;
+    int time = each / together * round(slice, together);
+    if (each % together > 0) time += round(slice, each % together);
+    if (slices > 1) time += 100 + 11 * columns * slices;
+    if (slice < stages && time >= least) continue;
     best = slice;
-    least = work;
+    least = time;
   }
   return best;
 }

@@ -10,10 +10,21 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
   const int thread = static_cast<int>(threadIdx.x);
   const auto* x = args.x + static_cast<long long>(row) * args.size;
   auto mine = no_value();
-  for (int i = static_cast<int>(blockIdx.x) * kArgmaxThreads + thread;
-       i < args.size; i += kArgmaxBlocks * kArgmaxThreads) {
-    const float value = load_fresh(x + i);
-    mine = larger(mine, seen_value(value, i));
+  constexpr int kStep = kArgmaxBlocks * kArgmaxThreads;
+  constexpr int kAtOnce = 8;  // what is asked for together arrives together
+  for (int first = static_cast<int>(blockIdx.x) * kArgmaxThreads + thread;
+       first < args.size; first += kAtOnce * kStep) {
+    float values[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at = first + i * kStep;
+      values[i] = at < args.size ? load_fresh(x + at) : -HUGE_VALF;
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at = first + i * kStep;
+      if (at < args.size) mine = larger(mine, seen_value(values[i], at));
+    }
   }
   mine = largest_of_block(mine, shared_memory(), kArgmaxThreads,
                           [] { __syncthreads(); });
@@ -21,6 +32,7 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
   auto* parts = args.parts + row * kArgmaxBlocks;
   parts[blockIdx.x] = mine;
   if (count_arrival(args.counters + row) != kArgmaxBlocks - 1) return;
+#pragma unroll
   for (int i = 0; i < kArgmaxBlocks; ++i) {
     mine = larger(mine,
                   {load_fresh(&parts[i].value), load_fresh(&parts[i].index)});

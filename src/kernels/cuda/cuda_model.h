@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -72,6 +73,12 @@ struct CudaWorkspace {
   GrowingBuffer queries{growths};   // [H, rows, Dh] 16 bits
   GrowingBuffer operands{growths};  // [planes, rows, K] 16 bits
   GrowingBuffer scales{growths};    // [rows] float
+  // Of some_rows: what a product reads, stages[turn], and the other, what it
+  // makes for the next.
+  std::array<GrowingBuffer, 2> stages{GrowingBuffer(growths),
+                                      GrowingBuffer(growths)};
+  std::size_t turn = 0;
+  GrowingBuffer squares{growths};  // [groups, kSomeRowsMost] float
   GrowingBuffer product_parts{growths};
   GrowingBuffer expanded{growths};  // a weight as numbers of 16 bits
   GrowingBuffer argmax_parts{growths};

@@ -131,12 +131,14 @@ cuda::BeginArgs begin_args(CudaModel& model,
 }
 
 void begin(const Pass& pass, const cuda::BeginArgs& args) {
+  pass.space().turn = 0;  // so that all passes reserve alike
   launch(pass.model.stream, cuda_kernel("token/begin", "begin_pass"),
          {.grid_x = static_cast<unsigned>(pass.rows)}, args);
 }
 
-/// Attention of segments of few rows, with all that comes before it.
-void attend_few(const Pass& pass, int layer) {
+/// Attention of segments of few rows, with all that comes before it; whether
+/// the answers are operands of the product that follows.
+bool attend_few(const Pass& pass, int layer) {
   auto& model = pass.model;
   const auto& heads = model.params.heads;
   const auto& weights = model.layers[static_cast<std::size_t>(layer)];
@@ -154,6 +156,11 @@ void attend_few(const Pass& pass, int layer) {
   args.cos_sin = pass.space().cos_sin.as<const float>();
   args.traditional = pass.traditional;
   args.out = pass.space().attended.as<float>();
+  if (heads.head_dim % cuda::kTileCols == 0) {
+    const auto next = operands_for(model, weights.o_proj, pass.rows);
+    args.next = next.stages;
+    args.next_type = next.type;
+  }
   args.parts = pass.space().parts.as<float>();
   args.counters = pass.space().counters.as<unsigned>();
   const auto name = concat("attention_few_", type_name(model.compute), "_d",
@@ -166,6 +173,7 @@ void attend_few(const Pass& pass, int layer) {
           .shared_bytes = static_cast<unsigned>(
               cuda::attention_few_shared_bytes(model.compute, heads.head_dim))},
          args);
+  return args.next.bytes != nullptr;
 }
 
 /// Norms and turns queries and keys, and appends to the caches.
@@ -228,10 +236,11 @@ void attend_many(const Pass& pass, int layer) {
          args);
 }
 
-void attend(const Pass& pass, int layer) {
+bool attend(const Pass& pass, int layer) {
   if (pass.longest <= cuda::kAttentionFewRows) return attend_few(pass, layer);
   turn(pass, layer);
   attend_many(pass, layer);
+  return false;
 }
 
 /// Queries, keys and values of all rows, side by side.
@@ -244,14 +253,15 @@ void project(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
   }
 }
 
-/// silu(gate(x)) * up(x) of all rows.
-void gate(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
+/// silu(gate(x)) * up(x) of all rows; whether these are operands of what
+/// follows.
+bool gate(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
   auto& space = pass.space();
   const int inner = layer.down_proj.cols;
   if (layer.gate_up.size() == 1) {
-    multiply(pass.model, layer.gate_up.front(), x,
-             {space.hidden.as<float>(), inner, cuda::Output::swiglu});
-    return;
+    return multiply(pass.model, layer.gate_up.front(), x,
+                    {space.hidden.as<float>(), inner, cuda::Output::swiglu,
+                     {.matrix = &layer.down_proj}});
   }
   auto* out = space.gate_up.as<float>();
   for (const auto& matrix : layer.gate_up) {
@@ -259,28 +269,54 @@ void gate(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
     out += inner;
   }
   multiply_gates(pass.model, pass.rows, inner);
+  return false;
 }
 
-void run_layer(const Pass& pass, int index) {
+/// The only one of the matrices, and the norm before it.
+NextProduct next_of(const std::vector<CudaMatrix>& matrices,
+                    const CudaVector& norm) {
+  if (matrices.size() != 1) return {};
+  return {&matrices.front(), &norm};
+}
+
+/// Whether its input is operands already; whether those of the next layer are.
+bool run_layer(const Pass& pass, int index, bool are_operands) {
   auto& model = pass.model;
   auto& space = pass.space();
-  const auto& layer = model.layers[static_cast<std::size_t>(index)];
+  const auto at = static_cast<std::size_t>(index);
+  const auto& layer = model.layers[at];
   const float eps = model.params.rms_norm_eps;
   auto* x = space.x.as<float>();
-  const ProductTarget residual{x, model.hidden_size(), cuda::Output::add};
-  project(pass, layer, {x, pass.rows, &layer.input_layernorm, eps});
-  attend(pass, index);
-  multiply(model, layer.o_proj, {space.attended.as<const float>(), pass.rows},
-           residual);
-  gate(pass, layer, {x, pass.rows, &layer.post_attention_layernorm, eps});
-  multiply(model, layer.down_proj, {space.hidden.as<const float>(), pass.rows},
-           residual);
+  ProductTarget residual{x, model.hidden_size(), cuda::Output::add};
+  project(pass, layer,
+          {x, pass.rows, &layer.input_layernorm, eps, are_operands});
+  are_operands = attend(pass, index);
+  residual.next = next_of(layer.gate_up, layer.post_attention_layernorm);
+  are_operands = multiply(model, layer.o_proj,
+                          {.x = space.attended.as<const float>(),
+                           .rows = pass.rows,
+                           .are_operands = are_operands},
+                          residual);
+  are_operands =
+      gate(pass, layer,
+           {x, pass.rows, &layer.post_attention_layernorm, eps, are_operands});
+  residual.next = {};
+  if (at + 1 < model.layers.size()) {
+    const auto& next = model.layers[at + 1];
+    residual.next = next_of(next.qkv, next.input_layernorm);
+  }
+  return multiply(model, layer.down_proj,
+                  {.x = space.hidden.as<const float>(),
+                   .rows = pass.rows,
+                   .are_operands = are_operands},
+                  residual);
 }
 
 void run_pass(const Pass& pass, const cuda::BeginArgs& args) {
   begin(pass, args);
   const int layers = static_cast<int>(pass.model.layers.size());
-  for (int i = 0; i < layers; ++i) run_layer(pass, i);
+  bool are_operands = false;
+  for (int i = 0; i < layers; ++i) are_operands = run_layer(pass, i, are_operands);
 }
 
 /// Puts tokens where the GPU reads them.

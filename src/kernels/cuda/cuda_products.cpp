@@ -10,6 +10,7 @@
 #include "cuda/matmul/many_rows_hopper.h"
 #include "cuda/matmul/operands.h"
 #include "cuda/matmul/some_rows.h"
+#include "cuda/matmul/stages.h"
 #include "cuda/modules.h"
 
 namespace llamlx {
@@ -122,87 +123,137 @@ void multiply_few(CudaModel& model, const CudaMatrix& matrix,
   }
 }
 
-/// Rows of x as operands of products.
-struct Operands {
-  const std::uint16_t* x;
-  const float* scales;
-};
+/// Up to so many rows few_rows is the fastest.
+constexpr int kFewRowsBest = 1;
 
-/// Makes them, of `rows` rows, not below x's, in `bytes` bytes.
-Operands make_operands(CudaModel& model, const CudaMatrix& matrix,
-                       const ProductRows& x, int rows, int planes,
-                       cuda::OperandOrder order, std::size_t bytes) {
-  auto* operands = model.space.operands.reserve<std::uint16_t>(bytes / 2);
-  auto* scales =
-      model.space.scales.reserve<float>(static_cast<std::size_t>(rows));
+/// What multiplies so many rows.
+enum class Way { few, some, many };
+
+Way way_of(const CudaModel& model, const CudaMatrix& matrix, int rows) {
+  if (matrix.is_wide() || rows <= kFewRowsBest) return Way::few;
+  // What is computed in float32 needs more digits than numbers of 16 bits that
+  // a weight is expanded to.
+  const bool is_exact = model.compute == cuda::NumberType::f32;
+  return is_exact || rows <= cuda::kSomeRowsMost ? Way::some : Way::many;
+}
+
+/// Stages of x for products with `matrix`, in `buffer`.
+cuda::Stages stages_for(const CudaModel& model, const CudaMatrix& matrix,
+                        int rows, GrowingBuffer& buffer) {
+  const auto stage = cuda::some_rows_stage(
+      matrix.layout, cuda::some_rows_columns(rows),
+      planes_of(model, operand_of(matrix)));
+  const auto count =
+      static_cast<std::size_t>(cuda::operand_stages(matrix.tiles));
+  return {stage, buffer.reserve<unsigned char>(count * stage.bytes())};
+}
+
+/// Makes stages of x, and what its norm needs.
+void make_stages(CudaModel& model, const CudaMatrix& matrix,
+                 const ProductRows& x, const cuda::Stages& out) {
+  auto* squares =
+      x.norm == nullptr
+          ? nullptr
+          : model.space.squares.reserve<float>(cuda::kSomeRowsMost);
   launch(model.stream,
-         cuda_kernel("matmul/operands",
-                     concat("make_operands_", operand_name(matrix))),
-         {.grid_x = static_cast<unsigned>(rows),
-          .block = cuda::kOperandThreads,
+         cuda_kernel("matmul/stages",
+                     concat("make_stages_", operand_name(matrix))),
+         {.grid_x = static_cast<unsigned>(out.stage.rows),
+          .block = cuda::kStageThreads,
           .shared_bytes = 256},
-         cuda::OperandArgs{x.x, x.rows, matrix.cols,
-                           matrix.tiles * cuda::kTileCols, x.norm_data(), x.eps,
-                           planes, order, matrix.layout.group, operands,
-                           scales});
-  return {operands, scales};
+         cuda::StageArgs{x.x, x.rows, matrix.cols, matrix.tiles, x.norm_data(),
+                         out, squares});
 }
 
-/// The products of a kernel that takes operands.
-cuda::ManyRowsArgs products_of(const CudaMatrix& matrix, const Operands& x,
-                               int rows, int planes,
-                               const ProductTarget& target) {
-  return {matrix.bytes.as<const unsigned char>(),
-          matrix.row_blocks,
-          matrix.tiles,
-          x.x,
-          x.scales,
-          rows,
-          planes,
-          matrix.bias.data(),
-          target.out,
-          matrix.rows,
-          target.stride,
-          target.output};
+/// What is left of the norm of x when its stages are there.
+cuda::LateNorm late_norm(const CudaModel& model, const CudaMatrix& matrix,
+                         const ProductRows& x) {
+  if (x.norm == nullptr) return {};
+  const int before = cuda::some_rows_groups(static_cast<int>(ceil_div(
+      static_cast<std::size_t>(matrix.cols), cuda::kTileRows)));
+  return {model.space.squares.as<const float>(), x.are_operands ? before : 1,
+          matrix.cols, x.eps};
 }
 
-void multiply_some(CudaModel& model, const CudaMatrix& matrix,
+/// Operands for the next product, if they are what this one can make.
+cuda::NextOperands next_operands(CudaModel& model, const CudaMatrix& matrix,
+                                 int rows, const NextProduct& next) {
+  const bool makes_them =
+      next.matrix != nullptr &&
+      way_of(model, *next.matrix, rows) == Way::some &&
+      operand_of(*next.matrix) == operand_of(matrix);
+  if (!makes_them) return {};
+  const auto groups =
+      static_cast<std::size_t>(cuda::some_rows_groups(matrix.row_blocks));
+  return {stages_for(model, *next.matrix, rows, model.space.stages[1 - model.space.turn]),
+          next.norm == nullptr ? nullptr : next.norm->data(),
+          next.norm == nullptr ? nullptr
+                               : model.space.squares.reserve<float>(
+                                     groups * cuda::kSomeRowsMost)};
+}
+
+/// Up to kSomeRowsMost rows.
+bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
                    const ProductRows& x, const ProductTarget& target) {
-  const int planes = planes_of(model, operand_of(matrix));
+  auto& space = model.space;
+  const int columns = cuda::some_rows_columns(x.rows);
+  const auto stages = stages_for(model, matrix, x.rows, space.stages[space.turn]);
+  if (!x.are_operands) make_stages(model, matrix, x, stages);
+  const int slice =
+      cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
+                            model.device.multiprocessors);
+  const int slices = (cuda::operand_stages(matrix.tiles) + slice - 1) / slice;
+  const int groups = cuda::some_rows_groups(matrix.row_blocks);
+  const auto parts_bytes =
+      cuda::some_rows_parts_bytes(matrix.row_blocks, columns, slices);
+  cuda::SomeRowsArgs args{};
+  args.products = {matrix.bytes.as<const unsigned char>(),
+                   matrix.row_blocks,
+                   matrix.tiles,
+                   reinterpret_cast<const std::uint16_t*>(stages.bytes),
+                   nullptr,
+                   x.rows,
+                   stages.stage.planes,
+                   matrix.bias.data(),
+                   target.out,
+                   matrix.rows,
+                   target.stride,
+                   target.output};
+  args.norm = late_norm(model, matrix, x);
+  args.next = next_operands(model, matrix, x.rows, target.next);
+  args.slice = slice;
+  args.parts = space.product_parts.reserve<float>(
+      static_cast<std::size_t>(parts_bytes) / sizeof(float));
+  args.counters = space.counters.as<unsigned>();
+  const bool makes_next = args.next.stages.bytes != nullptr;
+  if (makes_next && target.output == cuda::Output::swiglu) {
+    args.products.out = nullptr;
+  }
+  launch(model.stream,
+         cuda_kernel(
+             "matmul/some_rows",
+             concat("some_rows_", matrix.kernel_suffix(), "_n", columns)),
+         {.grid_x = static_cast<unsigned>(groups),
+          .grid_y = static_cast<unsigned>(slices),
+          .block = cuda::kSomeRowsThreads,
+          .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
+              matrix.layout, columns, stages.stage.planes))},
+         args);
+  if (makes_next) space.turn = 1 - space.turn;
+  return makes_next;
+}
+
+/// More rows than that, as often as it takes.
+void multiply_some_often(CudaModel& model, const CudaMatrix& matrix,
+                         const ProductRows& x, const ProductTarget& target) {
   for (int first = 0; first < x.rows; first += cuda::kSomeRowsMost) {
     auto some = x;
     some.x += static_cast<std::ptrdiff_t>(first) * matrix.cols;
     some.rows = std::min(cuda::kSomeRowsMost, x.rows - first);
     auto to = target;
     to.out += static_cast<std::ptrdiff_t>(first) * target.stride;
-    const int columns = cuda::some_rows_columns(some.rows);
-    const int stages = cuda::operand_stages(matrix.tiles);
-    const auto operands = make_operands(
-        model, matrix, some, 8 * columns, planes, cuda::OperandOrder::stages,
-        static_cast<std::size_t>(stages) *
-            cuda::some_rows_stage(matrix.layout, columns, planes).bytes());
-    const int slice =
-        cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
-                              model.device.multiprocessors);
-    const int slices = (stages + slice - 1) / slice;
-    const int groups = cuda::some_rows_groups(matrix.row_blocks);
-    const cuda::SomeRowsArgs args{
-        products_of(matrix, operands, some.rows, planes, to),
-        slice,
-        model.space.product_parts.reserve<float>(
-            cuda::some_rows_parts_bytes(matrix.row_blocks, columns, slices) /
-            sizeof(float)),
-        model.space.counters.as<unsigned>()};
-    launch(model.stream,
-           cuda_kernel("matmul/some_rows",
-                       concat("some_rows_", matrix.kernel_suffix(), "_n",
-                              columns)),
-           {.grid_x = static_cast<unsigned>(groups),
-            .grid_y = static_cast<unsigned>(slices),
-            .block = cuda::kSomeRowsThreads,
-            .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
-                matrix.layout, columns, planes))},
-           args);
+    to.next = {};
+    multiply_some(model, matrix, some, to);
   }
 }
 
@@ -244,12 +295,24 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
   const auto count = static_cast<std::size_t>(x.rows);
   const auto* weight = reads_it ? matrix.bytes.as<const unsigned char>()
                                 : expanded(model, matrix);
-  const auto operands = make_operands(
-      model, matrix, x, x.rows, planes,
-      by_warpgroups ? cuda::OperandOrder::warpgroups : cuda::OperandOrder::rows,
-      planes * count * matrix.tiles * cuda::kTileCols * 2);
-  auto args = products_of(matrix, operands, x.rows, planes, target);
-  args.weight = weight;
+  const int stride = matrix.tiles * cuda::kTileCols;
+  auto* operands =
+      model.space.operands.reserve<std::uint16_t>(planes * count * stride);
+  auto* scales = model.space.scales.reserve<float>(count);
+  launch(model.stream,
+         cuda_kernel("matmul/operands",
+                     concat("make_operands_", operand_name(matrix))),
+         {.grid_x = static_cast<unsigned>(x.rows),
+          .block = cuda::kOperandThreads,
+          .shared_bytes = 256},
+         cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(),
+                           x.eps, planes, by_warpgroups, operands, scales});
+  const cuda::ManyRowsArgs args{weight,        matrix.row_blocks,
+                                matrix.tiles,  operands,
+                                scales,        x.rows,
+                                planes,        matrix.bias.data(),
+                                target.out,    matrix.rows,
+                                target.stride, target.output};
   const auto blocks_of_weight =
       ceil_div(static_cast<std::size_t>(matrix.row_blocks),
                cuda::kManyRowsBlock / cuda::kTileRows);
@@ -276,23 +339,35 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
          args);
 }
 
-/// Up to so many rows few_rows is the fastest.
-constexpr int kFewRowsBest = 1;
-
 }  // namespace
 
-void multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
+OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
+                           int rows) {
+  const auto type = operand_of(matrix);
+  const bool takes_them = rows <= cuda::kSomeRowsMost &&
+                          way_of(model, matrix, rows) == Way::some;
+  if (!takes_them) return {{}, type};
+  auto& space = model.space;
+  return {stages_for(model, matrix, rows, space.stages[space.turn]), type};
+}
+
+bool multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
               const ProductTarget& target) {
-  // What is computed in float32 needs more digits than numbers of 16 bits that
-  // a weight is expanded to.
-  const bool is_exact = model.compute == cuda::NumberType::f32;
-  if (matrix.is_wide() || x.rows <= kFewRowsBest) {
-    multiply_few(model, matrix, x, target);
-  } else if (is_exact || x.rows <= cuda::kSomeRowsMost) {
-    multiply_some(model, matrix, x, target);
-  } else {
-    multiply_many(model, matrix, x, target);
+  switch (way_of(model, matrix, x.rows)) {
+    case Way::few:
+      multiply_few(model, matrix, x, target);
+      return false;
+    case Way::some:
+      if (x.rows <= cuda::kSomeRowsMost) {
+        return multiply_some(model, matrix, x, target);
+      }
+      multiply_some_often(model, matrix, x, target);
+      return false;
+    case Way::many:
+      multiply_many(model, matrix, x, target);
+      return false;
   }
+  return false;
 }
 
 void multiply_gates(CudaModel& model, int rows, int inner) {

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "cuda/matmul/row_loads.h"
+#include "cuda/matmul/stages.h"
+
+namespace llamlx::cuda {
+
+/// Makes operands of four columns of a row from `col` on, of which there are
+/// tiles: by a whole warp, of which 16 lanes have a tile of a row.
+template <typename Operand>
+__device__ void write_quad(const Stages& out, int row, int col, bool is_there,
+                           Floats4 v) {
+  const auto& stage = out.stage;
+  float largest = 0;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) largest = fmaxf(largest, fabsf(v.f[j]));
+#pragma unroll
+  for (int step = 1; step < kTileCols / 4; step *= 2) {
+    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, step));
+  }
+  const float range = range_scale(largest);
+#pragma unroll
+  for (int j = 0; j < 4; ++j) v.f[j] *= range;
+  const auto whole = v;
+  for (int plane = 0; plane < stage.planes; ++plane) {
+    const Words2 words = {
+        {split2<Operand>(v.f[0], v.f[1]), split2<Operand>(v.f[2], v.f[3])}};
+    if (!is_there) continue;
+    *reinterpret_cast<Words2*>(out.number(plane, row, col)) = words;
+  }
+  if (is_there && col % kTileCols == 0) *out.scale(row, col) = 1 / range;
+  if (stage.group == 0) return;
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) sum += whole.f[j] - v.f[j];
+  for (int step = 1; step < stage.group / 4; step *= 2) {
+    sum += __shfl_xor_sync(kAllLanes, sum, step);
+  }
+  if (is_there && col % stage.group == 0) *out.sum(row, col) = sum / range;
+}
+
+}  // namespace llamlx::cuda

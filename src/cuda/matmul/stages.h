@@ -1,0 +1,86 @@
+#pragma once
+
+#include "cuda/matmul/packed_weight.h"
+
+namespace llamlx::cuda {
+
+inline constexpr int kStageThreads = 512;
+
+/// Four tiles of columns of x as operands of products, which a block reads at
+/// once. Of each row and tile the numbers are scaled by a power of two to the
+/// top of the range of 16 bits, and split into `planes` that add up to them:
+///
+///   [planes, rows, kStride]  numbers of 16 bits
+///   [tiles, rows]            float32: what products of that tile are
+///                            multiplied by
+///   [groups, rows]           float32: the sum of x, as its operands have it,
+///                            over a group of columns that share a scale
+struct OperandStage {
+  static constexpr int kTiles = 4;
+  static constexpr int kCols = kTiles * kTileCols;
+  /// From row to row: padded, so that lanes that read 16 bytes of two rows in
+  /// shared memory hit all banks.
+  static constexpr int kStride = kCols + 32;
+
+  int rows;
+  int planes;
+  int group;  ///< columns of a sum, 32 or 64; 0: there are none
+
+  LLAMLX_HOST_DEVICE constexpr int scales_byte() const {
+    return planes * rows * kStride * 2;
+  }
+  LLAMLX_HOST_DEVICE constexpr int sums_byte() const {
+    return scales_byte() + kTiles * rows * 4;
+  }
+  LLAMLX_HOST_DEVICE constexpr int bytes() const {
+    return sums_byte() + (group == 0 ? 0 : kCols / group * rows * 4);
+  }
+};
+
+/// Stages that so many tiles take.
+LLAMLX_HOST_DEVICE constexpr int operand_stages(int tiles) {
+  return (tiles + OperandStage::kTiles - 1) / OperandStage::kTiles;
+}
+
+/// Stages in memory, one after another.
+struct Stages {
+  OperandStage stage;
+  unsigned char* bytes;
+
+  LLAMLX_HOST_DEVICE unsigned char* of(int col) const {
+    return bytes +
+           static_cast<long long>(col / OperandStage::kCols) * stage.bytes();
+  }
+  LLAMLX_HOST_DEVICE std::uint16_t* number(int plane, int row, int col) const {
+    return reinterpret_cast<std::uint16_t*>(of(col)) +
+           (plane * stage.rows + row) * OperandStage::kStride +
+           col % OperandStage::kCols;
+  }
+  LLAMLX_HOST_DEVICE float* scale(int row, int col) const {
+    return reinterpret_cast<float*>(of(col) + stage.scales_byte()) +
+           col % OperandStage::kCols / kTileCols * stage.rows + row;
+  }
+  LLAMLX_HOST_DEVICE float* sum(int row, int col) const {
+    return reinterpret_cast<float*>(of(col) + stage.sums_byte()) +
+           col % OperandStage::kCols / stage.group * stage.rows + row;
+  }
+};
+
+/// Makes stages of x. Of an rms norm it takes the weights alone: what is left
+/// to do, to multiply by 1 / sqrt(squares / cols + eps), can wait until the
+/// products are there.
+///
+/// Kernels  make_stages_f16, make_stages_bf16.
+/// Grid     [out.stage.rows], blocks of kStageThreads.
+/// Shapes   x [rows, cols], cols a multiple of 4; what is more than x is zeros.
+struct StageArgs {
+  const float* x;
+  int rows;
+  int cols;
+  int tiles;
+  const float* norm;  ///< [cols], or null: no norm is taken
+  Stages out;
+  float* squares;  ///< [out.stage.rows]: sums of them; null without a norm
+};
+
+}  // namespace llamlx::cuda
