@@ -2,8 +2,8 @@
 
 #include <cstddef>
 
-#include "cuda/segment.h"
 #include "cuda/matmul/stages.h"
+#include "cuda/segment.h"
 
 namespace llamlx::cuda {
 
@@ -55,7 +55,7 @@ struct AttentionFewArgs {
   Stages next;
   NumberType next_type;  ///< of its numbers
   float* parts;          ///< attention_few_parts_bytes(), aligned to 16
-  unsigned* counters;  ///< [segments, Hkv], 0 before and after
+  unsigned* counters;    ///< [segments, Hkv], 0 before and after
 };
 
 /// How long heads are to the kernels: the rest is zeros.

@@ -454,13 +454,11 @@ class FewAttention {
          first += kAttentionFewThreads) {
       const int item = first + lane_;
       const int col = item % kQuads * 4;
-      act(item / kQuads, col,
-          item < queries * kQuads && col < args_.head_dim);
+      act(item / kQuads, col, item < queries * kQuads && col < args_.head_dim);
     }
   }
   /// The answer, if it is all there: else this split's part of it is written.
-  __device__ Floats4 merge_quad(const Round& round, int query,
-                                int col) const {
+  __device__ Floats4 merge_quad(const Round& round, int query, int col) const {
     const int of_tile = query % kTileQueries;
     Floats4 its[Space::kLookers];
     float factors[Space::kLookers];

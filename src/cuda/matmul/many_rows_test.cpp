@@ -70,15 +70,12 @@ void expect_next(TestStages& operands, bool is_bf16,
 
 /// By some_rows, which also makes operands of what it writes.
 void multiply_slices(const Packed& w, const ManyRowsArgs& products,
-                     const LateNorm& late, bool is_bf16, int width,
-                     int slice) {
+                     const LateNorm& late, bool is_bf16, int width, int slice) {
   const int columns = some_rows_columns(products.rows);
-  const auto groups =
-      static_cast<unsigned>(some_rows_groups(w.row_blocks));
+  const auto groups = static_cast<unsigned>(some_rows_groups(w.row_blocks));
   const int slices = ceil_div(operand_stages(w.tiles), slice);
   const auto bytes = some_rows_parts_bytes(w.row_blocks, columns, slices);
-  std::vector<Words4> parts(static_cast<std::size_t>(bytes) / 16,
-                            {{~0U, ~0U, ~0U, ~0U}});
+  std::vector<Words4> parts(bytes / 16, {{~0U, ~0U, ~0U, ~0U}});
   std::vector<unsigned> counters(groups);
   std::mt19937 random(9);
   std::normal_distribution<float> normal;
@@ -89,18 +86,17 @@ void multiply_slices(const Packed& w, const ManyRowsArgs& products,
   next.squares.resize(static_cast<std::size_t>(groups) * 8 * columns);
   const auto shared =
       some_rows_shared_bytes(w.layout, columns, products.planes);
-  emulate(
-      "some_rows_" + to_string(w.layout) + "_n" + std::to_string(columns),
-      {.grid_x = groups,
-       .grid_y = static_cast<unsigned>(slices),
-       .block = kSomeRowsThreads,
-       .shared_bytes = static_cast<unsigned>(shared)},
-      SomeRowsArgs{products,
-                   late,
-                   {next.view(), norm.data(), next.squares.data()},
-                   slice,
-                   reinterpret_cast<float*>(parts.data()),
-                   counters.data()});
+  emulate("some_rows_" + to_string(w.layout) + "_n" + std::to_string(columns),
+          {.grid_x = groups,
+           .grid_y = static_cast<unsigned>(slices),
+           .block = kSomeRowsThreads,
+           .shared_bytes = static_cast<unsigned>(shared)},
+          SomeRowsArgs{products,
+                       late,
+                       {next.view(), norm.data(), next.squares.data()},
+                       slice,
+                       reinterpret_cast<float*>(parts.data()),
+                       counters.data()});
   expect_next(next, is_bf16, products, norm, width);
   EXPECT_EQ(counters, std::vector<unsigned>(groups));
 }

@@ -198,9 +198,10 @@ void some_rows(benchmark::State& state, const Shape& shape,
   const DeviceBuffer counters(static_cast<std::size_t>(groups) * 4);
   fill_zero(stream, counters.data(), counters.bytes());
   cuda::SomeRowsArgs args{};
-  args.products = {nullptr, row_blocks, tiles, operands.as<std::uint16_t>(),
-                   nullptr, x_rows, 1, nullptr, out.as<float>(), shape.rows,
-                   shape.rows, shape.output};
+  args.products = {
+      nullptr,         row_blocks, tiles,      operands.as<std::uint16_t>(),
+      nullptr,         x_rows,     1,          nullptr,
+      out.as<float>(), shape.rows, shape.rows, shape.output};
   args.slice = slice;
   args.parts = parts.as<float>();
   args.counters = counters.as<unsigned>();
@@ -209,36 +210,40 @@ void some_rows(benchmark::State& state, const Shape& shape,
   if (static_cast<int>(shared) > cuda_device().shared_bytes_per_block) {
     return state.SkipWithError("takes too much shared memory");
   }
-  const auto& kernel = cuda_kernel(
-      "matmul/some_rows", std::string("some_rows_") + format.name + "_n" +
-                              std::to_string(columns));
+  const auto& kernel =
+      cuda_kernel("matmul/some_rows", std::string("some_rows_") + format.name +
+                                          "_n" + std::to_string(columns));
   kernel.allow_shared(shared);
-  const auto& make = cuda_kernel(
-      "matmul/stages",
-      format.layout.bits == 0 ? "make_stages_bf16" : "make_stages_f16");
+  const auto& make =
+      cuda_kernel("matmul/stages", format.layout.bits == 0 ? "make_stages_bf16"
+                                                           : "make_stages_f16");
   const auto make_operands = [&] {
     launch(stream, make,
            {.grid_x = static_cast<unsigned>(stage.rows),
             .block = cuda::kStageThreads,
             .shared_bytes = 256},
-           cuda::StageArgs{x.as<float>(), x_rows, shape.cols, tiles, nullptr,
-                           {stage, operands.as<unsigned char>()}, nullptr});
+           cuda::StageArgs{x.as<float>(),
+                           x_rows,
+                           shape.cols,
+                           tiles,
+                           nullptr,
+                           {stage, operands.as<unsigned char>()},
+                           nullptr});
   };
   make_operands();
   for (auto _ : state) {
-    report(state, static_cast<double>(bytes), 0,
-           seconds_each(stream, [&](int i) {
-             if (makes_operands) make_operands();
-             args.products.weight =
-                 weights.as<unsigned char>() +
-                 static_cast<std::size_t>(i) % places * bytes;
-             launch(stream, kernel,
-                    {.grid_x = static_cast<unsigned>(groups),
-                     .grid_y = static_cast<unsigned>(slices),
-                     .block = cuda::kSomeRowsThreads,
-                     .shared_bytes = shared},
-                    args);
-           }));
+    report(
+        state, static_cast<double>(bytes), 0, seconds_each(stream, [&](int i) {
+          if (makes_operands) make_operands();
+          args.products.weight = weights.as<unsigned char>() +
+                                 static_cast<std::size_t>(i) % places * bytes;
+          launch(stream, kernel,
+                 {.grid_x = static_cast<unsigned>(groups),
+                  .grid_y = static_cast<unsigned>(slices),
+                  .block = cuda::kSomeRowsThreads,
+                  .shared_bytes = shared},
+                 args);
+        }));
   }
 }
 

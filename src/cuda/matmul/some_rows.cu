@@ -1,5 +1,5 @@
-#include "cuda/matmul/some_rows.h"
 #include "cuda/matmul/few_rows_space.h"
+#include "cuda/matmul/some_rows.h"
 #include "cuda/matmul/stage_quad.h"
 #include "cuda/matmul/weight_stream.h"
 #include "cuda/matmul/weight_tile.h"
@@ -44,7 +44,7 @@ struct Space {
   std::uint64_t* barriers;  // of the weight's chunks, then of x's
   float* scales;            // [S::kRows]: of products
   int* is_last;
-  OperandStage stage;       // of x
+  OperandStage stage;  // of x
 
   static constexpr int kStageBytes = S::kChunk * S::Tile::kBytes;
   static constexpr int kWeightStages = kSomeRowsWarps * kSomeRowsStages;
@@ -67,10 +67,10 @@ class Chunks {
  public:
   __device__ Chunks(const SomeRowsArgs& args, const Space<S>& space,
                     const Part& part)
-      : stream_(space.ring +
-                    part.warp * kSomeRowsStages * Space<S>::kStageBytes,
-                kSomeRowsStages, Space<S>::kStageBytes,
-                space.barriers + part.warp * kSomeRowsStages, part.lane),
+      : stream_(
+            space.ring + part.warp * kSomeRowsStages * Space<S>::kStageBytes,
+            kSomeRowsStages, Space<S>::kStageBytes,
+            space.barriers + part.warp * kSomeRowsStages, part.lane),
         left_(part.block < args.products.row_blocks ? part.tiles : 0),
         next_(args.products.weight +
               (static_cast<long long>(part.block) * args.products.tiles +
@@ -158,14 +158,13 @@ __device__ void multiply_tile(const typename S::Tile& tile, const LaneOfX& x,
         if constexpr (Tile::kGroups == 0) {
           acc[n][i] = fmaf(by, c[n][i], acc[n][i]);
         } else {
-          acc[n][i] =
-              fmaf(tile.scale(group, i / 2), by * c[n][i], acc[n][i]);
+          acc[n][i] = fmaf(tile.scale(group, i / 2), by * c[n][i], acc[n][i]);
         }
         c[n][i] = 0;
       }
       if constexpr (Tile::kGroups > 0) {
-        const auto sum = *reinterpret_cast<const Words2*>(
-            x.sums + group * S::kRows + n * 8);
+        const auto sum =
+            *reinterpret_cast<const Words2*>(x.sums + group * S::kRows + n * 8);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           acc[n][i] = fmaf(tile.bias(group, i / 2),
@@ -238,8 +237,8 @@ __device__ bool add_slices(const SomeRowsArgs& args, const Space<S>& space,
   };
 #pragma unroll
   for (int n = 0; n < S::kColumns; ++n) {
-    *part_of(static_cast<int>(blockIdx.y), n) = {
-        {acc[n][0], acc[n][1], acc[n][2], acc[n][3]}};
+    *part_of(static_cast<int>(blockIdx.y),
+             n) = {{acc[n][0], acc[n][1], acc[n][2], acc[n][3]}};
   }
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -345,7 +344,8 @@ class ProductWriter {
   }
 
   __device__ Floats4 plain(int row, int at, int col) const {
-    auto* out = args_.out + static_cast<long long>(row) * args_.out_stride + col;
+    auto* out =
+        args_.out + static_cast<long long>(row) * args_.out_stride + col;
     auto y = load(row, at);
 #pragma unroll
     for (int j = 0; j < 4; ++j) y.f[j] = value(row, col + j, y.f[j]);
@@ -361,7 +361,8 @@ class ProductWriter {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const bool is_there = col + j < out_cols_;
-      if (is_there && args_.output == Output::add) y.f[j] += load_fresh(out + j);
+      if (is_there && args_.output == Output::add)
+        y.f[j] += load_fresh(out + j);
       if (is_there) out[j] = y.f[j];
       if (!is_there) y.f[j] = 0;
     }
@@ -377,12 +378,13 @@ class ProductWriter {
     Floats4 y;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      y.f[j] = silu(value(row, n + j, gates.f[j])) *
-               value(row, n + j + 8, ups.f[j]);
+      y.f[j] =
+          silu(value(row, n + j, gates.f[j])) * value(row, n + j + 8, ups.f[j]);
       if (col + j >= out_cols_) y.f[j] = 0;
     }
     if (args_.out == nullptr) return y;
-    auto* out = args_.out + static_cast<long long>(row) * args_.out_stride + col;
+    auto* out =
+        args_.out + static_cast<long long>(row) * args_.out_stride + col;
     if (is_whole(col)) {
       *reinterpret_cast<Floats4*>(out) = y;
     } else {
@@ -409,12 +411,12 @@ __device__ void some_rows(const SomeRowsArgs& args) {
   const Part part(args);
   const Space<S> space(args);
   Chunks<S> chunks(args, space, part);
-  XStages stages(space.x, Space<S>::kXStages, space.stage.bytes(),
-                 space.barriers + Space<S>::kWeightStages,
-                 reinterpret_cast<const unsigned char*>(args.products.x) +
-                     static_cast<long long>(blockIdx.y) * args.slice *
-                         space.stage.bytes(),
-                 operand_stages(part.tiles));
+  XStages stages(
+      space.x, Space<S>::kXStages, space.stage.bytes(),
+      space.barriers + Space<S>::kWeightStages,
+      reinterpret_cast<const unsigned char*>(args.products.x) +
+          static_cast<long long>(blockIdx.y) * args.slice * space.stage.bytes(),
+      operand_stages(part.tiles));
   __syncthreads();
   wait_for_predecessor();
   let_successor_start();
@@ -435,25 +437,25 @@ __device__ void some_rows(const SomeRowsArgs& args) {
 
 }  // namespace
 
-#define LLAMLX_SOME_ROWS_KERNEL(name, columns, ...)                      \
-  LLAMLX_KERNEL(some_rows_##name##_n##columns, SomeRowsArgs,             \
-                kSomeRowsThreads, some_rows_together(columns)) {         \
-    some_rows<__VA_ARGS__, columns>(args);                               \
+#define LLAMLX_SOME_ROWS_KERNEL(name, columns, ...)                            \
+  LLAMLX_KERNEL(some_rows_##name##_n##columns, SomeRowsArgs, kSomeRowsThreads, \
+                some_rows_together(columns)) {                                 \
+    some_rows<__VA_ARGS__, columns>(args);                                     \
   }
-#define LLAMLX_SOME_ROWS_KERNELS(name, ...)           \
-  LLAMLX_SOME_ROWS_KERNEL(name, 1, __VA_ARGS__)       \
-  LLAMLX_SOME_ROWS_KERNEL(name, 2, __VA_ARGS__)       \
-  LLAMLX_SOME_ROWS_KERNEL(name, 4, __VA_ARGS__)       \
+#define LLAMLX_SOME_ROWS_KERNELS(name, ...)     \
+  LLAMLX_SOME_ROWS_KERNEL(name, 1, __VA_ARGS__) \
+  LLAMLX_SOME_ROWS_KERNEL(name, 2, __VA_ARGS__) \
+  LLAMLX_SOME_ROWS_KERNEL(name, 4, __VA_ARGS__) \
   LLAMLX_SOME_ROWS_KERNEL(name, 8, __VA_ARGS__)
 
 LLAMLX_SOME_ROWS_KERNELS(f16, DenseTile<F16>)
 LLAMLX_SOME_ROWS_KERNELS(bf16, DenseTile<Bf16>)
 
-#define LLAMLX_AFFINE_KERNELS(bits)                                          \
+#define LLAMLX_AFFINE_KERNELS(bits)                                           \
   LLAMLX_SOME_ROWS_KERNELS(affine##bits##_g32_f32, AffineTile<bits, 32, F32>) \
   LLAMLX_SOME_ROWS_KERNELS(affine##bits##_g32_f16, AffineTile<bits, 32, F16>) \
-  LLAMLX_SOME_ROWS_KERNELS(affine##bits##_g32_bf16,                          \
-                           AffineTile<bits, 32, Bf16>)                       \
+  LLAMLX_SOME_ROWS_KERNELS(affine##bits##_g32_bf16,                           \
+                           AffineTile<bits, 32, Bf16>)                        \
   LLAMLX_SOME_ROWS_KERNELS(affine##bits##_g64_f32, AffineTile<bits, 64, F32>) \
   LLAMLX_SOME_ROWS_KERNELS(affine##bits##_g64_f16, AffineTile<bits, 64, F16>) \
   LLAMLX_SOME_ROWS_KERNELS(affine##bits##_g64_bf16, AffineTile<bits, 64, Bf16>)

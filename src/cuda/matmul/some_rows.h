@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 #include "cuda/matmul/many_rows.h"
 #include "cuda/matmul/stages.h"
 
@@ -90,41 +92,37 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
          some_rows_x_stages(columns) * (x + 8) + columns * 8 * 4 + 16;
 }
 
-/// Stages of a slice with which a product is done soonest, by the times that an
-/// H200 took (matmul_bench), in units of 10 ns: of a stage, which takes longer
-/// the more blocks a multiprocessor has at a time; of a block beside its
-/// stages; of adding up what slices have.
+/// Stages of a slice with which the busiest multiprocessor has least to do, in
+/// instructions of a warp. (Whole passes of an H200 were 2 to 10% slower by the
+/// times that products take alone, which want fewer slices.)
 constexpr int some_rows_slice(int row_blocks, int tiles, int columns,
                               int multiprocessors) {
+  const int stage = OperandStage::kTiles * (48 + 15 * columns);
+  constexpr int kBlock = 1200;
+  constexpr int kJoin = 1200;
   const int groups = some_rows_groups(row_blocks);
   const int stages = operand_stages(tiles);
-  const int together = some_rows_together(columns);
-  const auto round = [&](int slice, int blocks) {
-    const int stage = 30 + 12 * columns + blocks * (40 + 15 * columns);
-    return slice * stage + 150 + 42 * columns;
-  };
+  const int together = some_rows_together(columns) * multiprocessors;
   int best = stages;
   int least = 0;
   for (int slice = stages; slice > 0; --slice) {
     const int slices = (stages + slice - 1) / slice;
-    const int each = (groups * slices + multiprocessors - 1) / multiprocessors;
-    int time = each / together * round(slice, together);
-    if (each % together > 0) time += round(slice, each % together);
-    if (slices > 1) time += 100 + 11 * columns * slices;
-    if (slice < stages && time >= least) continue;
+    const int rounds = (groups * slices + together - 1) / together;
+    const int work =
+        rounds * (slice * stage + kBlock) + (slices > 1 ? kJoin : 0);
+    if (slice < stages && work >= least) continue;
     best = slice;
-    least = time;
+    least = work;
   }
   return best;
 }
 
 /// Bytes of `parts` for so many slices.
-LLAMLX_HOST_DEVICE constexpr long long some_rows_parts_bytes(int row_blocks,
-                                                             int columns,
-                                                             int slices) {
-  const long long tiles = static_cast<long long>(slices) *
-                          some_rows_groups(row_blocks) * kSomeRowsWarps;
-  return slices == 1 ? 0 : tiles * columns * kTileRows * 8 * 4;
+constexpr std::size_t some_rows_parts_bytes(int row_blocks, int columns,
+                                            int slices) {
+  const auto blocks = static_cast<std::size_t>(slices) *
+                      some_rows_groups(row_blocks) * kSomeRowsWarps;
+  return slices == 1 ? 0 : blocks * columns * kTileRows * 8 * sizeof(float);
 }
 
 }  // namespace llamlx::cuda

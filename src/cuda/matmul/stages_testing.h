@@ -19,8 +19,8 @@ struct TestStages {
 
   TestStages(const OperandStage& each, int tiles)
       : stage(each),
-        bytes(static_cast<std::size_t>(stage.bytes()) *
-                  operand_stages(tiles) / 16,
+        bytes(static_cast<std::size_t>(stage.bytes()) * operand_stages(tiles) /
+                  16,
               {{~0U, ~0U, ~0U, ~0U}}) {}
 
   Stages view() {

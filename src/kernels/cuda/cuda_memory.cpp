@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/human_size.h"
 #include "cuda/attention/few_rows.h"
-#include "cuda/matmul/few_rows.h"
+#include "cuda/matmul/some_rows.h"
 #include "cuda/modules.h"
 #include "kernels/cuda/cuda_kv_cache.h"
 #include "kernels/cuda/cuda_matrix.h"
@@ -14,6 +14,11 @@
 
 namespace llamlx {
 namespace {
+
+int ceil_div(std::size_t n, int step) {
+  return static_cast<int>((n + static_cast<std::size_t>(step) - 1) /
+                          static_cast<std::size_t>(step));
+}
 
 /// Weights that are multiplied in one product.
 using Product = std::vector<const Linear*>;
@@ -54,11 +59,39 @@ void add_weights(const DecoderWeights& weights, CudaMemoryPlan& plan) {
   }
 }
 
-/// What products of so many rows need beside their weights: rows of 16 bits,
-/// and a weight of codes that is expanded to such, of one product at a time.
+/// Of so many rows by some_rows: stages of x for a product and for the next,
+/// and what the slices of a weight have.
+std::size_t stages_bytes(const CudaDeviceInfo& device,
+                         const DecoderWeights& weights, int rows, int planes) {
+  const int columns = cuda::some_rows_columns(rows);
+  std::size_t stages = 0, parts = 0;
+  const auto add = [&](const Product& product) {
+    const auto& quantization = product.front()->weight.quantization;
+    const int group = !quantization                   ? 0
+                      : quantization->group_size < 64 ? 32
+                                                      : 64;
+    const int row_blocks = ceil_div(rows_of(product), cuda::kTileRows);
+    const int tiles = ceil_div(cols_of(product), cuda::kTileCols);
+    const cuda::OperandStage stage{8 * columns, planes, group};
+    const int count = cuda::operand_stages(tiles);
+    const int slice = cuda::some_rows_slice(row_blocks, tiles, columns,
+                                            device.multiprocessors);
+    stages = std::max(stages, static_cast<std::size_t>(count) * stage.bytes());
+    parts =
+        std::max(parts, cuda::some_rows_parts_bytes(
+                            row_blocks, columns, (count + slice - 1) / slice));
+  };
+  for (const auto& layer : weights.layers) {
+    for (const auto& product : products_of(layer)) add(product);
+  }
+  add({&weights.lm_head});
+  return 2 * stages + parts;
+}
+
+/// Of many rows: numbers of 16 bits, and a weight of codes that is expanded to
+/// such, of one product at a time.
 std::size_t operand_bytes(const CudaDeviceInfo& device,
                           const DecoderWeights& weights, std::size_t rows) {
-  if (rows <= cuda::kFewRowsMost) return 0;
   std::size_t widest = 0, expanded = 0;
   for (const auto& layer : weights.layers) {
     for (const auto& product : products_of(layer)) {
@@ -73,11 +106,24 @@ std::size_t operand_bytes(const CudaDeviceInfo& device,
   return 2 * (rows * widest + expanded);
 }
 
+/// What products of so many rows need beside their weights.
+std::size_t product_bytes(const CudaDeviceInfo& device,
+                          const DecoderWeights& weights,
+                          cuda::NumberType compute, std::size_t rows) {
+  const bool is_exact = compute == cuda::NumberType::f32;
+  const auto most = static_cast<std::size_t>(cuda::kSomeRowsMost);
+  if (rows == 1) return 0;
+  if (!is_exact && rows > most) return operand_bytes(device, weights, rows);
+  return stages_bytes(device, weights, static_cast<int>(std::min(rows, most)),
+                      is_exact ? 3 : 1);
+}
+
 /// What a pass of so many rows has between its kernels: most of what
 /// run_layers() and run_logits() reserve (cuda_pass.cpp).
 std::size_t workspace_bytes(const CudaDeviceInfo& device,
                             const DecoderWeights& weights,
-                            const StackParams& params, std::size_t rows) {
+                            const StackParams& params, cuda::NumberType compute,
+                            std::size_t rows) {
   const auto& heads = params.heads;
   const auto dim = static_cast<std::size_t>(heads.head_dim);
   const auto query = dim * static_cast<std::size_t>(heads.num_attention_heads);
@@ -92,7 +138,7 @@ std::size_t workspace_bytes(const CudaDeviceInfo& device,
   const int splits = cuda::attention_few_splits(heads.num_key_value_heads,
                                                 device.multiprocessors);
   return rows * (4 * floats + 2 * query) +
-         operand_bytes(device, weights, rows) +
+         product_bytes(device, weights, compute, rows) +
          4 * rows_of({&weights.lm_head}) +
          cuda::attention_few_parts_bytes(static_cast<int>(rows),
                                          heads.num_attention_heads, splits,
@@ -122,8 +168,8 @@ CudaMemoryPlan plan_cuda_memory(const CudaDeviceInfo& device,
        params.heads.num_key_value_heads, params.heads.head_dim},
       plan.tokens);
   const auto rows = std::min<long long>(plan.tokens, kCudaPrefillRows);
-  plan.workspace =
-      workspace_bytes(device, weights, params, static_cast<std::size_t>(rows));
+  plan.workspace = workspace_bytes(device, weights, params, compute,
+                                   static_cast<std::size_t>(rows));
   return plan;
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/cuda/cuda_model.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "base/concat.h"

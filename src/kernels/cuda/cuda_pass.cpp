@@ -74,9 +74,9 @@ void reserve(CudaModel& model, int rows) {
   space.gate_up.reserve<float>(2 * count * inner);
   space.queries.reserve<std::uint16_t>(count * heads.num_attention_heads *
                                        heads.head_dim);
-  space.parts.reserve<std::byte>(
-      cuda::attention_few_parts_bytes(rows, heads.num_attention_heads,
-                                      attention_splits(model, 1), heads.head_dim));
+  space.parts.reserve<std::byte>(cuda::attention_few_parts_bytes(
+      rows, heads.num_attention_heads, attention_splits(model, 1),
+      heads.head_dim));
 }
 
 void upload_periods(CudaModel& model, const std::vector<float>& periods) {
@@ -165,14 +165,15 @@ bool attend_few(const Pass& pass, int layer) {
   args.counters = pass.space().counters.as<unsigned>();
   const auto name = concat("attention_few_", type_name(model.compute), "_d",
                            cuda::attention_padded_dim(heads.head_dim));
-  launch(model.stream, cuda_kernel("attention/few_rows", name),
-         {.grid_x = static_cast<unsigned>(heads.num_key_value_heads),
-          .grid_y = static_cast<unsigned>(attention_splits(model, pass.segments)),
-          .grid_z = static_cast<unsigned>(pass.segments),
-          .block = cuda::kAttentionFewThreads,
-          .shared_bytes = static_cast<unsigned>(
-              cuda::attention_few_shared_bytes(model.compute, heads.head_dim))},
-         args);
+  launch(
+      model.stream, cuda_kernel("attention/few_rows", name),
+      {.grid_x = static_cast<unsigned>(heads.num_key_value_heads),
+       .grid_y = static_cast<unsigned>(attention_splits(model, pass.segments)),
+       .grid_z = static_cast<unsigned>(pass.segments),
+       .block = cuda::kAttentionFewThreads,
+       .shared_bytes = static_cast<unsigned>(
+           cuda::attention_few_shared_bytes(model.compute, heads.head_dim))},
+      args);
   return args.next.bytes != nullptr;
 }
 
@@ -260,7 +261,9 @@ bool gate(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
   const int inner = layer.down_proj.cols;
   if (layer.gate_up.size() == 1) {
     return multiply(pass.model, layer.gate_up.front(), x,
-                    {space.hidden.as<float>(), inner, cuda::Output::swiglu,
+                    {space.hidden.as<float>(),
+                     inner,
+                     cuda::Output::swiglu,
                      {.matrix = &layer.down_proj}});
   }
   auto* out = space.gate_up.as<float>();
@@ -316,7 +319,8 @@ void run_pass(const Pass& pass, const cuda::BeginArgs& args) {
   begin(pass, args);
   const int layers = static_cast<int>(pass.model.layers.size());
   bool are_operands = false;
-  for (int i = 0; i < layers; ++i) are_operands = run_layer(pass, i, are_operands);
+  for (int i = 0; i < layers; ++i)
+    are_operands = run_layer(pass, i, are_operands);
 }
 
 /// Puts tokens where the GPU reads them.

@@ -137,12 +137,30 @@ Way way_of(const CudaModel& model, const CudaMatrix& matrix, int rows) {
   return is_exact || rows <= cuda::kSomeRowsMost ? Way::some : Way::many;
 }
 
+/// Rows that some_rows takes at once: as many as shared memory has room for.
+int most_some_rows(const CudaModel& model, const CudaMatrix& matrix) {
+  const int planes = planes_of(model, operand_of(matrix));
+  int columns = cuda::some_rows_columns(cuda::kSomeRowsMost);
+  while (columns > 1 &&
+         cuda::some_rows_shared_bytes(matrix.layout, columns, planes) >
+             model.device.shared_bytes_per_block) {
+    columns /= 2;
+  }
+  return 8 * columns;
+}
+
+/// Whether products of so many rows take stages, all of them at once.
+bool reads_stages(const CudaModel& model, const CudaMatrix& matrix, int rows) {
+  return way_of(model, matrix, rows) == Way::some &&
+         rows <= most_some_rows(model, matrix);
+}
+
 /// Stages of x for products with `matrix`, in `buffer`.
 cuda::Stages stages_for(const CudaModel& model, const CudaMatrix& matrix,
                         int rows, GrowingBuffer& buffer) {
-  const auto stage = cuda::some_rows_stage(
-      matrix.layout, cuda::some_rows_columns(rows),
-      planes_of(model, operand_of(matrix)));
+  const auto stage =
+      cuda::some_rows_stage(matrix.layout, cuda::some_rows_columns(rows),
+                            planes_of(model, operand_of(matrix)));
   const auto count =
       static_cast<std::size_t>(cuda::operand_stages(matrix.tiles));
   return {stage, buffer.reserve<unsigned char>(count * stage.bytes())};
@@ -151,10 +169,9 @@ cuda::Stages stages_for(const CudaModel& model, const CudaMatrix& matrix,
 /// Makes stages of x, and what its norm needs.
 void make_stages(CudaModel& model, const CudaMatrix& matrix,
                  const ProductRows& x, const cuda::Stages& out) {
-  auto* squares =
-      x.norm == nullptr
-          ? nullptr
-          : model.space.squares.reserve<float>(cuda::kSomeRowsMost);
+  auto* squares = x.norm == nullptr
+                      ? nullptr
+                      : model.space.squares.reserve<float>(cuda::kSomeRowsMost);
   launch(model.stream,
          cuda_kernel("matmul/stages",
                      concat("make_stages_", operand_name(matrix))),
@@ -169,8 +186,8 @@ void make_stages(CudaModel& model, const CudaMatrix& matrix,
 cuda::LateNorm late_norm(const CudaModel& model, const CudaMatrix& matrix,
                          const ProductRows& x) {
   if (x.norm == nullptr) return {};
-  const int before = cuda::some_rows_groups(static_cast<int>(ceil_div(
-      static_cast<std::size_t>(matrix.cols), cuda::kTileRows)));
+  const int before = cuda::some_rows_groups(static_cast<int>(
+      ceil_div(static_cast<std::size_t>(matrix.cols), cuda::kTileRows)));
   return {model.space.squares.as<const float>(), x.are_operands ? before : 1,
           matrix.cols, x.eps};
 }
@@ -178,30 +195,30 @@ cuda::LateNorm late_norm(const CudaModel& model, const CudaMatrix& matrix,
 /// Operands for the next product, if they are what this one can make.
 cuda::NextOperands next_operands(CudaModel& model, const CudaMatrix& matrix,
                                  int rows, const NextProduct& next) {
-  const bool makes_them =
-      next.matrix != nullptr &&
-      way_of(model, *next.matrix, rows) == Way::some &&
-      operand_of(*next.matrix) == operand_of(matrix);
+  const bool makes_them = next.matrix != nullptr &&
+                          reads_stages(model, *next.matrix, rows) &&
+                          operand_of(*next.matrix) == operand_of(matrix);
   if (!makes_them) return {};
   const auto groups =
       static_cast<std::size_t>(cuda::some_rows_groups(matrix.row_blocks));
-  return {stages_for(model, *next.matrix, rows, model.space.stages[1 - model.space.turn]),
+  return {stages_for(model, *next.matrix, rows,
+                     model.space.stages[1 - model.space.turn]),
           next.norm == nullptr ? nullptr : next.norm->data(),
           next.norm == nullptr ? nullptr
                                : model.space.squares.reserve<float>(
                                      groups * cuda::kSomeRowsMost)};
 }
 
-/// Up to kSomeRowsMost rows.
+/// Up to most_some_rows() rows.
 bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
                    const ProductRows& x, const ProductTarget& target) {
   auto& space = model.space;
   const int columns = cuda::some_rows_columns(x.rows);
-  const auto stages = stages_for(model, matrix, x.rows, space.stages[space.turn]);
+  const auto stages =
+      stages_for(model, matrix, x.rows, space.stages[space.turn]);
   if (!x.are_operands) make_stages(model, matrix, x, stages);
-  const int slice =
-      cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
-                            model.device.multiprocessors);
+  const int slice = cuda::some_rows_slice(
+      matrix.row_blocks, matrix.tiles, columns, model.device.multiprocessors);
   const int slices = (cuda::operand_stages(matrix.tiles) + slice - 1) / slice;
   const int groups = cuda::some_rows_groups(matrix.row_blocks);
   const auto parts_bytes =
@@ -222,23 +239,22 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
   args.norm = late_norm(model, matrix, x);
   args.next = next_operands(model, matrix, x.rows, target.next);
   args.slice = slice;
-  args.parts = space.product_parts.reserve<float>(
-      static_cast<std::size_t>(parts_bytes) / sizeof(float));
+  args.parts = space.product_parts.reserve<float>(parts_bytes / sizeof(float));
   args.counters = space.counters.as<unsigned>();
   const bool makes_next = args.next.stages.bytes != nullptr;
   if (makes_next && target.output == cuda::Output::swiglu) {
     args.products.out = nullptr;
   }
-  launch(model.stream,
-         cuda_kernel(
-             "matmul/some_rows",
-             concat("some_rows_", matrix.kernel_suffix(), "_n", columns)),
-         {.grid_x = static_cast<unsigned>(groups),
-          .grid_y = static_cast<unsigned>(slices),
-          .block = cuda::kSomeRowsThreads,
-          .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
-              matrix.layout, columns, stages.stage.planes))},
-         args);
+  launch(
+      model.stream,
+      cuda_kernel("matmul/some_rows",
+                  concat("some_rows_", matrix.kernel_suffix(), "_n", columns)),
+      {.grid_x = static_cast<unsigned>(groups),
+       .grid_y = static_cast<unsigned>(slices),
+       .block = cuda::kSomeRowsThreads,
+       .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
+           matrix.layout, columns, stages.stage.planes))},
+      args);
   if (makes_next) space.turn = 1 - space.turn;
   return makes_next;
 }
@@ -246,10 +262,11 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
 /// More rows than that, as often as it takes.
 void multiply_some_often(CudaModel& model, const CudaMatrix& matrix,
                          const ProductRows& x, const ProductTarget& target) {
-  for (int first = 0; first < x.rows; first += cuda::kSomeRowsMost) {
+  const int most = most_some_rows(model, matrix);
+  for (int first = 0; first < x.rows; first += most) {
     auto some = x;
     some.x += static_cast<std::ptrdiff_t>(first) * matrix.cols;
-    some.rows = std::min(cuda::kSomeRowsMost, x.rows - first);
+    some.rows = std::min(most, x.rows - first);
     auto to = target;
     to.out += static_cast<std::ptrdiff_t>(first) * target.stride;
     to.next = {};
@@ -327,9 +344,9 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
                   args);
   }
   const int tokens = hopper_tokens(model, matrix, x.rows);
-  const auto name =
-      concat("many_rows_hopper_", reads_it ? matrix.kernel_suffix() : operand_name(matrix),
-             "_n", tokens);
+  const auto name = concat(
+      "many_rows_hopper_",
+      reads_it ? matrix.kernel_suffix() : operand_name(matrix), "_n", tokens);
   launch(model.stream, cuda_kernel("matmul/many_rows_hopper", name),
          {.grid_x = ceil_div(count, static_cast<std::size_t>(tokens)),
           .grid_y = blocks_of_weight,
@@ -344,9 +361,7 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
 OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
                            int rows) {
   const auto type = operand_of(matrix);
-  const bool takes_them = rows <= cuda::kSomeRowsMost &&
-                          way_of(model, matrix, rows) == Way::some;
-  if (!takes_them) return {{}, type};
+  if (!reads_stages(model, matrix, rows)) return {{}, type};
   auto& space = model.space;
   return {stages_for(model, matrix, rows, space.stages[space.turn]), type};
 }
@@ -358,7 +373,7 @@ bool multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
       multiply_few(model, matrix, x, target);
       return false;
     case Way::some:
-      if (x.rows <= cuda::kSomeRowsMost) {
+      if (reads_stages(model, matrix, x.rows)) {
         return multiply_some(model, matrix, x, target);
       }
       multiply_some_often(model, matrix, x, target);
