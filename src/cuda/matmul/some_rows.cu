@@ -312,8 +312,78 @@ class ProductWriter {
     Floats4 y{};
     if (row < args_.rows && col < out_cols_) {
       y = is_gated_ ? gated(row, at, col) : plain(row, at, col);
+      if (args_.out != nullptr) store(row, col, y);
     }
-    if (next_.stages.bytes == nullptr) return;
+    if (next_.stages.bytes != nullptr) make_operands(row, at, col, y);
+  }
+
+  __device__ Floats4 load(int row, int at) const {
+    return *reinterpret_cast<const Floats4*>(products_ + row * kStride + at);
+  }
+  __device__ float value(int row, int n, float product) const {
+    const bool is_biased = args_.bias != nullptr && n < args_.out_rows;
+    return product * scales_[row] + (is_biased ? args_.bias[n] : 0);
+  }
+
+  __device__ Floats4 plain(int row, int at, int col) const {
+    const auto products = load(row, at);
+    const auto before =
+        args_.output == Output::add ? load_out(row, col) : Floats4{};
+    Floats4 y{};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (col + j >= out_cols_) continue;
+      y.f[j] = value(row, col + j, products.f[j]) + before.f[j];
+    }
+    return y;
+  }
+
+  /// Of the weight's rows 8 gates and the 8 they meet take turns.
+  __device__ Floats4 gated(int row, int at, int col) const {
+    const int place = at / 8 * kTileRows + at % 8;
+    const int n = col / 8 * kTileRows + col % 8;
+    const auto gates = load(row, place);
+    const auto ups = load(row, place + 8);
+    Floats4 y{};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (col + j >= out_cols_) continue;
+      y.f[j] =
+          silu(value(row, n + j, gates.f[j])) * value(row, n + j + 8, ups.f[j]);
+    }
+    return y;
+  }
+
+  __device__ float* out(int row, int col) const {
+    return args_.out + static_cast<long long>(row) * args_.out_stride + col;
+  }
+  /// Whether four columns are one word of 16 bytes.
+  __device__ bool is_word(int col) const {
+    return args_.out_stride % 4 == 0 && col + 4 <= out_cols_;
+  }
+  __device__ Floats4 load_out(int row, int col) const {
+    const float* from = out(row, col);
+    if (is_word(col)) return load_fresh(reinterpret_cast<const Floats4*>(from));
+    Floats4 y{};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (col + j < out_cols_) y.f[j] = load_fresh(from + j);
+    }
+    return y;
+  }
+  __device__ void store(int row, int col, const Floats4& y) const {
+    float* to = out(row, col);
+    if (is_word(col)) {
+      *reinterpret_cast<Floats4*>(to) = y;
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (col + j < out_cols_) to[j] = y.f[j];
+    }
+  }
+
+  __device__ void make_operands(int row, int at, int col, Floats4 y) const {
     if (next_.squares != nullptr) {
       float squares = 0;
 #pragma unroll
@@ -331,74 +401,9 @@ class ProductWriter {
     write_quad<typename S::Tile::Operand>(next_.stages, row, col, true, y);
   }
 
-  __device__ Floats4 load(int row, int at) const {
-    return *reinterpret_cast<const Floats4*>(products_ + row * kStride + at);
-  }
-  __device__ float value(int row, int n, float product) const {
-    const bool is_biased = args_.bias != nullptr && n < args_.out_rows;
-    return product * scales_[row] + (is_biased ? args_.bias[n] : 0);
-  }
-  /// Whether four columns are one word of 16 bytes.
-  __device__ bool is_whole(int col) const {
-    return args_.out_stride % 4 == 0 && col + 4 <= out_cols_;
-  }
-
-  __device__ Floats4 plain(int row, int at, int col) const {
-    auto* out =
-        args_.out + static_cast<long long>(row) * args_.out_stride + col;
-    auto y = load(row, at);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) y.f[j] = value(row, col + j, y.f[j]);
-    if (is_whole(col)) {
-      if (args_.output == Output::add) {
-        const auto before = load_fresh(reinterpret_cast<const Floats4*>(out));
-#pragma unroll
-        for (int j = 0; j < 4; ++j) y.f[j] += before.f[j];
-      }
-      *reinterpret_cast<Floats4*>(out) = y;
-      return y;
-    }
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const bool is_there = col + j < out_cols_;
-      if (is_there && args_.output == Output::add)
-        y.f[j] += load_fresh(out + j);
-      if (is_there) out[j] = y.f[j];
-      if (!is_there) y.f[j] = 0;
-    }
-    return y;
-  }
-
-  /// Of the weight's rows 8 gates and the 8 they meet take turns.
-  __device__ Floats4 gated(int row, int at, int col) const {
-    const int place = at / 8 * kTileRows + at % 8;
-    const int n = col / 8 * kTileRows + col % 8;
-    const auto gates = load(row, place);
-    const auto ups = load(row, place + 8);
-    Floats4 y;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      y.f[j] =
-          silu(value(row, n + j, gates.f[j])) * value(row, n + j + 8, ups.f[j]);
-      if (col + j >= out_cols_) y.f[j] = 0;
-    }
-    if (args_.out == nullptr) return y;
-    auto* out =
-        args_.out + static_cast<long long>(row) * args_.out_stride + col;
-    if (is_whole(col)) {
-      *reinterpret_cast<Floats4*>(out) = y;
-    } else {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        if (col + j < out_cols_) out[j] = y.f[j];
-      }
-    }
-    return y;
-  }
-
   const ManyRowsArgs& args_;
   const NextOperands& next_;
-  float* products_;
+  float* products_;  // [S::kRows, kStride]
   const float* scales_;
   bool is_gated_;
   int cols_;  // of the output, of a block

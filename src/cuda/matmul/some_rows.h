@@ -98,8 +98,8 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
 constexpr int some_rows_slice(int row_blocks, int tiles, int columns,
                               int multiprocessors) {
   const int stage = OperandStage::kTiles * (48 + 15 * columns);
-  constexpr int kBlock = 1200;
-  constexpr int kJoin = 1200;
+  constexpr int kBlock = 500;
+  constexpr int kJoin = 500;
   const int groups = some_rows_groups(row_blocks);
   const int stages = operand_stages(tiles);
   const int together = some_rows_together(columns) * multiprocessors;

@@ -4,8 +4,8 @@
 
 namespace llamlx::cuda {
 
-/// Stages of x on their way into shared memory: a block's ring of runs of bytes
-/// that follow each other. By the copy engine where there is one, else by
+/// Stages of x on their way into shared memory: a block's ring, where
+/// WeightStream is a warp's. By the copy engine where there is one, else by
 /// copies of 16 bytes a thread.
 class XStages {
  public:

@@ -45,10 +45,12 @@ unsigned ceil_div(int n, int step) {
   return static_cast<unsigned>((n + step - 1) / step);
 }
 
+/// Splits of each of so many segments. Of several, whose positions differ, a
+/// multiprocessor has two at a time.
 int attention_splits(const CudaModel& model, int segments) {
   return cuda::attention_few_splits(
       model.params.heads.num_key_value_heads * segments,
-      model.device.multiprocessors);
+      (segments > 1 ? 2 : 1) * model.device.multiprocessors);
 }
 
 /// Memory for a pass: nothing is allocated while it is put into the stream.
