@@ -73,7 +73,7 @@ void run_few(Pass& pass, int splits, TestStages* next = nullptr) {
 void expect_operands(Pass& pass, int splits) {
   const auto& set = pass.set;
   const int width = set.heads * set.dim;
-  TestStages next({set.rows() + 1, 2, 32}, width / kTileCols);
+  TestStages next({(set.rows() + 7) / 8 * 8, 2, 32}, width / kTileCols);
   run_few(pass, splits, &next);
   for (int row = 0; row < set.rows(); ++row) {
     expect_row(next, false, row, width, [&](int col) {

@@ -13,7 +13,8 @@ template <typename Tile_, int kColumns_>
 struct Shape {
   using Tile = Tile_;
   static constexpr int kColumns = kColumns_;
-  static constexpr int kRows = 8 * kColumns;  // of x
+  static constexpr int kRows = 8 * kColumns;                  // of x
+  static constexpr int kGroups = Tile::kGroups == 2 ? 2 : 1;  // of x, in a tile
   static constexpr int kChunk = some_rows_chunk(Tile::kBytes);
   using Sums = float[kColumns][4];
 };
@@ -97,24 +98,20 @@ class Chunks {
 /// What a lane reads of a stage of x.
 struct LaneOfX {
   const std::uint16_t* numbers;
-  const float* scales;
-  const float* sums;
+  const float* facts;
 
   __device__ LaneOfX(const unsigned char* bytes, const OperandStage& stage,
                      int lane)
       : numbers(reinterpret_cast<const std::uint16_t*>(bytes) +
                 lane / 4 * OperandStage::kStride + lane % 4 * 8),
-        scales(reinterpret_cast<const float*>(bytes + stage.scales_byte()) +
-               lane % 4 * 2),
-        sums(reinterpret_cast<const float*>(bytes + stage.sums_byte()) +
-             lane % 4 * 2) {}
+        facts(reinterpret_cast<const float*>(bytes + stage.facts_byte()) +
+              lane % 4 * 4) {}
 
   /// To the next tile.
   template <typename S>
   __device__ void move() {
     numbers += kTileCols;
-    scales += S::kRows;
-    sums += S::Tile::kGroups * S::kRows;
+    facts += S::kGroups * 2 * S::kRows;
   }
 };
 
@@ -123,7 +120,7 @@ template <typename S, typename Planes>
 __device__ void multiply_tile(const typename S::Tile& tile, const LaneOfX& x,
                               Planes planes, typename S::Sums& acc) {
   using Tile = typename S::Tile;
-  constexpr int kRunsAGroup = Tile::kGroups == 2 ? 1 : 2;
+  constexpr int kRunsAGroup = 2 / S::kGroups;
   typename S::Sums c = {};
 #pragma unroll
   for (int run = 0; run < 2; ++run) {
@@ -151,25 +148,19 @@ __device__ void multiply_tile(const typename S::Tile& tile, const LaneOfX& x,
     const int group = run / kRunsAGroup;
 #pragma unroll
     for (int n = 0; n < S::kColumns; ++n) {
-      const auto scale = *reinterpret_cast<const Words2*>(x.scales + n * 8);
+      const auto facts = *reinterpret_cast<const Floats4*>(
+          x.facts + group * 2 * S::kRows + n * 16);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const float by = __uint_as_float(scale.w[i % 2]);
+        const float product = facts.f[i % 2] * c[n][i];
         if constexpr (Tile::kGroups == 0) {
-          acc[n][i] = fmaf(by, c[n][i], acc[n][i]);
+          acc[n][i] += product;
         } else {
-          acc[n][i] = fmaf(tile.scale(group, i / 2), by * c[n][i], acc[n][i]);
+          acc[n][i] = fmaf(tile.scale(group, i / 2), product, acc[n][i]);
+          acc[n][i] =
+              fmaf(tile.bias(group, i / 2), facts.f[2 + i % 2], acc[n][i]);
         }
         c[n][i] = 0;
-      }
-      if constexpr (Tile::kGroups > 0) {
-        const auto sum =
-            *reinterpret_cast<const Words2*>(x.sums + group * S::kRows + n * 8);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          acc[n][i] = fmaf(tile.bias(group, i / 2),
-                           __uint_as_float(sum.w[i % 2]), acc[n][i]);
-        }
       }
     }
   }

@@ -79,7 +79,7 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_chunk(int tile_bytes) {
 /// What a block reads of x at once.
 LLAMLX_HOST_DEVICE constexpr OperandStage some_rows_stage(
     const PackedLayout& layout, int columns, int planes) {
-  return {8 * columns, planes, layout.group};
+  return {8 * columns, planes, layout.bits == 0 ? kTileCols : layout.group};
 }
 
 /// Bytes of dynamic shared memory of a block.

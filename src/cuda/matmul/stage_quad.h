@@ -28,15 +28,15 @@ __device__ void write_quad(const Stages& out, int row, int col, bool is_there,
     if (!is_there) continue;
     *reinterpret_cast<Words2*>(out.number(plane, row, col)) = words;
   }
-  if (is_there && col % kTileCols == 0) *out.scale(row, col) = 1 / range;
-  if (stage.group == 0) return;
   float sum = 0;
 #pragma unroll
   for (int j = 0; j < 4; ++j) sum += whole.f[j] - v.f[j];
   for (int step = 1; step < stage.group / 4; step *= 2) {
     sum += __shfl_xor_sync(kAllLanes, sum, step);
   }
-  if (is_there && col % stage.group == 0) *out.sum(row, col) = sum / range;
+  if (!is_there || col % stage.group != 0) return;
+  *out.scale(row, col) = 1 / range;
+  *out.sum(row, col) = sum / range;
 }
 
 }  // namespace llamlx::cuda

@@ -11,10 +11,9 @@ inline constexpr int kStageThreads = 512;
 /// top of the range of 16 bits, and split into `planes` that add up to them:
 ///
 ///   [planes, rows, kStride]  numbers of 16 bits
-///   [tiles, rows]            float32: what products of that tile are
-///                            multiplied by
-///   [groups, rows]           float32: the sum of x, as its operands have it,
-///                            over a group of columns that share a scale
+///   [groups, rows / 2, 4]    float32, of a group of columns and two rows: what
+///                            their products are multiplied by, and the sums of
+///                            x as its operands have it; as a lane reads them
 struct OperandStage {
   static constexpr int kTiles = 4;
   static constexpr int kCols = kTiles * kTileCols;
@@ -22,18 +21,15 @@ struct OperandStage {
   /// shared memory hit all banks.
   static constexpr int kStride = kCols + 32;
 
-  int rows;
+  int rows;  ///< a multiple of 8
   int planes;
-  int group;  ///< columns of a sum, 32 or 64; 0: there are none
+  int group;  ///< columns that have a sum: 32 or 64
 
-  LLAMLX_HOST_DEVICE constexpr int scales_byte() const {
+  LLAMLX_HOST_DEVICE constexpr int facts_byte() const {
     return planes * rows * kStride * 2;
   }
-  LLAMLX_HOST_DEVICE constexpr int sums_byte() const {
-    return scales_byte() + kTiles * rows * 4;
-  }
   LLAMLX_HOST_DEVICE constexpr int bytes() const {
-    return sums_byte() + (group == 0 ? 0 : kCols / group * rows * 4);
+    return facts_byte() + kCols / group * rows * 8;
   }
 };
 
@@ -57,12 +53,12 @@ struct Stages {
            col % OperandStage::kCols;
   }
   LLAMLX_HOST_DEVICE float* scale(int row, int col) const {
-    return reinterpret_cast<float*>(of(col) + stage.scales_byte()) +
-           col % OperandStage::kCols / kTileCols * stage.rows + row;
+    return reinterpret_cast<float*>(of(col) + stage.facts_byte()) +
+           col % OperandStage::kCols / stage.group * 2 * stage.rows +
+           row / 2 * 4 + row % 2;
   }
   LLAMLX_HOST_DEVICE float* sum(int row, int col) const {
-    return reinterpret_cast<float*>(of(col) + stage.sums_byte()) +
-           col % OperandStage::kCols / stage.group * stage.rows + row;
+    return scale(row, col) + 2;
   }
 };
 

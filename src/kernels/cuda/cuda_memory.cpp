@@ -67,12 +67,10 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
   std::size_t stages = 0, parts = 0;
   const auto add = [&](const Product& product) {
     const auto& quantization = product.front()->weight.quantization;
-    const int group = !quantization                   ? 0
-                      : quantization->group_size < 64 ? 32
-                                                      : 64;
+    const bool has_halves = quantization && quantization->group_size < 64;
     const int row_blocks = ceil_div(rows_of(product), cuda::kTileRows);
     const int tiles = ceil_div(cols_of(product), cuda::kTileCols);
-    const cuda::OperandStage stage{8 * columns, planes, group};
+    const cuda::OperandStage stage{8 * columns, planes, has_halves ? 32 : 64};
     const int count = cuda::operand_stages(tiles);
     const int slice = cuda::some_rows_slice(row_blocks, tiles, columns,
                                             device.multiprocessors);
