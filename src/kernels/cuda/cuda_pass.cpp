@@ -321,8 +321,9 @@ void run_pass(const Pass& pass, const cuda::BeginArgs& args) {
   begin(pass, args);
   const int layers = static_cast<int>(pass.model.layers.size());
   bool are_operands = false;
-  for (int i = 0; i < layers; ++i)
+  for (int i = 0; i < layers; ++i) {
     are_operands = run_layer(pass, i, are_operands);
+  }
 }
 
 /// Puts tokens where the GPU reads them.
