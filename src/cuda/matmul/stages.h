@@ -48,14 +48,14 @@ struct Stages {
            static_cast<long long>(col / OperandStage::kCols) * stage.bytes();
   }
   LLAMLX_HOST_DEVICE std::uint16_t* number(int plane, int row, int col) const {
-    return reinterpret_cast<std::uint16_t*>(of(col)) +
-           (plane * stage.rows + row) * OperandStage::kStride +
+    const int at = (plane * stage.rows + row) * OperandStage::kStride;
+    return reinterpret_cast<std::uint16_t*>(of(col)) + at +
            col % OperandStage::kCols;
   }
   LLAMLX_HOST_DEVICE float* scale(int row, int col) const {
-    return reinterpret_cast<float*>(of(col) + stage.facts_byte()) +
-           col % OperandStage::kCols / stage.group * 2 * stage.rows +
-           row / 2 * 4 + row % 2;
+    const int group = col % OperandStage::kCols / stage.group;
+    const int at = (group * stage.rows + row / 2 * 2) * 2 + row % 2;
+    return reinterpret_cast<float*>(of(col) + stage.facts_byte()) + at;
   }
   LLAMLX_HOST_DEVICE float* sum(int row, int col) const {
     return scale(row, col) + 2;
