@@ -79,7 +79,8 @@ void multiply_slices(const Packed& w, const ManyRowsArgs& products,
   std::vector<unsigned> counters(groups);
   std::mt19937 random(9);
   std::normal_distribution<float> normal;
-  std::vector<float> norm(static_cast<std::size_t>(width));
+  // Norms have multiples of 4 columns, as what they are taken of.
+  std::vector<float> norm(static_cast<std::size_t>(ceil_div(width, 4) * 4));
   for (auto& x : norm) x = normal(random);
   TestStages next(some_rows_stage(w.layout, columns, products.planes),
                   ceil_div(width, kTileCols));

@@ -38,7 +38,7 @@ struct LateNorm {
 /// and the norm that is taken of them.
 struct NextOperands {
   Stages stages;      ///< of as many rows and planes; bytes: null, for nobody
-  const float* norm;  ///< [out columns], or null: none is taken
+  const float* norm;  ///< [out columns, a multiple of 4]; null: none is taken
   float* squares;     ///< [some_rows_groups(), rows of a stage], with a norm
 };
 
