@@ -10,11 +10,10 @@
 #include "base/concat.h"
 #include "cuda/kernel.h"
 #include "cuda/matmul/pack.h"
+#include "kernels/cuda/ceil_div.h"
 
 namespace llamlx {
 namespace {
-
-int ceil_div(int n, int step) { return (n + step - 1) / step; }
 
 cuda::NumberType number_type(mx::Dtype dtype) {
   switch (dtype.val()) {
@@ -62,7 +61,7 @@ CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
   CudaMatrix m;
   m.layout = layout_of(first);
   m.cols = first.shape().at(1);
-  m.tiles = ceil_div(m.cols, cuda::kTileCols);
+  m.tiles = ceil_div<int>(m.cols, cuda::kTileCols);
   cuda::PackArgs args{};
   std::vector<PlainBuffers> plain;
   for (const auto* layer : layers) {
@@ -74,8 +73,8 @@ CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
     m.rows += rows;
   }
   const bool is_interleaved = packing == Packing::interleaved;
-  m.row_blocks = is_interleaved ? ceil_div(args.sources[0].rows, 8)
-                                : ceil_div(m.rows, cuda::kTileRows);
+  m.row_blocks = is_interleaved ? ceil_div<int>(args.sources[0].rows, 8)
+                                : ceil_div<int>(m.rows, cuda::kTileRows);
   const auto tiles = static_cast<std::size_t>(m.row_blocks) * m.tiles;
   m.bytes = DeviceBuffer(tiles * cuda::tile_bytes(m.layout));
   fill_zero(stream, m.bytes.data(), m.bytes.bytes());
@@ -148,8 +147,8 @@ std::string CudaMatrix::kernel_suffix() const {
 
 std::size_t packed_bytes(const Weight& weight) {
   const auto shape = weight.shape();
-  return static_cast<std::size_t>(ceil_div(shape.at(0), cuda::kTileRows)) *
-         ceil_div(shape.at(1), cuda::kTileCols) *
+  return static_cast<std::size_t>(ceil_div<int>(shape.at(0), cuda::kTileRows)) *
+         ceil_div<int>(shape.at(1), cuda::kTileCols) *
          cuda::tile_bytes(layout_of(weight));
 }
 

@@ -8,17 +8,13 @@
 #include "cuda/attention/few_rows.h"
 #include "cuda/matmul/some_rows.h"
 #include "cuda/modules.h"
+#include "kernels/cuda/ceil_div.h"
 #include "kernels/cuda/cuda_kv_cache.h"
 #include "kernels/cuda/cuda_matrix.h"
 #include "kernels/cuda/cuda_pass.h"
 
 namespace llamlx {
 namespace {
-
-int ceil_div(std::size_t n, int step) {
-  return static_cast<int>((n + static_cast<std::size_t>(step) - 1) /
-                          static_cast<std::size_t>(step));
-}
 
 /// Weights that are multiplied in one product.
 using Product = std::vector<const Linear*>;
@@ -68,8 +64,8 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
   const auto add = [&](const Product& product) {
     const auto& quantization = product.front()->weight.quantization;
     const bool has_halves = quantization && quantization->group_size < 64;
-    const int row_blocks = ceil_div(rows_of(product), cuda::kTileRows);
-    const int tiles = ceil_div(cols_of(product), cuda::kTileCols);
+    const int row_blocks = ceil_div<int>(rows_of(product), cuda::kTileRows);
+    const int tiles = ceil_div<int>(cols_of(product), cuda::kTileCols);
     const cuda::OperandStage stage{8 * columns, planes, has_halves ? 32 : 64};
     const int count = cuda::operand_stages(tiles);
     const int slice = cuda::some_rows_slice(row_blocks, tiles, columns,
@@ -77,7 +73,7 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
     stages = std::max(stages, static_cast<std::size_t>(count) * stage.bytes());
     parts =
         std::max(parts, cuda::some_rows_parts_bytes(
-                            row_blocks, columns, (count + slice - 1) / slice));
+                            row_blocks, columns, ceil_div<int>(count, slice)));
   };
   for (const auto& layer : weights.layers) {
     for (const auto& product : products_of(layer)) add(product);

@@ -10,6 +10,7 @@
 #include "cuda/kernel.h"
 #include "cuda/token/argmax.h"
 #include "cuda/token/begin.h"
+#include "kernels/cuda/ceil_div.h"
 #include "kernels/cuda/cuda_products.h"
 
 namespace llamlx {
@@ -39,10 +40,6 @@ Pass make_pass(CudaModel& model, std::span<const CudaSegment> segments,
 const char* type_name(cuda::NumberType type) {
   static constexpr const char* kNames[] = {"f32", "f16", "bf16"};
   return kNames[static_cast<int>(type)];
-}
-
-unsigned ceil_div(int n, int step) {
-  return static_cast<unsigned>((n + step - 1) / step);
 }
 
 /// Splits of each of so many segments. Of several, whose positions differ, a
@@ -212,7 +209,7 @@ void attend_many(const Pass& pass, int layer) {
   const auto& heads = model.params.heads;
   const int dim = cuda::attention_padded_dim(heads.head_dim);
   // Larger blocks where there are enough of them to keep the GPU busy.
-  const auto large_blocks = ceil_div(pass.longest, 128) *
+  const auto large_blocks = ceil_div<unsigned>(pass.longest, 128) *
                             static_cast<unsigned>(heads.num_attention_heads);
   const bool is_large = dim <= 128 && static_cast<int>(large_blocks) >=
                                           2 * model.device.multiprocessors;
@@ -231,7 +228,7 @@ void attend_many(const Pass& pass, int layer) {
                            dim, "_r", block_rows);
   launch(model.stream, cuda_kernel("attention/many_rows", name),
          {.grid_x = static_cast<unsigned>(heads.num_attention_heads),
-          .grid_y = ceil_div(pass.longest, block_rows),
+          .grid_y = ceil_div<unsigned>(pass.longest, block_rows),
           .grid_z = static_cast<unsigned>(pass.segments),
           .block = cuda::kAttentionManyThreads,
           .shared_bytes = static_cast<unsigned>(

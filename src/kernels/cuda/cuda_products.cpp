@@ -12,13 +12,10 @@
 #include "cuda/matmul/some_rows.h"
 #include "cuda/matmul/stages.h"
 #include "cuda/modules.h"
+#include "kernels/cuda/ceil_div.h"
 
 namespace llamlx {
 namespace {
-
-unsigned ceil_div(std::size_t n, std::size_t step) {
-  return static_cast<unsigned>((n + step - 1) / step);
-}
 
 /// Numbers of 16 bits that an element of x becomes, so that no more is rounded
 /// off it than the type holds that is computed in.
@@ -186,8 +183,8 @@ void make_stages(CudaModel& model, const CudaMatrix& matrix,
 cuda::LateNorm late_norm(const CudaModel& model, const CudaMatrix& matrix,
                          const ProductRows& x) {
   if (x.norm == nullptr) return {};
-  const int before = cuda::some_rows_groups(static_cast<int>(
-      ceil_div(static_cast<std::size_t>(matrix.cols), cuda::kTileRows)));
+  const int before =
+      cuda::some_rows_groups(ceil_div<int>(matrix.cols, cuda::kTileRows));
   return {model.space.squares.as<const float>(), x.are_operands ? before : 1,
           matrix.cols, x.eps};
 }
@@ -219,7 +216,7 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
   if (!x.are_operands) make_stages(model, matrix, x, stages);
   const int slice = cuda::some_rows_slice(
       matrix.row_blocks, matrix.tiles, columns, model.device.multiprocessors);
-  const int slices = (cuda::operand_stages(matrix.tiles) + slice - 1) / slice;
+  const int slices = ceil_div<int>(cuda::operand_stages(matrix.tiles), slice);
   const int groups = cuda::some_rows_groups(matrix.row_blocks);
   const auto parts_bytes =
       cuda::some_rows_parts_bytes(matrix.row_blocks, columns, slices);
@@ -283,7 +280,7 @@ const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
   launch(
       model.stream,
       cuda_kernel("matmul/expand", concat("expand_", matrix.kernel_suffix())),
-      {.grid_x = ceil_div(tiles * 32, cuda::kExpandThreads),
+      {.grid_x = ceil_div<unsigned>(tiles * 32, cuda::kExpandThreads),
        .block = cuda::kExpandThreads},
       cuda::ExpandArgs{matrix.bytes.as<const unsigned char>(),
                        static_cast<long long>(tiles), out});
@@ -293,13 +290,14 @@ const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
 /// Rows of x in a block of warpgroups: 256 or 128, by which the multiprocessors
 /// are done sooner. A block of twice the rows takes 1.25 times as long.
 int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
-  const auto of_weight = ceil_div(static_cast<std::size_t>(matrix.row_blocks),
-                                  cuda::kHopperBlock / cuda::kTileRows);
+  const auto of_weight =
+      ceil_div<unsigned>(static_cast<std::size_t>(matrix.row_blocks),
+                         cuda::kHopperBlock / cuda::kTileRows);
   const auto rounds = [&](std::size_t tokens) {
     const auto blocks =
-        of_weight * ceil_div(static_cast<std::size_t>(rows), tokens);
-    return ceil_div(blocks,
-                    static_cast<std::size_t>(model.device.multiprocessors));
+        of_weight * ceil_div<unsigned>(static_cast<std::size_t>(rows), tokens);
+    return ceil_div<unsigned>(
+        blocks, static_cast<std::size_t>(model.device.multiprocessors));
   };
   return 5 * rounds(256) < 4 * rounds(128) ? 256 : 128;
 }
@@ -331,13 +329,13 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
                                 target.out,    matrix.rows,
                                 target.stride, target.output};
   const auto blocks_of_weight =
-      ceil_div(static_cast<std::size_t>(matrix.row_blocks),
-               cuda::kManyRowsBlock / cuda::kTileRows);
+      ceil_div<unsigned>(static_cast<std::size_t>(matrix.row_blocks),
+                         cuda::kManyRowsBlock / cuda::kTileRows);
   if (!by_warpgroups) {
     return launch(model.stream,
                   cuda_kernel("matmul/many_rows",
                               concat("many_rows_", operand_name(matrix))),
-                  {.grid_x = ceil_div(count, cuda::kManyRowsTokens),
+                  {.grid_x = ceil_div<unsigned>(count, cuda::kManyRowsTokens),
                    .grid_y = blocks_of_weight,
                    .block = cuda::kManyRowsThreads,
                    .shared_bytes = cuda::kManyRowsSharedBytes},
@@ -348,7 +346,7 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
       "many_rows_hopper_",
       reads_it ? matrix.kernel_suffix() : operand_name(matrix), "_n", tokens);
   launch(model.stream, cuda_kernel("matmul/many_rows_hopper", name),
-         {.grid_x = ceil_div(count, static_cast<std::size_t>(tokens)),
+         {.grid_x = ceil_div<unsigned>(count, static_cast<std::size_t>(tokens)),
           .grid_y = blocks_of_weight,
           .block = cuda::kHopperThreads,
           .shared_bytes =
@@ -389,7 +387,7 @@ void multiply_gates(CudaModel& model, int rows, int inner) {
   const auto count = static_cast<std::size_t>(rows) * inner;
   constexpr unsigned kThreads = 256;
   launch(model.stream, cuda_kernel("matmul/gates", "multiply_gates"),
-         {.grid_x = ceil_div(count, kThreads), .block = kThreads},
+         {.grid_x = ceil_div<unsigned>(count, kThreads), .block = kThreads},
          cuda::GatesArgs{model.space.gate_up.as<const float>(), rows, inner,
                          model.space.hidden.as<float>()});
 }
