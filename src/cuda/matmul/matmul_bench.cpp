@@ -111,16 +111,34 @@ struct Format {
   cuda::PackedLayout layout;
 };
 
+/// As many of a weight as no cache holds.
+struct Weights {
+  int tiles;
+  int row_blocks;
+  std::size_t bytes;
+  DeviceBuffer memory;
+
+  Weights(Stream& stream, const Shape& shape, const Format& format)
+      : tiles((shape.cols + 63) / 64),
+        row_blocks((shape.rows + 15) / 16),
+        bytes(static_cast<std::size_t>(row_blocks) * tiles *
+              cuda::tile_bytes(format.layout)),
+        memory(std::max(kWeightBytes, bytes)) {
+    fill_random(stream, memory);
+  }
+  /// That of launch i.
+  const unsigned char* at(int i) const {
+    const auto places = std::max<std::size_t>(kWeightBytes / bytes, 1);
+    return memory.as<unsigned char>() +
+           static_cast<std::size_t>(i) % places * bytes;
+  }
+};
+
 void few_rows(benchmark::State& state, const Shape& shape, const Format& format,
               int x_rows, int share) {
   Stream stream;
-  const int tiles = (shape.cols + 63) / 64;
-  const int row_blocks = (shape.rows + 15) / 16;
-  const auto bytes = static_cast<std::size_t>(row_blocks) * tiles *
-                     cuda::tile_bytes(format.layout);
-  const auto places = std::max<std::size_t>(kWeightBytes / bytes, 1);
-  const DeviceBuffer weights(std::max(kWeightBytes, bytes));
-  fill_random(stream, weights);
+  const Weights weights(stream, shape, format);
+  const int tiles = weights.tiles;
   const auto numbers = static_cast<std::size_t>(8) *
                        std::max(shape.rows, shape.cols) * sizeof(float);
   const DeviceBuffer x(numbers);
@@ -128,7 +146,7 @@ void few_rows(benchmark::State& state, const Shape& shape, const Format& format,
   const DeviceBuffer norm(numbers);
   for (const auto* buffer : {&x, &out, &norm}) fill_random(stream, *buffer);
   FewRowsArgs args{};
-  args.row_blocks = row_blocks;
+  args.row_blocks = weights.row_blocks;
   args.tiles = tiles;
   args.cols = shape.cols;
   args.x = x.as<float>();
@@ -155,13 +173,12 @@ void few_rows(benchmark::State& state, const Shape& shape, const Format& format,
   kernel.allow_shared(shared);
   const int blocks_each = cuda::kFewRowsWarps / share;
   const auto blocks = static_cast<unsigned>(
-      std::min((row_blocks + blocks_each - 1) / blocks_each,
+      std::min((weights.row_blocks + blocks_each - 1) / blocks_each,
                2 * cuda_device().multiprocessors));
   for (auto _ : state) {
-    report(state, static_cast<double>(bytes), 0,
+    report(state, static_cast<double>(weights.bytes), 0,
            seconds_each(stream, [&](int i) {
-             args.weight = weights.as<unsigned char>() +
-                           static_cast<std::size_t>(i) % places * bytes;
+             args.weight = weights.at(i);
              launch(stream, kernel,
                     {.grid_x = blocks,
                      .block = cuda::kFewRowsThreads,
@@ -176,12 +193,8 @@ void some_rows(benchmark::State& state, const Shape& shape,
                const Format& format, int x_rows, int slice,
                bool makes_operands) {
   Stream stream;
-  const int tiles = (shape.cols + 63) / 64;
-  const int row_blocks = (shape.rows + 15) / 16;
-  const auto bytes = static_cast<std::size_t>(row_blocks) * tiles *
-                     cuda::tile_bytes(format.layout);
-  const auto places = std::max<std::size_t>(kWeightBytes / bytes, 1);
-  const DeviceBuffer weights(std::max(kWeightBytes, bytes));
+  const Weights weights(stream, shape, format);
+  const int tiles = weights.tiles;
   const int columns = cuda::some_rows_columns(x_rows);
   const auto numbers = static_cast<std::size_t>(8) * columns *
                        std::max(shape.rows, tiles * 64) * sizeof(float);
@@ -190,18 +203,26 @@ void some_rows(benchmark::State& state, const Shape& shape,
   const DeviceBuffer operands(static_cast<std::size_t>(stage.bytes()) *
                               cuda::operand_stages(tiles));
   const DeviceBuffer out(numbers);
-  for (const auto* buffer : {&weights, &x, &out}) fill_random(stream, *buffer);
-  const int groups = cuda::some_rows_groups(row_blocks);
+  for (const auto* buffer : {&x, &out}) fill_random(stream, *buffer);
+  const int groups = cuda::some_rows_groups(weights.row_blocks);
   const int slices = (cuda::operand_stages(tiles) + slice - 1) / slice;
   const DeviceBuffer parts(std::max<std::size_t>(
-      cuda::some_rows_parts_bytes(row_blocks, columns, slices), 16));
+      cuda::some_rows_parts_bytes(weights.row_blocks, columns, slices), 16));
   const DeviceBuffer counters(static_cast<std::size_t>(groups) * 4);
   fill_zero(stream, counters.data(), counters.bytes());
   cuda::SomeRowsArgs args{};
-  args.products = {
-      nullptr,         row_blocks, tiles,      operands.as<std::uint16_t>(),
-      nullptr,         x_rows,     1,          nullptr,
-      out.as<float>(), shape.rows, shape.rows, shape.output};
+  args.products = {nullptr,
+                   weights.row_blocks,
+                   tiles,
+                   operands.as<std::uint16_t>(),
+                   nullptr,
+                   x_rows,
+                   1,
+                   nullptr,
+                   out.as<float>(),
+                   shape.rows,
+                   shape.rows,
+                   shape.output};
   args.slice = slice;
   args.parts = parts.as<float>();
   args.counters = counters.as<unsigned>();
@@ -232,18 +253,17 @@ void some_rows(benchmark::State& state, const Shape& shape,
   };
   make_operands();
   for (auto _ : state) {
-    report(
-        state, static_cast<double>(bytes), 0, seconds_each(stream, [&](int i) {
-          if (makes_operands) make_operands();
-          args.products.weight = weights.as<unsigned char>() +
-                                 static_cast<std::size_t>(i) % places * bytes;
-          launch(stream, kernel,
-                 {.grid_x = static_cast<unsigned>(groups),
-                  .grid_y = static_cast<unsigned>(slices),
-                  .block = cuda::kSomeRowsThreads,
-                  .shared_bytes = shared},
-                 args);
-        }));
+    report(state, static_cast<double>(weights.bytes), 0,
+           seconds_each(stream, [&](int i) {
+             if (makes_operands) make_operands();
+             args.products.weight = weights.at(i);
+             launch(stream, kernel,
+                    {.grid_x = static_cast<unsigned>(groups),
+                     .grid_y = static_cast<unsigned>(slices),
+                     .block = cuda::kSomeRowsThreads,
+                     .shared_bytes = shared},
+                    args);
+           }));
   }
 }
 
