@@ -378,6 +378,10 @@ __device__ inline unsigned char* shared_memory() {
 
 #endif  // __CUDACC__
 
+__device__ inline int smaller(int a, int b) { return a < b ? a : b; }
+__device__ inline int larger(int a, int b) { return a > b ? a : b; }
+__device__ inline int ceil_divide(int a, int b) { return (a + b - 1) / b; }
+
 /// The larger of two; NaN if one is.
 __device__ inline float max_or_nan(float a, float b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800

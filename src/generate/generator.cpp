@@ -117,13 +117,12 @@ mx::array prefill(const Decoder& decoder, KVCache& cache,
   const int rows = decoder.prefill_rows();
   const auto chunk = static_cast<std::size_t>(rows);
   while (ids.size() > chunk) {
-    decoder.forward(to_array(ids.first(chunk)), {{&cache, rows}});
+    decoder.forward_last(to_array(ids.first(chunk)), {{&cache, rows}});
     mx::eval(cache.state());
     ids = ids.subspan(chunk);
   }
   const int length = static_cast<int>(ids.size());
-  const auto x = decoder.forward(to_array(ids), {{&cache, length}});
-  auto last = mx::slice(x, {length - 1, 0}, {length, x.shape(1)});
+  auto last = decoder.forward_last(to_array(ids), {{&cache, length}});
   mx::eval(last);
   return last;
 } catch (...) {

@@ -40,6 +40,11 @@ class Stack {
   virtual mx::array forward(const mx::array& ids, const Rope& rope,
                             const Rows& rows) const = 0;
 
+  /// Those of the last row of each segment alone: [segments, D]. A backend
+  /// whose hidden states lie elsewhere need not bring the others.
+  virtual mx::array forward_last(const mx::array& ids, const Rope& rope,
+                                 const Rows& rows) const;
+
   /// Step 6: logits [M, V], float32, of hidden states [M, D].
   virtual mx::array logits(const mx::array& x) const = 0;
 

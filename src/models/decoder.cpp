@@ -65,6 +65,12 @@ mx::array Decoder::forward(const mx::array& ids, const Rows& rows) const {
   return x;
 }
 
+mx::array Decoder::forward_last(const mx::array& ids, const Rows& rows) const {
+  auto x = stack_->forward_last(ids, rope(rows), rows);
+  for (const auto& segment : rows) segment.cache->advance(segment.length);
+  return x;
+}
+
 mx::array Decoder::logits(const mx::array& x) const {
   return stack_->logits(x);
 }

@@ -44,6 +44,10 @@ class Decoder {
   /// turned as its length then asks, or the cache's expected_length().
   mx::array forward(const mx::array& ids, const Rows& rows) const;
 
+  /// The same, but returns those of the last row of each sequence alone
+  /// [sequences, D], which may be all that is kept of a prompt.
+  mx::array forward_last(const mx::array& ids, const Rows& rows) const;
+
   /// The logits [M, V], float32, of hidden states [M, D].
   mx::array logits(const mx::array& x) const;
 

@@ -7,10 +7,6 @@
 
 namespace llamlx::cuda {
 
-__device__ inline int smaller(int a, int b) { return a < b ? a : b; }
-__device__ inline int larger(int a, int b) { return a > b ? a : b; }
-__device__ inline int ceil_divide(int a, int b) { return (a + b - 1) / b; }
-
 __device__ inline SegmentView load_segment(const SegmentView* segment) {
   static_assert(sizeof(SegmentView) == 2 * sizeof(Words4));
   Words4 words[2];

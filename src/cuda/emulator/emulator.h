@@ -128,6 +128,7 @@ inline int __float2int_rn(float x) {
 inline int min(int a, int b) { return a < b ? a : b; }
 inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
+inline float __fdividef(float x, float y) { return x / y; }
 // NOLINTEND(readability-identifier-naming)
 
 inline void meet_group(int group, int threads) {

@@ -67,14 +67,12 @@ LLAMLX_KERNEL(multiply_warpgroups, MultiplyArgs, kMultiplyThreads, 1) {
   wait_for_predecessor();
   let_successor_start();
   for (int step = 0; step < args.steps; ++step) {
-    auto left = describe_rows(memory + group * 64 * kRowBytes);
-    auto right = describe_rows(memory + 2 * 64 * kRowBytes);
     begin_products();
 #pragma unroll
     for (int s = 0; s < 4; ++s) {
-      multiply_warpgroup(F16{}, sums, left, right);
-      left = next_step(left);
-      right = next_step(right);
+      multiply_warpgroup(F16{}, sums,
+                         describe_tiles(memory + group * 64 * kRowBytes, s),
+                         describe_rows(memory + 2 * 64 * kRowBytes, s));
     }
     commit_products();
     wait_for_products<1>();

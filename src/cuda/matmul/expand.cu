@@ -15,20 +15,9 @@ __device__ void expand(const ExpandArgs& args) {
   tile.template load<FromGlobal>(args.weight + at * Tile::kBytes, lane);
   wait_for_predecessor();
   let_successor_start();
-  Words4 words[4];
-#pragma unroll
-  for (int s = 0; s < 4; ++s) {
-    std::uint32_t a[4];
-    tile.numbers(s, a);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      words[i % 2 * 2 + s / 2].w[s % 2 * 2 + i / 2] = a[i];
-    }
-  }
-  auto* out = reinterpret_cast<Words4*>(
-      args.out + at * tile_bytes({NumberType::f16, 0, 0}));
-#pragma unroll
-  for (int i = 0; i < 4; ++i) out[i * kWarpSize + lane] = words[i];
+  std::uint32_t numbers[4][4];
+  tile.make_numbers(numbers);
+  DenseTile<F16>::store(args.out + at * DenseTile<F16>::kBytes, lane, numbers);
 }
 
 }  // namespace

@@ -8,188 +8,468 @@ namespace {
 
 #ifdef LLAMLX_HAS_WARPGROUPS
 
-/// 16 bytes of a row of x in a stage: where warpgroups look for them.
-__device__ int hopper_chunk_byte(int token, int chunk) {
-  return token * kTileCols * 2 + (chunk ^ token % 8) * 16;
-}
+constexpr int kBlocks = kHopperBlock / kTileRows;  // of the weight
+constexpr int kWeightBytes = kHopperBlock * kTileCols * 2;
+constexpr int kDenseBytes = kTileRows * kTileCols * 2;
+constexpr int kRowBytes = kTileCols * 2;  // of x, in a stage
+constexpr int kWarps = kHopperComputing / kWarpSize;
 
-/// Asks for a stage of x: 64 columns of this block's rows.
+template <int kValue>
+struct Which {
+  static constexpr int value = kValue;
+};
+
+/// What a block computes at a time: kHopperBlock rows of the weight times
+/// kTokens of x.
 template <int kTokens>
-__device__ void load_hopper_stage(const ManyRowsArgs& args, int first_token,
-                                  int step, unsigned char* stage) {
-  const int tile = step / args.planes;
-  const int plane = step % args.planes;
-  constexpr int kChunks = kTileCols * 2 / 16;
-#pragma unroll
-  for (int i = 0; i < kTokens * kChunks / kHopperThreads; ++i) {
-    const int at = i * kHopperThreads + static_cast<int>(threadIdx.x);
-    const int token = at / kChunks;
-    const int chunk = at % kChunks;
-    const bool is_there = first_token + token < args.rows;
-    const auto row = static_cast<long long>(plane) * args.rows +
-                     (is_there ? first_token + token : 0);
-    const auto* from =
-        args.x + (row * args.tiles + tile) * kTileCols + chunk * 8;
-    copy_async(stage + hopper_chunk_byte(token, chunk), from, is_there);
+struct Piece {
+  int first_block;
+  int first_token;
+
+  __device__ Piece(const ManyRowsArgs& args, int index) {
+    const int of_tokens = ceil_divide(args.rows, kTokens);
+    first_block = index / of_tokens * kBlocks;
+    first_token = index % of_tokens * kTokens;
   }
-}
+};
 
-/// A warp's 16 rows of a weight, tile after tile along them.
-template <typename Tile>
-class WeightRows {
+/// The stages in shared memory, which are filled and emptied in turn: rows of
+/// x, and then numbers of the weight, if they are dense. Everyone who walks
+/// along them has one.
+template <int kTokens, bool kIsDense>
+class Stages {
  public:
-  __device__ WeightRows(const ManyRowsArgs& args, int block)
-      : planes_(args.planes),
-        steps_(args.tiles * args.planes),
-        lane_(static_cast<int>(threadIdx.x) % kWarpSize),
-        weight_(args.weight +
-                static_cast<long long>(block) * args.tiles * Tile::kBytes) {}
+  static constexpr int kCount = hopper_stages(kTokens, kIsDense);
 
-  __device__ void load(Tile& tile, int step) const {
-    if (step >= steps_) return;
-    tile.template load<FromGlobal>(
-        weight_ + static_cast<long long>(step / planes_) * Tile::kBytes, lane_);
+  /// Makes the barriers: by all threads, who meet before they go on.
+  __device__ Stages()
+      : memory_(shared_memory() +
+                (1024 - shared_address(shared_memory()) % 1024) % 1024),
+        full_(reinterpret_cast<std::uint64_t*>(memory_ + kCount * kBytes +
+                                               2 * kAnswerBytes)) {
+    if (threadIdx.x == 0) {
+      for (int i = 0; i < kCount; ++i) {
+        make_barrier(full_ + i);
+        make_barrier(full_ + kCount + i, kWarps);
+      }
+      show_barriers();
+    }
+    __syncthreads();
+  }
+
+  __device__ unsigned char* x() const { return memory_ + at_ * kBytes; }
+  __device__ unsigned char* weight() const { return x() + kTokens * kRowBytes; }
+  __device__ std::uint64_t* full() const { return full_ + at_; }
+  /// Of one of two warpgroups.
+  __device__ float* answers(int group) const {
+    return reinterpret_cast<float*>(memory_ + kCount * kBytes +
+                                    group * kAnswerBytes);
+  }
+
+  __device__ void wait_until_full() const { wait_at_barrier(full(), turn_); }
+  __device__ std::uint64_t* empty() const { return full() + kCount; }
+  /// Of its last turn.
+  __device__ void wait_until_empty() const {
+    wait_at_barrier(empty(), turn_ ^ 1);
+  }
+  /// A warp is done with the stage before this one.
+  __device__ void empty_last(int lane) const {
+    auto* barrier = full_ + kCount + (at_ == 0 ? kCount : at_) - 1;
+    if (lane == 0) arrive_at_barrier(barrier);
+  }
+  __device__ void go_on() {
+    if (++at_ < kCount) return;
+    at_ = 0;
+    turn_ ^= 1;
   }
 
  private:
-  int planes_;
-  int steps_;
-  int lane_;
-  const unsigned char* weight_;
+  static constexpr int kBytes = hopper_stage_bytes(kTokens, kIsDense);
+  static constexpr int kAnswerBytes = hopper_answer_bytes(kTokens);
+
+  unsigned char* memory_;
+  std::uint64_t* full_;
+  int at_ = 0;
+  int turn_ = 0;
 };
 
-/// What multiplies a stage of x. begin() starts with the products of `now`;
-/// finish() follows when the stage after is asked for, and leaves one group of
-/// products that may not be done.
-///
-/// Of numbers as they are, which stay in registers.
 template <typename Tile, int kTokens>
-struct HopperProducts {
-  float acc[kTokens / 8][4] = {};
+using StagesOf = Stages<kTokens, Tile::kGroups == 0>;
 
-  __device__ explicit HopperProducts(unsigned char*) {}
-  __device__ void prepare(const Tile&, int) {}
+/// The steps of a block, one after another: 64 columns of a piece, of one
+/// plane.
+template <int kTokens>
+class Steps {
+ public:
+  __device__ Steps(const ManyRowsArgs& args, int tile_bytes)
+      : args_(args),
+        count_(hopper_pieces(kTokens, args.rows, args.row_blocks)),
+        tile_bytes_(tile_bytes),
+        block_bytes_(static_cast<long long>(args.tiles) * tile_bytes),
+        index_(static_cast<int>(blockIdx.x)) {
+    begin();
+  }
 
-  __device__ void multiply(const Tile& now, int, const unsigned char* stage) {
-    auto rows = describe_rows(stage);
-    begin_products();
-#pragma unroll
-    for (int s = 0; s < 4; ++s) {
-      std::uint32_t a[4];
-      now.fragment(s, a);
-      multiply_warpgroup(typename Tile::Operand{}, acc, a, rows);
-      rows = next_step(rows);
-    }
-    commit_products();
-    wait_for_products<1>();
+  __device__ bool are_left() const { return index_ < count_; }
+  __device__ void go_on() {
+    if (++plane_ < args_.planes) return;
+    plane_ = 0;
+    weight_ += tile_bytes_;
+    if (++tile_ < args_.tiles) return;
+    tile_ = 0;
+    index_ += static_cast<int>(gridDim.x);
+    begin();
+  }
+
+  /// How many blocks of 16 rows of the weight there are.
+  __device__ int blocks() const { return blocks_; }
+  __device__ const unsigned char* weight(int block) const {
+    return weight_ + block * block_bytes_;
+  }
+  /// Asks for the rows of x; `others` bytes will also come to the stage.
+  __device__ void ask_for_x(unsigned char* to, std::uint64_t* full,
+                            int others) const {
+    const auto tile = static_cast<long long>(plane_) * args_.tiles + tile_;
+    arrive_expecting(full, x_bytes_ + others);
+    copy_bulk_part(to, args_.x + (tile * args_.rows + first_token_) * kTileCols,
+                   x_bytes_, full);
+  }
+
+ private:
+  const ManyRowsArgs& args_;
+  int count_;
+  int tile_bytes_;
+  long long block_bytes_;
+  int index_;
+  int tile_ = 0;
+  int plane_ = 0;
+  int first_token_;
+  int x_bytes_;
+  int blocks_;
+  const unsigned char* weight_;
+
+  __device__ void begin() {
+    const Piece<kTokens> piece(args_, index_);
+    first_token_ = piece.first_token;
+    x_bytes_ = smaller(kTokens, args_.rows - first_token_) * kRowBytes;
+    blocks_ = smaller(kBlocks, args_.row_blocks - piece.first_block);
+    weight_ = args_.weight + piece.first_block * block_bytes_;
   }
 };
 
-/// Of codes, whose numbers are made in shared memory while the products before
-/// are computed.
-template <int kBits, int kGroup, typename T, int kTokens>
-struct HopperProducts<AffineTile<kBits, kGroup, T>, kTokens> {
-  using Tile = AffineTile<kBits, kGroup, T>;
-  static constexpr int kBytes = kHopperBlock * kTileCols * 2;
+/// What the last warp does: it asks for rows of x, and for numbers of the
+/// weight where they are read as they are.
+template <typename Tile, int kTokens>
+__device__ void feed(const ManyRowsArgs& args,
+                     StagesOf<Tile, kTokens>& stages) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  for (Steps<kTokens> step(args, kDenseBytes); step.are_left();
+       step.go_on(), stages.go_on()) {
+    const int blocks = Tile::kGroups == 0 ? step.blocks() : 0;
+    stages.wait_until_empty();
+    if (lane == 0)
+      step.ask_for_x(stages.x(), stages.full(), blocks * kDenseBytes);
+    __syncwarp();
+    if (lane < blocks) {
+      copy_bulk_part(stages.weight() + lane * kDenseBytes, step.weight(lane),
+                     kDenseBytes, stages.full());
+    }
+  }
+}
 
-  float acc[kTokens / 8][4] = {};
-  unsigned char* numbers;  // [2] of the block's rows
+/// The left operand of a warpgroup, step by step. Of numbers as they are, which
+/// lie in the stage.
+template <typename Tile, int kTokens>
+class Left {
+ public:
+  __device__ explicit Left(const ManyRowsArgs&) {}
 
-  __device__ explicit HopperProducts(unsigned char* memory) : numbers(memory) {}
-
-  /// Makes the numbers of step `step`: before a barrier.
-  __device__ void prepare(const Tile& tile, int step) {
-    const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-    const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-    const int g = lane / 4;
-    auto* row = numbers + step % 2 * kBytes +
-                (warp * kTileRows + g) * kTileCols * 2 + lane % 4 * 4;
+  template <int>
+  __device__ void multiply(float (&sums)[kTokens / 8][4],
+                           const StagesOf<Tile, kTokens>& stages) const {
+    const auto* mine = stages.weight() + threadIdx.x / 128 * (kWeightBytes / 2);
 #pragma unroll
     for (int s = 0; s < 4; ++s) {
-      std::uint32_t a[4];
-      tile.numbers(s, a);
+      multiply_warpgroup(typename Tile::Operand{}, sums,
+                         describe_tiles(mine, s), describe_rows(stages.x(), s));
+    }
+  }
+  template <int>
+  __device__ void make_next() {}
+  __device__ void change_places() {}
+};
+
+/// Of codes: a warp asks for its tile of a step two steps before, and makes
+/// operands of it while the products of the step before are computed. What is
+/// of even steps and of odd ones has its own registers.
+template <int kBits, int kGroup, typename T, int kTokens>
+class Left<AffineTile<kBits, kGroup, T>, kTokens> {
+ public:
+  using Tile = AffineTile<kBits, kGroup, T>;
+
+  __device__ explicit Left(const ManyRowsArgs& args)
+      : ahead_(args, Tile::kBytes) {
+    load(codes_[0]);
+    load(codes_[1]);
+    make_next<1>();
+  }
+
+  /// With those of even steps (0) or odd ones.
+  template <int kWhich>
+  __device__ void multiply(float (&sums)[kTokens / 8][4],
+                           const StagesOf<Tile, kTokens>& stages) const {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        auto* to = row + i % 2 * 8 * kTileCols * 2 + ((2 * s + i / 2) ^ g) * 16;
-        *reinterpret_cast<std::uint32_t*>(to) = a[i];
+    for (int s = 0; s < 4; ++s) {
+      multiply_warpgroup(F16{}, sums, operands_[kWhich][s],
+                         describe_rows(stages.x(), s));
+    }
+  }
+  /// Makes the others, once the products with them are done.
+  template <int kWhich>
+  __device__ void make_next() {
+    constexpr int kNext = 1 - kWhich;
+    codes_[kNext].make_numbers(operands_[kNext]);
+    load(codes_[kNext]);
+  }
+  /// After an odd number of steps: what comes next is the first of an even one.
+  __device__ void change_places() {
+#pragma unroll
+    for (int s = 0; s < 4; ++s) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) operands_[0][s][i] = operands_[1][s][i];
+    }
+    const Tile first = codes_[0];
+    codes_[0] = codes_[1];
+    codes_[1] = first;
+  }
+
+ private:
+  Steps<kTokens> ahead_;
+  Tile codes_[2];
+  std::uint32_t operands_[2][4][4];
+
+  __device__ void load(Tile& tile) {
+    if (!ahead_.are_left()) return;
+    const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+    if (warp < ahead_.blocks()) {
+      tile.template load<FromGlobal>(ahead_.weight(warp),
+                                     static_cast<int>(threadIdx.x) % kWarpSize);
+    }
+    ahead_.go_on();
+  }
+};
+
+/// Answers on their way out: the sums of a warpgroup's 64 rows of the weight
+/// and some rows of x meet in shared memory, and go from there side by side.
+template <int kTokens>
+class Answers {
+ public:
+  /// `memory` [kHopperOutTokens, kHopperOutStride], and then scales [kTokens],
+  /// is the warpgroup's.
+  __device__ Answers(const ManyRowsArgs& args, float* memory, int group)
+      : args_(args),
+        memory_(memory),
+        scales_(memory + kHopperOutTokens * kHopperOutStride),
+        group_(group) {}
+
+  /// Loads what will be wanted, while products are computed.
+  __device__ void begin(const Piece<kTokens>& piece) {
+    first_token_ = piece.first_token;
+    first_row_ = piece.first_block * kTileRows + group_ * kHopperBlock / 2;
+    for (int i = thread(); i < kTokens; i += 128) {
+      const int token = first_token_ + i;
+      scales_[i] = token < args_.rows ? args_.scales[token] : 0;
+    }
+    for (int i = 0; i < 2; ++i) {
+      const int at = first_row_ + row() + 8 * i;
+      const bool has_bias = args_.bias != nullptr && at < args_.out_rows;
+      bias_[i] = has_bias ? args_.bias[at] : 0;
+    }
+    meet();
+  }
+
+  /// Lane 4 g + t has, of each 8 rows of x, 2 t and 2 t + 1, and rows g and
+  /// g + 8 of its warp's block.
+  __device__ void write(const float (&sums)[kTokens / 8][4]) const {
+    constexpr int kAtOnce = kHopperOutTokens / 8;
+    // Code that runs once comes from far away: there is little of it.
+#pragma unroll 1
+    for (int turn = 0; turn < kTokens / kHopperOutTokens; ++turn) {
+      const int first = turn * kHopperOutTokens;
+      if (first_token_ + first >= args_.rows) break;
+      Out out(*this, first);
+#pragma unroll
+      for (int i = 0; i < kTokens / kHopperOutTokens; ++i) {
+        if (i != turn) continue;
+#pragma unroll
+        for (int n = 0; n < kAtOnce; ++n) {
+          put(sums[i * kAtOnce + n], scales_ + first, 8 * n);
+        }
+      }
+      meet();
+      out.send();
+      meet();
+    }
+  }
+
+ private:
+  const ManyRowsArgs& args_;
+  float* memory_;
+  float* scales_;
+  int group_;
+  int first_row_ = 0;
+  int first_token_ = 0;
+  float bias_[2] = {};
+
+  static __device__ int thread() { return static_cast<int>(threadIdx.x) % 128; }
+  /// The first of the lane's rows of the weight, within the warpgroup's.
+  static __device__ int row() {
+    return thread() / kWarpSize * kTileRows + thread() % kWarpSize / 4;
+  }
+  __device__ void meet() const { meet_group(1 + group_, 128); }
+
+  __device__ void put(const float (&sums)[4], const float* scales,
+                      int token) const {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const int at = token + thread() % 4 * 2 + j;
+      auto* to = memory_ + at * kHopperOutStride + row();
+      to[0] = sums[j] * scales[at] + bias_[0];
+      to[8] = sums[2 + j] * scales[at] + bias_[1];
+    }
+  }
+
+  /// Some rows of x on their way: four rows of the weight a thread, or an
+  /// answer of gates.
+  class Out {
+   public:
+    __device__ Out(const Answers& answers, int first)
+        : answers_(answers), first_token_(answers.first_token_ + first) {
+      const auto& args = answers.args_;
+      left_ = args.out_rows - answers.first_row_ - col();
+      is_whole_ = left_ >= 4 && args.out_stride % 4 == 0 &&
+                  reinterpret_cast<std::uintptr_t>(args.out) % 16 == 0;
+      if (args.output != Output::add) return;
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) {
+        if (!is_there(i)) continue;
+        if (is_whole_) {
+          before_[i] = load_fresh(reinterpret_cast<const Floats4*>(place(i)));
+          continue;
+        }
+        for (int j = 0; j < 4 && j < left_; ++j) {
+          before_[i].f[j] = load_fresh(place(i) + j);
+        }
       }
     }
-  }
 
-  __device__ void multiply(const Tile&, int step, const unsigned char* stage) {
-    const int group = static_cast<int>(threadIdx.x) / 128;
-    auto rows = describe_rows(stage);
-    auto weight =
-        describe_rows(numbers + step % 2 * kBytes + group * 64 * kTileCols * 2);
-    begin_products();
+    __device__ void send() {
+      if (answers_.args_.output == Output::swiglu) return send_gated();
 #pragma unroll
-    for (int s = 0; s < 4; ++s) {
-      multiply_warpgroup(F16{}, acc, weight, rows);
-      rows = next_step(rows);
-      weight = next_step(weight);
+      for (int i = 0; i < kEach; ++i) {
+        if (!is_there(i)) continue;
+        const auto y = *reinterpret_cast<const Floats4*>(
+            answers_.memory_ + token(i) * kHopperOutStride + col());
+#pragma unroll
+        for (int j = 0; j < 4; ++j) before_[i].f[j] += y.f[j];
+        if (is_whole_) {
+          *reinterpret_cast<Floats4*>(place(i)) = before_[i];
+          continue;
+        }
+        for (int j = 0; j < 4 && j < left_; ++j) {
+          place(i)[j] = before_[i].f[j];
+        }
+      }
     }
-    commit_products();
-    wait_for_products<1>();
-  }
+
+   private:
+    static constexpr int kEach = kHopperOutTokens / 8;
+
+    const Answers& answers_;
+    int first_token_;
+    int left_;  // rows of the weight from the thread's first on
+    bool is_whole_;
+    Floats4 before_[kEach] = {};
+
+    static __device__ int col() { return thread() % 16 * 4; }
+    static __device__ int token(int i) { return 8 * i + thread() / 16; }
+    __device__ bool is_there(int i) const {
+      return left_ > 0 && first_token_ + token(i) < answers_.args_.rows;
+    }
+    __device__ float* place(int i) const {
+      const auto& args = answers_.args_;
+      return args.out +
+             static_cast<long long>(first_token_ + token(i)) * args.out_stride +
+             answers_.first_row_ + col();
+    }
+
+    __device__ void send_gated() const {
+      const auto& args = answers_.args_;
+      const int col = thread() % 32;
+      const int gate = col / 8 * kTileRows + col % 8;
+      const int to = answers_.first_row_ / 2 + col;
+      if (2 * to >= args.out_rows) return;
+#pragma unroll
+      for (int i = 0; i < kHopperOutTokens / 4; ++i) {
+        const int token = 4 * i + thread() / 32;
+        if (first_token_ + token >= args.rows) break;
+        const auto* y = answers_.memory_ + token * kHopperOutStride + gate;
+        args.out[static_cast<long long>(first_token_ + token) *
+                     args.out_stride +
+                 to] = silu(y[0]) * y[8];
+      }
+    }
+  };
 };
+
+/// What two warpgroups do.
+template <typename Tile, int kTokens>
+__device__ void compute(const ManyRowsArgs& args,
+                        StagesOf<Tile, kTokens>& stages) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int group = static_cast<int>(threadIdx.x) / 128;
+  const int steps = args.tiles * args.planes;
+  const int count = hopper_pieces(kTokens, args.rows, args.row_blocks);
+  Left<Tile, kTokens> left(args);
+  Answers<kTokens> answers(args, stages.answers(group), group);
+  for (int index = static_cast<int>(blockIdx.x); index < count;
+       index += static_cast<int>(gridDim.x)) {
+    answers.begin(Piece<kTokens>(args, index));
+    float sums[kTokens / 8][4] = {};
+    const auto take_step = [&](auto which, bool is_first) {
+      stages.wait_until_full();
+      begin_products();
+      left.template multiply<which.value>(sums, stages);
+      commit_products();
+      wait_for_products<1>();
+      if (!is_first) stages.empty_last(lane);
+      stages.go_on();
+      left.template make_next<which.value>();
+    };
+    for (int step = 0; step + 1 < steps; step += 2) {
+      take_step(Which<0>{}, step == 0);
+      take_step(Which<1>{}, false);
+    }
+    if (steps % 2 == 1) take_step(Which<0>{}, steps == 1);
+    wait_for_products<0>();
+    stages.empty_last(lane);
+    if (steps % 2 == 1) left.change_places();
+    answers.write(sums);
+  }
+}
 
 template <typename Tile, int kTokens>
 __device__ void many_rows_hopper(const ManyRowsArgs& args) {
-  constexpr int kStageBytes = kTokens * kTileCols * 2;
-  constexpr int kAhead = kHopperStages - 2;
-  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int first_token = static_cast<int>(blockIdx.x) * kTokens;
-  const int block =
-      static_cast<int>(blockIdx.y) * (kHopperBlock / kTileRows) + warp;
-  const bool is_there = block < args.row_blocks;
-  const int steps = args.tiles * args.planes;
-  const WeightRows<Tile> weight(args, is_there ? block : 0);
-  // Stages begin at multiples of 1024 bytes.
-  auto* stages =
-      shared_memory() + (1024 - shared_address(shared_memory()) % 1024) % 1024;
-  HopperProducts<Tile, kTokens> products(stages + kHopperStages * kStageBytes);
-  const auto load = [&](int step) {
-    if (step < steps) {
-      load_hopper_stage<kTokens>(args, first_token, step,
-                                 stages + step % kHopperStages * kStageBytes);
-    }
-    commit_copies();
-  };
-
+  StagesOf<Tile, kTokens> stages;
   wait_for_predecessor();
   let_successor_start();
-  for (int i = 0; i < kAhead; ++i) load(i);
-  // Three, as the matrix unit still reads the one before the last.
-  Tile tiles[3];
-  weight.load(tiles[0], 0);
-  weight.load(tiles[1], 1);
-  products.prepare(tiles[0], 0);
-  const auto take_step = [&](Tile& before, const Tile& now, const Tile& next,
-                             int step) {
-    if (step >= steps) return;
-    wait_for_copies<kAhead - 1>();
-    show_to_matrix_unit();
-    __syncthreads();
-    load(step + kAhead);
-    products.multiply(now, step, stages + step % kHopperStages * kStageBytes);
-    products.prepare(next, step + 1);
-    weight.load(before, step + 2);
-  };
-  // Three steps a turn, so that the tiles' registers have names.
-  for (int step = 0; step < steps; step += 3) {
-    take_step(tiles[2], tiles[0], tiles[1], step);
-    take_step(tiles[0], tiles[1], tiles[2], step + 1);
-    take_step(tiles[1], tiles[2], tiles[0], step + 2);
-  }
-  wait_for_products<0>();
-  if (!is_there) return;
-#pragma unroll
-  for (int n = 0; n < kTokens / 8; ++n) {
-    const auto& sums = products.acc[n];
-    const int token = first_token + n * 8 + lane % 4 * 2;
-    write_pair(args, block, token, sums[0], sums[2]);
-    write_pair(args, block, token + 1, sums[1], sums[3]);
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  if (warp < kWarps) {
+    take_registers<240>();
+    compute<Tile>(args, stages);
+  } else {
+    give_registers<24>();
+    if (warp == kWarps) feed<Tile>(args, stages);
   }
 }
 

@@ -163,7 +163,7 @@ void check(const Case& c) {
              .block = kOperandThreads,
              .shared_bytes = 256},
             OperandArgs{x.data(), c.rows, c.cols, stride, norm_data, kEps,
-                        c.planes, false, numbers, scales.data()});
+                        c.planes, OperandOrder::rows, numbers, scales.data()});
     args.x = numbers;
     args.scales = scales.data();
     emulate("many_rows_" + type,

@@ -267,13 +267,13 @@ void some_rows(benchmark::State& state, const Shape& shape,
   }
 }
 
-void many_rows(benchmark::State& state, const Shape& shape, int x_rows,
-               int tokens) {
+void many_rows(benchmark::State& state, const Shape& shape,
+               const Format& format, int x_rows, int tokens) {
   Stream stream;
   const int tiles = (shape.cols + 63) / 64;
   const int row_blocks = (shape.rows + 15) / 16;
   const DeviceBuffer weight(static_cast<std::size_t>(row_blocks) * tiles *
-                            cuda::tile_bytes({cuda::NumberType::bf16, 0, 0}));
+                            cuda::tile_bytes(format.layout));
   const DeviceBuffer x(static_cast<std::size_t>(x_rows) * tiles * 128);
   const DeviceBuffer scales(static_cast<std::size_t>(x_rows) * 4);
   const DeviceBuffer out(static_cast<std::size_t>(x_rows) * shape.rows * 4);
@@ -296,24 +296,30 @@ void many_rows(benchmark::State& state, const Shape& shape, int x_rows,
   const auto& kernel =
       by_warpgroups
           ? cuda_kernel("matmul/many_rows_hopper",
-                        "many_rows_hopper_bf16_n" + std::to_string(tokens))
+                        std::string("many_rows_hopper_") + format.name + "_n" +
+                            std::to_string(tokens))
           : cuda_kernel("matmul/many_rows", "many_rows_bf16");
   const int each = by_warpgroups ? tokens : cuda::kManyRowsTokens;
-  const auto shared =
-      static_cast<unsigned>(by_warpgroups ? cuda::hopper_shared_bytes(tokens)
-                                          : cuda::kManyRowsSharedBytes);
+  const auto blocks_x = static_cast<unsigned>((x_rows + each - 1) / each);
+  const auto blocks_y = static_cast<unsigned>((row_blocks + 7) / 8);
+  const auto shared = static_cast<unsigned>(
+      by_warpgroups ? cuda::hopper_shared_bytes(tokens, format.layout.bits == 0)
+                    : cuda::kManyRowsSharedBytes);
+  const LaunchShape grid =
+      by_warpgroups ? LaunchShape{.grid_x = cuda::hopper_blocks(
+                                      tokens, x_rows, row_blocks,
+                                      cuda_device_info()->multiprocessors),
+                                  .block = cuda::kHopperThreads,
+                                  .shared_bytes = shared}
+                    : LaunchShape{.grid_x = blocks_x,
+                                  .grid_y = blocks_y,
+                                  .block = cuda::kManyRowsThreads,
+                                  .shared_bytes = shared};
   for (auto _ : state) {
     const double operations = 2.0 * x_rows * shape.rows * shape.cols;
-    report(state, static_cast<double>(weight.bytes()), operations,
-           seconds_each(stream, [&](int) {
-             launch(
-                 stream, kernel,
-                 {.grid_x = static_cast<unsigned>((x_rows + each - 1) / each),
-                  .grid_y = static_cast<unsigned>((row_blocks + 7) / 8),
-                  .block = cuda::kManyRowsThreads,
-                  .shared_bytes = shared},
-                 args);
-           }));
+    report(
+        state, static_cast<double>(weight.bytes()), operations,
+        seconds_each(stream, [&](int) { launch(stream, kernel, grid, args); }));
   }
 }
 
@@ -374,13 +380,18 @@ void add_all() {
     add("operands/" + size, [=](benchmark::State& state) {
       some_rows(state, shape, formats[0], 8, 2, true);
     });
-    for (const int x_rows : {32, 512, 2048}) {
-      for (const int tokens : {0, 128, 256}) {
-        add("many/" + size + "/rows:" + std::to_string(x_rows) +
-                "/warpgroups:" + std::to_string(tokens),
-            [=](benchmark::State& state) {
-              many_rows(state, shape, x_rows, tokens);
-            });
+    for (const auto& format : formats) {
+      for (const int x_rows : {128, 512, 2048}) {
+        for (const int tokens : {0, 128, 256}) {
+          // Only warpgroups read codes as they are.
+          if (tokens == 0 && format.layout.bits > 0) continue;
+          add("many/" + size + "/" + format.name +
+                  "/rows:" + std::to_string(x_rows) +
+                  "/warpgroups:" + std::to_string(tokens),
+              [=](benchmark::State& state) {
+                many_rows(state, shape, format, x_rows, tokens);
+              });
+        }
       }
     }
   }

@@ -37,13 +37,30 @@ __device__ Statistics statistics(const OperandArgs& args, const float* x) {
   return mine;
 }
 
-/// Where the first two of four columns from `col` on lie for warpgroups; the
-/// others lie 8 behind.
-__device__ int warpgroup_place(int col) {
-  const int run = col % 64 / 32;
-  const int t = col % 32 / 8;
-  const int step = 2 * run + col % 8 / 4;
-  return col / 64 * 64 + step * 16 + 2 * t;
+/// Where the first two of four columns of a row from `col` on lie, and how far
+/// behind them the others.
+struct OperandPlace {
+  long long first;
+  int second;
+};
+
+__device__ OperandPlace place_of(const OperandArgs& args, int plane, int row,
+                                 int col) {
+  const auto planes_before = static_cast<long long>(plane) * args.rows;
+  if (args.order == OperandOrder::rows) {
+    return {(planes_before + row) * args.stride + col, 2};
+  }
+  const auto tile = (static_cast<long long>(col / 64) * args.rows + row) * 64 +
+                    planes_before * args.stride;
+  const auto in_row = [&](int at) {
+    return tile + ((at / 8) ^ (row % 8)) * 8 + at % 8;
+  };
+  if (args.order == OperandOrder::tiles) return {in_row(col % 64), 2};
+  // Lane t of a step has, of two runs of 32 columns, 8 t + 0 to 3, or 4 to 7.
+  const int step = col % 64 / 32 * 2 + col % 8 / 4;
+  const int at = 16 * step + 2 * (col % 32 / 8);
+  const auto first = in_row(at);
+  return {first, static_cast<int>(in_row(at + 8) - first)};
 }
 
 template <typename Operand>
@@ -64,13 +81,9 @@ __device__ void make_operands(const OperandArgs& args) {
     auto v = load_row(x, col, args.cols);
     const auto w = load_norm(args.norm, col, args.cols);
     for (int j = 0; j < 4; ++j) v.f[j] *= w.f[j] * (norm * range);
-    const int second = args.is_for_warpgroups ? 8 : 2;
-    const int place = args.is_for_warpgroups ? warpgroup_place(col) : col;
     for (int plane = 0; plane < args.planes; ++plane) {
-      auto* to =
-          args.out +
-          (static_cast<long long>(plane) * args.rows + row) * args.stride +
-          place;
+      const auto [first, second] = place_of(args, plane, row, col);
+      auto* to = args.out + first;
       *reinterpret_cast<std::uint32_t*>(to) = split2<Operand>(v.f[0], v.f[1]);
       *reinterpret_cast<std::uint32_t*>(to + second) =
           split2<Operand>(v.f[2], v.f[3]);

@@ -55,6 +55,13 @@ LLAMLX_HOST_DEVICE constexpr int tile_bytes(const PackedLayout& layout) {
          kTileRows * (kTileCols / layout.group) * 2 * size;
 }
 
+/// Which of 32 pieces of 16 bytes, 8 rows of 64, is a lane's, where numbers
+/// have 16 bits: so placed they are the left operand of warpgroups
+/// (warpgroup.h).
+LLAMLX_HOST_DEVICE constexpr int dense_piece(int lane) {
+  return lane ^ lane / 8 % 4;
+}
+
 /// Where a number of a tile lies.
 struct PlaceInTile {
   int lane;     ///< whose it is
@@ -71,8 +78,9 @@ struct PlaceInTile {
   /// Byte of a dense number.
   LLAMLX_HOST_DEVICE constexpr int dense_byte(int size) const {
     const int per_load = 16 / size;
+    const int piece = size == 2 ? dense_piece(lane) : lane;
     return ((half * 2 + run) * (8 / per_load) + element / per_load) * 512 +
-           lane * 16 + element % per_load * size;
+           piece * 16 + element % per_load * size;
   }
   /// Of the four that the lane's row has in such words: of four codes, one in
   /// each byte, of which two neighbours are two bytes apart.

@@ -39,6 +39,6 @@ __device__ std::uint32_t split2(float& low, float& high) {
   return word;
 }
 
-__device__ inline float silu(float x) { return x / (1 + __expf(-x)); }
+__device__ inline float silu(float x) { return __fdividef(x, 1 + __expf(-x)); }
 
 }  // namespace llamlx::cuda

@@ -53,7 +53,21 @@ struct DenseTile {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       words[i] = From::load(reinterpret_cast<const Words4*>(tile) +
-                            i * kWarpSize + lane);
+                            i * kWarpSize + dense_piece(lane));
+    }
+  }
+  /// Writes a lane's part of a tile, of fragments.
+  static __device__ void store(unsigned char* tile, int lane,
+                               const std::uint32_t (&a)[4][4]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      Words4 words;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        words.w[j] = a[i % 2 * 2 + j / 2][i / 2 + j % 2 * 2];
+      }
+      reinterpret_cast<Words4*>(tile)[i * kWarpSize + dense_piece(lane)] =
+          words;
     }
   }
   __device__ void fragment(int s, std::uint32_t (&a)[4]) const {
@@ -190,6 +204,17 @@ struct AffineTile {
     }
   }
 
+  /// numbers() of all steps, by all lanes together.
+  __device__ void make_numbers(std::uint32_t (&a)[4][4]) const {
+    if (has_f16_scales()) {
+#pragma unroll
+      for (int s = 0; s < 4; ++s) numbers_by_f16(s, a[s]);
+    } else {
+#pragma unroll
+      for (int s = 0; s < 4; ++s) numbers(s, a[s]);
+    }
+  }
+
   /// Four codes of a row, as bytes: columns 4 `quad` + 0, 2, 1, 3 of the 16
   /// that a lane has of it.
   __device__ std::uint32_t code_bytes(int half, int quad) const {
@@ -215,6 +240,34 @@ struct AffineTile {
   static __device__ void put(const Words2& from, std::uint32_t* to) {
     to[0] = from.w[0];
     to[1] = from.w[1];
+  }
+
+  /// Whether float16 holds all lanes' scales and biases as they are.
+  __device__ bool has_f16_scales() const {
+    if constexpr (number_type(T{}) == NumberType::f16) return true;
+    bool holds = true;
+#pragma unroll
+    for (int at = 0; at < 4 * kGroups; ++at) {
+      const float x = scales.get(at / 4, at / 2 % 2, at % 2);
+      const auto word = pack(F16{}, x, x);
+      holds = holds && unpack(F16{}, static_cast<std::uint16_t>(word)) == x;
+    }
+    return !any_lane(!holds);
+  }
+
+  /// numbers(), where that is so: rounded once, two at a time.
+  __device__ void numbers_by_f16(int s, std::uint32_t (&a)[4]) const {
+    fragment(s, a);
+    const int group = kGroups == 2 ? s / 2 : 0;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float by = scale(group, half);
+      const float plus = bias(group, half);
+      const auto scales = pack(F16{}, by, by);
+      const auto biases = pack(F16{}, plus, plus);
+      a[half] = fma2(F16{}, a[half], scales, biases);
+      a[2 + half] = fma2(F16{}, a[2 + half], scales, biases);
+    }
   }
 
   /// Pair `pair` (0 to 7) of a row's codes, as two whole numbers.

@@ -334,6 +334,7 @@ const int* upload_ids(CudaModel& model, const std::int32_t* ids, int rows) {
 struct Part {
   std::vector<CudaSegment> segments;
   std::vector<float> periods;
+  std::vector<int> last;  // rows that end a segment of the forward
   int rows = 0;
 };
 
@@ -356,6 +357,7 @@ std::vector<Part> cut(std::span<const CudaSegment> segments,
         const auto* from = rope.periods.data() + s * pairs;
         part.periods.insert(part.periods.end(), from, from + pairs);
       }
+      if (length == left.length) part.last.push_back(part.rows - 1);
       left.offset += length;
       const bool is_full = part.segments.size() == cuda::kMostSegments;
       if (is_full || length < left.length) parts.emplace_back();
@@ -388,7 +390,8 @@ void choose_tokens(const Pass& pass) {
 }  // namespace
 
 void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
-                const CudaRope& rope, const std::int32_t* ids, float* x) {
+                const CudaRope& rope, const std::int32_t* ids,
+                CudaWanted wanted, float* x) {
   // Attention of many rows is on a matrix unit that knows 16 bits.
   const int longest = model.compute == cuda::NumberType::f32
                           ? cuda::kAttentionFewRows
@@ -407,10 +410,18 @@ void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
     } else {
       run_pass(pass, begin_args(model, part.segments, rope, there));
     }
-    const auto size = static_cast<std::size_t>(pass.rows) * model.hidden_size();
-    download(model.stream, x, hidden, size * sizeof(float));
+    const auto width = static_cast<std::size_t>(model.hidden_size());
+    const auto bring = [&](int first, int rows) {
+      download(model.stream, x, hidden + first * width,
+               rows * width * sizeof(float));
+      x += rows * width;
+    };
+    if (wanted == CudaWanted::all) {
+      bring(0, pass.rows);
+    } else {
+      for (const int row : part.last) bring(row, 1);
+    }
     ids += pass.rows;
-    x += size;
   }
 }
 

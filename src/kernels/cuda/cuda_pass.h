@@ -27,10 +27,16 @@ struct CudaRope {
 // Each puts kernels into the model's stream and returns; the caller has locked
 // `running`. Errors: Error of the GPU.
 
+/// Which hidden states come to the machine: of all rows, or of each segment's
+/// last.
+enum class CudaWanted { all, last };
+
 /// Steps 1 to 5 for tokens [N] of `segments`, which may be many, in as many
-/// passes as they take; `x` [N, D] gets the hidden states, on the machine.
+/// passes as they take; `x` [N or segments, D] gets the hidden states, on the
+/// machine.
 void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
-                const CudaRope& rope, const std::int32_t* ids, float* x);
+                const CudaRope& rope, const std::int32_t* ids,
+                CudaWanted wanted, float* x);
 
 /// Step 6 for rows of x [rows, D] on the GPU: to the workspace's logits.
 void run_logits(CudaModel& model, const float* x, int rows);
@@ -43,9 +49,9 @@ void run_logits(CudaModel& model, const float* x, int rows);
 void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
                 const CudaRope& rope, const std::int32_t* ids);
 
-/// Rows of a prompt that go through together: with 512, products of narrow
-/// weights leave multiprocessors without work; with 2048, an 8B was slower.
-inline constexpr int kCudaPrefillRows = 1024;
+/// Rows of a prompt that go through together: with fewer, products of narrow
+/// weights leave multiprocessors without work.
+inline constexpr int kCudaPrefillRows = 2048;
 
 /// Sequences in one greedy pass at most.
 inline constexpr int kMostGreedyRows = cuda::kTokenSlotRows;

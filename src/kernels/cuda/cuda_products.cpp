@@ -287,19 +287,14 @@ const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
   return out;
 }
 
-/// Rows of x in a block of warpgroups: 256 or 128, by which the multiprocessors
-/// are done sooner. A block of twice the rows takes 1.25 times as long.
+/// Rows of x that a block of warpgroups takes at a time: 256 or 128, by which
+/// the multiprocessors are done sooner. Twice the rows take 1.8 times as long.
 int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
-  const auto of_weight =
-      ceil_div<unsigned>(static_cast<std::size_t>(matrix.row_blocks),
-                         cuda::kHopperBlock / cuda::kTileRows);
-  const auto rounds = [&](std::size_t tokens) {
-    const auto blocks =
-        of_weight * ceil_div<unsigned>(static_cast<std::size_t>(rows), tokens);
-    return ceil_div<unsigned>(
-        blocks, static_cast<std::size_t>(model.device.multiprocessors));
+  const auto turns = [&](int tokens) {
+    return ceil_div<int>(cuda::hopper_pieces(tokens, rows, matrix.row_blocks),
+                         model.device.multiprocessors);
   };
-  return 5 * rounds(256) < 4 * rounds(128) ? 256 : 128;
+  return 18 * turns(256) < 10 * turns(128) ? 256 : 128;
 }
 
 void multiply_many(CudaModel& model, const CudaMatrix& matrix,
@@ -314,6 +309,10 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
   auto* operands =
       model.space.operands.reserve<std::uint16_t>(planes * count * stride);
   auto* scales = model.space.scales.reserve<float>(count);
+  const bool is_dense = !reads_it || matrix.layout.bits == 0;
+  const auto order = !by_warpgroups ? cuda::OperandOrder::rows
+                     : is_dense     ? cuda::OperandOrder::tiles
+                                    : cuda::OperandOrder::fragments;
   launch(model.stream,
          cuda_kernel("matmul/operands",
                      concat("make_operands_", operand_name(matrix))),
@@ -321,7 +320,7 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
           .block = cuda::kOperandThreads,
           .shared_bytes = 256},
          cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(),
-                           x.eps, planes, by_warpgroups, operands, scales});
+                           x.eps, planes, order, operands, scales});
   const cuda::ManyRowsArgs args{weight,        matrix.row_blocks,
                                 matrix.tiles,  operands,
                                 scales,        x.rows,
@@ -346,11 +345,11 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
       "many_rows_hopper_",
       reads_it ? matrix.kernel_suffix() : operand_name(matrix), "_n", tokens);
   launch(model.stream, cuda_kernel("matmul/many_rows_hopper", name),
-         {.grid_x = ceil_div<unsigned>(count, static_cast<std::size_t>(tokens)),
-          .grid_y = blocks_of_weight,
+         {.grid_x = cuda::hopper_blocks(tokens, x.rows, matrix.row_blocks,
+                                        model.device.multiprocessors),
           .block = cuda::kHopperThreads,
-          .shared_bytes =
-              static_cast<unsigned>(cuda::hopper_shared_bytes(tokens))},
+          .shared_bytes = static_cast<unsigned>(
+              cuda::hopper_shared_bytes(tokens, is_dense))},
          args);
 }
 

@@ -69,6 +69,7 @@ struct PassPlan {
   CudaRope rope;
   Flag is_abandoned;
   std::weak_ptr<CudaPassState> state;  // of the caches
+  CudaWanted wanted;
 };
 
 class CudaPrimitive : public mx::UnaryPrimitive {
@@ -100,7 +101,8 @@ class CudaForward final : public CudaPrimitive {
             const auto tokens = rows_of<std::int32_t>(ids);
             const std::scoped_lock lock(model.running);
             cuda_device();
-            run_layers(model, plan.segments, plan.rope, tokens.data(), x);
+            run_layers(model, plan.segments, plan.rope, tokens.data(),
+                       plan.wanted, x);
           });
         });
   }
@@ -253,28 +255,12 @@ class CudaStack final : public Stack {
 
   mx::array forward(const mx::array& ids, const Rope& rope,
                     const Rows& rows) const override {
-    std::vector<mx::array> inputs{mx::astype(ids, mx::int32, stream())};
-    auto state = std::make_shared<CudaPassState>();
-    PassPlan plan{model_,
-                  {},
-                  chosen_,
-                  {rope.traditional, rope.scale, {}},
-                  state->is_abandoned,
-                  state};
-    const auto* periods = rope.periods.data<float>();
-    plan.rope.periods.assign(periods, periods + rope.periods.size());
-    for (const auto& [cache, length] : rows) {
-      auto& ours = cuda_cache(*cache);
-      plan.segments.push_back({ours.store(), ours.offset(), length});
-      const auto before = ours.state();
-      inputs.insert(inputs.end(), before.begin(), before.end());
-    }
-    const mx::array x({ids.shape(0), model_->hidden_size()}, mx::float32,
-                      std::make_shared<CudaForward>(stream(), std::move(plan)),
-                      std::move(inputs));
-    state->done = x;
-    for (const auto& segment : rows) cuda_cache(*segment.cache).set_last(state);
-    return x;
+    return forward(ids, rope, rows, CudaWanted::all, ids.shape(0));
+  }
+  mx::array forward_last(const mx::array& ids, const Rope& rope,
+                         const Rows& rows) const override {
+    return forward(ids, rope, rows, CudaWanted::last,
+                   static_cast<int>(rows.size()));
   }
 
   int prefill_rows() const override { return kCudaPrefillRows; }
@@ -289,6 +275,34 @@ class CudaStack final : public Stack {
  private:
   static mx::Stream stream() { return launching_stream(); }
 
+  /// `count` hidden states.
+  mx::array forward(const mx::array& ids, const Rope& rope, const Rows& rows,
+                    CudaWanted wanted, int count) const {
+    std::vector<mx::array> inputs{mx::astype(ids, mx::int32, stream())};
+    auto state = std::make_shared<CudaPassState>();
+    PassPlan plan{model_,
+                  {},
+                  chosen_,
+                  {rope.traditional, rope.scale, {}},
+                  state->is_abandoned,
+                  state,
+                  wanted};
+    const auto* periods = rope.periods.data<float>();
+    plan.rope.periods.assign(periods, periods + rope.periods.size());
+    for (const auto& [cache, length] : rows) {
+      auto& ours = cuda_cache(*cache);
+      plan.segments.push_back({ours.store(), ours.offset(), length});
+      const auto before = ours.state();
+      inputs.insert(inputs.end(), before.begin(), before.end());
+    }
+    const mx::array x({count, model_->hidden_size()}, mx::float32,
+                      std::make_shared<CudaForward>(stream(), std::move(plan)),
+                      std::move(inputs));
+    state->done = x;
+    for (const auto& segment : rows) cuda_cache(*segment.cache).set_last(state);
+    return x;
+  }
+
   std::shared_ptr<CudaModel> model_;
   std::shared_ptr<ChosenTokensOf> chosen_ = std::make_shared<ChosenTokensOf>();
 };
@@ -301,7 +315,7 @@ std::optional<mx::array> greedy_on_gpu(const mx::array& logits) {
   const auto* forward = unevaluated<CudaForward>(x);
   if (forward == nullptr) return {};
   const auto& plan = forward->plan();
-  const int rows = x.shape(0);
+  const int rows = x.inputs().front().shape(0);
   const auto state = plan.state.lock();
   if (rows > kMostGreedyRows ||
       rows != static_cast<int>(plan.segments.size()) || !state) {
