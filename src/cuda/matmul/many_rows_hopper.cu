@@ -163,6 +163,8 @@ template <typename Tile, int kTokens>
 __device__ void feed(const ManyRowsArgs& args,
                      StagesOf<Tile, kTokens>& stages) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  wait_for_predecessor();
+  let_successor_start();
   for (Steps<kTokens> step(args, kDenseBytes); step.are_left();
        step.go_on(), stages.go_on()) {
     const int blocks = Tile::kGroups == 0 ? step.blocks() : 0;
@@ -272,26 +274,32 @@ class Answers {
         scales_(memory + kHopperOutTokens * kHopperOutStride),
         group_(group) {}
 
-  /// Loads what will be wanted, while products are computed.
+  /// Asks for what will be wanted, while products are computed.
   __device__ void begin(const Piece<kTokens>& piece) {
     first_token_ = piece.first_token;
     first_row_ = piece.first_block * kTileRows + group_ * kHopperBlock / 2;
-    for (int i = thread(); i < kTokens; i += 128) {
-      const int token = first_token_ + i;
-      scales_[i] = token < args_.rows ? args_.scales[token] : 0;
+#pragma unroll
+    for (int i = 0; i < kTokens / 128; ++i) {
+      const int token = first_token_ + 128 * i + thread();
+      scale_[i] = token < args_.rows ? args_.scales[token] : 0;
     }
+#pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int at = first_row_ + row() + 8 * i;
       const bool has_bias = args_.bias != nullptr && at < args_.out_rows;
       bias_[i] = has_bias ? args_.bias[at] : 0;
     }
-    meet();
   }
 
   /// Lane 4 g + t has, of each 8 rows of x, 2 t and 2 t + 1, and rows g and
   /// g + 8 of its warp's block.
   __device__ void write(const float (&sums)[kTokens / 8][4]) const {
     constexpr int kAtOnce = kHopperOutTokens / 8;
+#pragma unroll
+    for (int i = 0; i < kTokens / 128; ++i) {
+      scales_[128 * i + thread()] = scale_[i];
+    }
+    meet();
     // Code that runs once comes from far away: there is little of it.
 #pragma unroll 1
     for (int turn = 0; turn < kTokens / kHopperOutTokens; ++turn) {
@@ -319,6 +327,7 @@ class Answers {
   int group_;
   int first_row_ = 0;
   int first_token_ = 0;
+  float scale_[kTokens / 128] = {};  // of the thread's rows of x
   float bias_[2] = {};
 
   static __device__ int thread() { return static_cast<int>(threadIdx.x) % 128; }
@@ -431,6 +440,8 @@ __device__ void compute(const ManyRowsArgs& args,
   const int steps = args.tiles * args.planes;
   const int count = hopper_pieces(kTokens, args.rows, args.row_blocks);
   Left<Tile, kTokens> left(args);
+  wait_for_predecessor();
+  let_successor_start();
   Answers<kTokens> answers(args, stages.answers(group), group);
   for (int index = static_cast<int>(blockIdx.x); index < count;
        index += static_cast<int>(gridDim.x)) {
@@ -461,8 +472,6 @@ __device__ void compute(const ManyRowsArgs& args,
 template <typename Tile, int kTokens>
 __device__ void many_rows_hopper(const ManyRowsArgs& args) {
   StagesOf<Tile, kTokens> stages;
-  wait_for_predecessor();
-  let_successor_start();
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   if (warp < kWarps) {
     take_registers<240>();
@@ -494,13 +503,19 @@ __device__ void many_rows_hopper(const ManyRowsArgs&) {}
 
 LLAMLX_HOPPER_KERNELS(f16, DenseTile<F16>)
 LLAMLX_HOPPER_KERNELS(bf16, DenseTile<Bf16>)
-LLAMLX_HOPPER_KERNELS(affine4_g32_f16, AffineTile<4, 32, F16>)
-LLAMLX_HOPPER_KERNELS(affine4_g32_bf16, AffineTile<4, 32, Bf16>)
-LLAMLX_HOPPER_KERNELS(affine4_g64_f16, AffineTile<4, 64, F16>)
-LLAMLX_HOPPER_KERNELS(affine4_g64_bf16, AffineTile<4, 64, Bf16>)
-LLAMLX_HOPPER_KERNELS(affine8_g32_f16, AffineTile<8, 32, F16>)
-LLAMLX_HOPPER_KERNELS(affine8_g32_bf16, AffineTile<8, 32, Bf16>)
-LLAMLX_HOPPER_KERNELS(affine8_g64_f16, AffineTile<8, 64, F16>)
-LLAMLX_HOPPER_KERNELS(affine8_g64_bf16, AffineTile<8, 64, Bf16>)
+#define LLAMLX_HOPPER_CODES(bits)                                            \
+  LLAMLX_HOPPER_KERNELS(affine##bits##_g32_f32, AffineTile<bits, 32, F32>)   \
+  LLAMLX_HOPPER_KERNELS(affine##bits##_g32_f16, AffineTile<bits, 32, F16>)   \
+  LLAMLX_HOPPER_KERNELS(affine##bits##_g32_bf16, AffineTile<bits, 32, Bf16>) \
+  LLAMLX_HOPPER_KERNELS(affine##bits##_g64_f32, AffineTile<bits, 64, F32>)   \
+  LLAMLX_HOPPER_KERNELS(affine##bits##_g64_f16, AffineTile<bits, 64, F16>)   \
+  LLAMLX_HOPPER_KERNELS(affine##bits##_g64_bf16, AffineTile<bits, 64, Bf16>)
+
+LLAMLX_HOPPER_CODES(2)
+LLAMLX_HOPPER_CODES(3)
+LLAMLX_HOPPER_CODES(4)
+LLAMLX_HOPPER_CODES(5)
+LLAMLX_HOPPER_CODES(6)
+LLAMLX_HOPPER_CODES(8)
 
 }  // namespace llamlx::cuda

@@ -37,9 +37,8 @@ constexpr int hopper_shared_bytes(int tokens, bool is_dense) {
 // make_operands makes it in tiles, or, for codes, in fragments.
 //
 // Kernels  many_rows_hopper_W_nN: N of 128 and 256 is how many rows of x a
-//          block takes at a time; W of f16, bf16, or affineB_gG_T with B of 4
-//          and 8, G of 32 and 64 and T of f16 and bf16, whose numbers are
-//          rounded to float16 on the way.
+//          block takes at a time; W of f16, bf16, or affineB_gG_T of any kind,
+//          whose numbers are rounded to float16 on the way.
 // Grid     [hopper_blocks()]
 
 /// What there is to do, in pieces of kHopperBlock rows of the weight times so
@@ -55,12 +54,6 @@ constexpr unsigned hopper_blocks(int tokens, int rows, int row_blocks,
   const int pieces = hopper_pieces(tokens, rows, row_blocks);
   return static_cast<unsigned>(pieces < multiprocessors ? pieces
                                                         : multiprocessors);
-}
-
-/// Whether there is a kernel for weights of this kind as they are.
-constexpr bool hopper_reads(const PackedLayout& layout) {
-  if (layout.type == NumberType::f32) return false;
-  return layout.bits == 0 || layout.bits == 4 || layout.bits == 8;
 }
 
 }  // namespace llamlx::cuda

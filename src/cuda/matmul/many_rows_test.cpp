@@ -5,11 +5,16 @@
 
 #include <gtest/gtest.h>
 
+#include "cuda/device.h"
+#include "cuda/kernel.h"
 #include "cuda/matmul/expand.h"
+#include "cuda/matmul/many_rows_hopper.h"
 #include "cuda/matmul/matmul_testing.h"
 #include "cuda/matmul/operands.h"
 #include "cuda/matmul/some_rows.h"
 #include "cuda/matmul/stages_testing.h"
+#include "cuda/memory.h"
+#include "cuda/modules.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -35,6 +40,8 @@ Packed expanded(Packed w) {
 struct Case {
   /// Stages of a slice of some_rows; 0: by many_rows.
   int slice = 0;
+  /// Rows of x that warpgroups take at a time; 0: not by them.
+  int tokens = 0;
   PackedLayout layout{};
   int rows = 0;  ///< of x
   int weight_rows = 0;
@@ -102,6 +109,50 @@ void multiply_slices(const Packed& w, const ManyRowsArgs& products,
   EXPECT_EQ(counters, std::vector<unsigned>(groups));
 }
 
+OperandOrder order_for(const Case& c) {
+  if (c.tokens == 0) return OperandOrder::rows;
+  return c.layout.bits == 0 ? OperandOrder::tiles : OperandOrder::fragments;
+}
+
+template <typename T>
+DeviceBuffer copy_of(Stream& stream, const std::vector<T>& values) {
+  DeviceBuffer copy(values.size() * sizeof(T));
+  upload(stream, copy.data(), values.data(), copy.bytes());
+  return copy;
+}
+
+/// On the GPU, whose matrix unit the emulator does not have: `args` of arrays
+/// of the machine.
+void multiply_by_warpgroups(const Case& c, ManyRowsArgs args, const Packed& w,
+                            const std::vector<Words4>& x,
+                            const std::vector<float>& scales,
+                            const std::vector<float>& bias,
+                            std::vector<float>& out) {
+  Stream stream;
+  const auto weight = copy_of(stream, w.bytes);
+  const auto operands = copy_of(stream, x);
+  const auto their_scales = copy_of(stream, scales);
+  const auto their_bias = copy_of(stream, bias);
+  const auto answers = copy_of(stream, out);
+  args.weight = weight.as<unsigned char>();
+  args.x = operands.as<std::uint16_t>();
+  args.scales = their_scales.as<float>();
+  if (args.bias != nullptr) args.bias = their_bias.as<float>();
+  args.out = answers.as<float>();
+  const bool is_dense = w.layout.bits == 0;
+  launch(stream,
+         cuda_kernel("matmul/many_rows_hopper", "many_rows_hopper_" +
+                                                    to_string(w.layout) + "_n" +
+                                                    std::to_string(c.tokens)),
+         {.grid_x = hopper_blocks(c.tokens, c.rows, w.row_blocks, 3),
+          .block = kHopperThreads,
+          .shared_bytes =
+              static_cast<unsigned>(hopper_shared_bytes(c.tokens, is_dense))},
+         args);
+  download(stream, out.data(), answers.data(), answers.bytes());
+  stream.synchronize();
+}
+
 void check(const Case& c) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
@@ -119,7 +170,8 @@ void check(const Case& c) {
   const auto up = make_weight();
   const auto as_it_is =
       is_gated ? pack_weights({&w, &up}, true) : pack_weights({&w});
-  const auto packed = c.slice > 0 ? as_it_is : expanded(as_it_is);
+  const auto packed =
+      c.slice > 0 || c.tokens > 0 ? as_it_is : expanded(as_it_is);
   const auto x = fill(c.rows * c.cols);
   const auto norm = fill(c.cols);
   const auto bias = fill(2 * c.weight_rows);
@@ -163,16 +215,21 @@ void check(const Case& c) {
              .block = kOperandThreads,
              .shared_bytes = 256},
             OperandArgs{x.data(), c.rows, c.cols, stride, norm_data, kEps,
-                        c.planes, OperandOrder::rows, numbers, scales.data()});
+                        c.planes, order_for(c), numbers, scales.data()});
     args.x = numbers;
     args.scales = scales.data();
-    emulate("many_rows_" + type,
-            {.grid_x = static_cast<unsigned>(ceil_div(c.rows, kManyRowsTokens)),
-             .grid_y = static_cast<unsigned>(
-                 ceil_div(packed.row_blocks, kManyRowsBlock / kTileRows)),
-             .block = kManyRowsThreads,
-             .shared_bytes = kManyRowsSharedBytes},
-            args);
+    if (c.tokens > 0) {
+      multiply_by_warpgroups(c, args, packed, operands, scales, bias, out);
+    } else {
+      emulate(
+          "many_rows_" + type,
+          {.grid_x = static_cast<unsigned>(ceil_div(c.rows, kManyRowsTokens)),
+           .grid_y = static_cast<unsigned>(
+               ceil_div(packed.row_blocks, kManyRowsBlock / kTileRows)),
+           .block = kManyRowsThreads,
+           .shared_bytes = kManyRowsSharedBytes},
+          args);
+    }
   }
 
   // x is rounded to `planes` numbers of u = 2^-11 (bf16: 2^-8), an affine
@@ -307,6 +364,89 @@ INSTANTIATE_TEST_SUITE_P(All, SomeRowsTest,
                          [](const auto& test) {
                            return to_string(test.param);
                          });
+
+class GpuHopperTest : public testing::TestWithParam<PackedLayout> {
+ protected:
+  void SetUp() override {
+    if (!cuda_device_info() || !has_warpgroups(*cuda_device_info())) {
+      GTEST_SKIP() << "needs a GPU with warpgroups";
+    }
+  }
+};
+
+/// Three blocks for all pieces, odd and even numbers of steps, ragged edges.
+TEST_P(GpuHopperTest, EveryFormatMultiplies) {
+  for (const int tokens : {128, 256}) {
+    const Case whole{.tokens = tokens,
+                     .layout = GetParam(),
+                     .rows = 2 * tokens,
+                     .weight_rows = 256,
+                     .cols = 320,
+                     .is_normed = true};
+    check(whole);
+    auto ragged = whole;
+    ragged.rows = tokens + 77;
+    ragged.weight_rows = 285;
+    ragged.cols = 416;
+    ragged.planes = 2;
+    ragged.output = Output::add;
+    check(ragged);
+    auto gated = whole;
+    gated.rows = 90;
+    gated.weight_rows = 150;
+    gated.cols = 64;
+    gated.output = Output::swiglu;
+    check(gated);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GpuHopperTest,
+                         testing::ValuesIn(layouts_of_16_bits()),
+                         [](const auto& test) {
+                           return to_string(test.param);
+                         });
+
+/// Numbers that say where they come from, in every order.
+TEST(Operands, LieAsTheirOrderSays) {
+  constexpr int kRows = 11;
+  constexpr int kCols = 160;
+  constexpr int kStride = 192;
+  std::vector<float> x(kRows * kCols);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 997);
+  const auto make = [&](OperandOrder order) {
+    std::vector<std::uint16_t> out(std::size_t{2} * kRows * kStride, 0xffff);
+    std::vector<float> scales(kRows);
+    emulate("make_operands_f16",
+            {.grid_x = kRows, .block = kOperandThreads, .shared_bytes = 256},
+            OperandArgs{x.data(), kRows, kCols, kStride, nullptr, kEps, 2,
+                        order, out.data(), scales.data()});
+    return out;
+  };
+  const auto rows = make(OperandOrder::rows);
+  const auto tiles = make(OperandOrder::tiles);
+  const auto fragments = make(OperandOrder::fragments);
+  for (int plane = 0; plane < 2; ++plane) {
+    for (int row = 0; row < kRows; ++row) {
+      for (int col = 0; col < kStride; ++col) {
+        const auto expected = rows[static_cast<std::size_t>(
+            (plane * kRows + row) * kStride + col)];
+        const auto in_tile = [&](int at) {
+          const int tile = (plane * kStride / 64 + col / 64) * kRows + row;
+          return static_cast<std::size_t>(tile * 64 +
+                                          ((at / 8) ^ (row % 8)) * 8 + at % 8);
+        };
+        ASSERT_EQ(tiles[in_tile(col % 64)], expected);
+        // Of 16 columns of a step, lane t of four multiplies 2 t, 2 t + 1,
+        // 8 + 2 t and 9 + 2 t, where a fragment has four that follow each other
+        // of 32 (s / 2) + 8 t + 4 (s % 2).
+        const int step = col % 64 / 32 * 2 + col % 8 / 4;
+        const int lane = col % 32 / 8;
+        const int at = 16 * step + 2 * lane + col % 2 + col % 4 / 2 * 8;
+        ASSERT_EQ(fragments[in_tile(at)], expected) << row << ", " << col;
+      }
+    }
+  }
+}
 
 class ExpandTest : public testing::TestWithParam<PackedLayout> {};
 

@@ -263,10 +263,10 @@ struct AffineTile {
     for (int half = 0; half < 2; ++half) {
       const float by = scale(group, half);
       const float plus = bias(group, half);
-      const auto scales = pack(F16{}, by, by);
-      const auto biases = pack(F16{}, plus, plus);
-      a[half] = fma2(F16{}, a[half], scales, biases);
-      a[2 + half] = fma2(F16{}, a[2 + half], scales, biases);
+      const auto both_by = pack(F16{}, by, by);
+      const auto both_plus = pack(F16{}, plus, plus);
+      a[half] = fma2(F16{}, a[half], both_by, both_plus);
+      a[2 + half] = fma2(F16{}, a[2 + half], both_by, both_plus);
     }
   }
 

@@ -91,7 +91,7 @@ std::size_t operand_bytes(const CudaDeviceInfo& device,
     for (const auto& product : products_of(layer)) {
       const auto cols = cols_of(product);
       widest = std::max(widest, cols);
-      // Warpgroups read most codes as they are.
+      // Warpgroups read codes as they are.
       const bool has_codes =
           product.front()->weight.quantization && !has_warpgroups(device);
       if (has_codes) expanded = std::max(expanded, rows_of(product) * cols);

@@ -300,16 +300,15 @@ int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
 void multiply_many(CudaModel& model, const CudaMatrix& matrix,
                    const ProductRows& x, const ProductTarget& target) {
   const bool by_warpgroups = has_warpgroups(model.device);
-  const bool reads_it = by_warpgroups && cuda::hopper_reads(matrix.layout);
   const int planes = planes_of(model, operand_of(matrix));
   const auto count = static_cast<std::size_t>(x.rows);
-  const auto* weight = reads_it ? matrix.bytes.as<const unsigned char>()
-                                : expanded(model, matrix);
+  const auto* weight = by_warpgroups ? matrix.bytes.as<const unsigned char>()
+                                     : expanded(model, matrix);
   const int stride = matrix.tiles * cuda::kTileCols;
   auto* operands =
       model.space.operands.reserve<std::uint16_t>(planes * count * stride);
   auto* scales = model.space.scales.reserve<float>(count);
-  const bool is_dense = !reads_it || matrix.layout.bits == 0;
+  const bool is_dense = matrix.layout.bits == 0;
   const auto order = !by_warpgroups ? cuda::OperandOrder::rows
                      : is_dense     ? cuda::OperandOrder::tiles
                                     : cuda::OperandOrder::fragments;
@@ -341,9 +340,8 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
                   args);
   }
   const int tokens = hopper_tokens(model, matrix, x.rows);
-  const auto name = concat(
-      "many_rows_hopper_",
-      reads_it ? matrix.kernel_suffix() : operand_name(matrix), "_n", tokens);
+  const auto name =
+      concat("many_rows_hopper_", matrix.kernel_suffix(), "_n", tokens);
   launch(model.stream, cuda_kernel("matmul/many_rows_hopper", name),
          {.grid_x = cuda::hopper_blocks(tokens, x.rows, matrix.row_blocks,
                                         model.device.multiprocessors),
