@@ -26,6 +26,11 @@ Sampler::Sampler(const SamplingOptions& options)
 
 mx::array Sampler::operator()(const mx::array& logits) {
   if (temperature_ == 0) return llamlx::argmax(logits);
+  auto random = random_;
+  if (auto tokens = draw_on_gpu(logits, temperature_, random())) {
+    random_ = random;
+    return *std::move(tokens);
+  }
   if (mx::default_device() == mx::Device::cpu) {
     std::vector<double> uniform(static_cast<std::size_t>(logits.shape(0)));
     for (auto& number : uniform) {

@@ -14,8 +14,9 @@ namespace mx = mlx::core;
 ///
 /// temperature 0 takes the likeliest token (the first of equals); otherwise a
 /// token is drawn from softmax(logits / temperature), the draws being decided
-/// by the seed: on the CPU by our kernel (kernels/draw), elsewhere by MLX's
-/// ops, which draw otherwise. Threads: one at a time.
+/// by the seed: by our kernels on the CPU and on an NVIDIA GPU (kernels/draw),
+/// elsewhere by MLX's ops, each of which draws otherwise. Threads: one at a
+/// time.
 class Sampler {
  public:
   /// Errors: std::invalid_argument for a temperature that is negative or not
@@ -28,7 +29,7 @@ class Sampler {
 
  private:
   float temperature_;
-  std::mt19937_64 random_;  // for the CPU
+  std::mt19937_64 random_;  // for our kernels
   mx::array key_;           // for MLX
 };
 

@@ -1,6 +1,7 @@
 #include "generate/token_loop.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <stdexcept>
@@ -121,6 +122,29 @@ TEST_P(TokenLoopTest, LongerPromptsFollow) {
     EXPECT_EQ(tokens, likeliest_after(decoder, prompt, 4)) << turn;
     for (int i = 0; i < 5; ++i) prompt.push_back(3 + i);
   }
+}
+
+TEST_P(TokenLoopTest, DrawsAsTheSeedDecides) {
+  const auto decoder = load();
+  const auto drawn = [&](float temperature, std::uint64_t seed) {
+    const auto a = decoder.make_cache(16), b = decoder.make_cache(16);
+    const auto x = mx::concatenate({prefill(decoder, *a, Ids{1, 2, 3}),
+                                    prefill(decoder, *b, Ids{1, 2, 3})},
+                                   0);
+    Sampler sample({.temperature = temperature, .seed = seed});
+    TokenLoop loop(decoder, sample, {{a.get(), 1}, {b.get(), 1}}, x);
+    std::vector<Ids> tokens;
+    for (int i = 1; i <= 10; ++i) tokens.push_back(loop.next(i < 10));
+    return tokens;
+  };
+  // So hot that all tokens are alike: two sequences, and two seeds, differ.
+  const auto hot = drawn(1e9F, 1);
+  EXPECT_EQ(drawn(1e9F, 1), hot);
+  EXPECT_NE(drawn(1e9F, 2), hot);
+  EXPECT_THAT(hot, ::testing::Contains(::testing::Truly(
+                       [](const Ids& ids) { return ids.at(0) != ids.at(1); })));
+  // So cold that no token but the likeliest is drawn.
+  EXPECT_EQ(drawn(1e-6F, 1), drawn(0, 1));
 }
 
 TEST_P(TokenLoopTest, BeginsNoPassForWhatNobodyWants) {

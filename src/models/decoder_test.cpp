@@ -100,6 +100,27 @@ TEST_P(DecoderTest, SequencesAtDifferentPositionsShareAStep) {
                kTolerance);
 }
 
+TEST_P(DecoderTest, LastRowsComeAlone) {
+  const auto decoder = load();
+  const std::span<const std::int32_t> ids = kIds;
+  // Of a new sequence's five tokens, and of one and two that go on.
+  const auto run = [&](bool only_last) {
+    const auto a = decoder.make_cache(8), b = decoder.make_cache(8),
+               c = decoder.make_cache(8);
+    decoder.forward(to_array(ids.first(2)), {{b.get(), 1}, {c.get(), 1}});
+    const Rows rows = {{a.get(), 5}, {b.get(), 1}, {c.get(), 2}};
+    const auto x = only_last ? decoder.forward_last(to_array(ids), rows)
+                             : decoder.forward(to_array(ids), rows);
+    mx::eval(x);
+    EXPECT_EQ(a->offset(), 5);
+    EXPECT_EQ(c->offset(), 3);
+    return x;
+  };
+  EXPECT_TRUE(
+      mx::array_equal(run(true), mx::take(run(false), mx::array({4, 5, 7}), 0))
+          .item<bool>());
+}
+
 TEST_P(DecoderTest, ATokenThatIsNoneReadsTheLastRowOfTheTable) {
   const auto decoder = load();
   const std::vector<std::int32_t> none = {3, -1};

@@ -144,7 +144,7 @@ class Decoder {
                             kDecodeComputing, meet_computing);
     if (threadIdx.x != 0) return;
     args_.tokens[0] = mine.index;
-    args_.host_tokens[args_.slot * kTokenSlotRows] = mine.index;
+    args_.host_tokens[args_.choice.slot * kTokenSlotRows] = mine.index;
   }
 };
 

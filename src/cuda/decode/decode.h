@@ -3,6 +3,7 @@
 #include "cuda/attention/few_rows.h"
 #include "cuda/matmul/packed_weight.h"
 #include "cuda/segment.h"
+#include "cuda/token/draw.h"
 
 /// One token of one sequence by one kernel: what a pass of several kernels
 /// does, by blocks that all run at the same time and pass numbers to each other
@@ -84,7 +85,7 @@ struct DecodeArgs {
   SegmentView segment;              ///< of length 1, and of row 0
   float turns[kDecodeLargestHead];  ///< [2][Dh / 2]: cos and sin, scaled
   const int* ids;
-  int slot;
+  Choice choice;
   /// How many passes there were before this one since the exchange was zeros,
   /// and how many of them chose a token.
   unsigned passes;

@@ -197,16 +197,23 @@ inline void expect_turns(const DecodeRun& run) {
   }
 }
 
-/// Whether the token is the first largest, as far as the reference can tell;
-/// and whether it is where the host looks for it, and nothing else.
-inline void expect_token(const DecodeRun& run, const Numbers& logits) {
+/// Whether the token is the first largest, or the one drawn, as far as the
+/// reference can tell; and whether it is where the host looks for it, and
+/// nothing else.
+inline void expect_token(const DecodeRun& run, const Numbers& logits,
+                         const Draw& draw = {}) {
   ASSERT_GE(run.token, 0);
   ASSERT_LT(run.token, static_cast<int>(logits.values.size()));
   const auto token = Reference::index(run.token);
+  // Of a sum with noise, of which the reference has two: each of float32.
+  const double rounding = draw.temperature == 0 ? 0 : 4 * 0x1p-24 * 32;
+  const auto compared = [&](std::size_t i) {
+    return logits.values[i] + value_to_compare(draw, 0, static_cast<int>(i), 0);
+  };
   for (std::size_t i = 0; i < logits.values.size(); ++i) {
     if (i == token) continue;
-    ASSERT_GE(logits.values[token] + logits.errors[token],
-              logits.values[i] - logits.errors[i])
+    ASSERT_GE(compared(token) + logits.errors[token] + rounding,
+              compared(i) - logits.errors[i])
         << i << " is likelier than " << run.token;
   }
 }
@@ -261,7 +268,8 @@ inline void expect_right(const DecodeSetting& setting, int passes = 1,
     run.run(id, chooses);
     expect_pass(model, run, id);
     if (chooses) {
-      expect_token(run, DecodeReference(model).logits(run.exchange.residual));
+      expect_token(run, DecodeReference(model).logits(run.exchange.residual),
+                   setting.draw);
     }
     expect_only_token(run, chooses ? run.token : -9);
     if (::testing::Test::HasFatalFailure()) return;

@@ -1,3 +1,5 @@
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "cuda/decode/decode_reference.h"
@@ -206,6 +208,24 @@ TEST(Decode, ChoosesTheFirstOfEqualTokens) {
   DecodeRun biased(model);
   biased.run(3, true);
   expect_only_token(biased, 77);
+}
+
+TEST(Decode, DrawsTokens) {
+  for (const auto& layout : {kDense, kAffine}) {
+    std::set<int> tokens;
+    for (std::uint32_t key = 0; key < 6; ++key) {
+      const DecodeSetting set{.layout = layout,
+                              .head_dim = 32,
+                              .vocab = 300,
+                              .draw = {1.5F, {key, 9}}};
+      expect_right(set);
+      const DecodeModel model(set);
+      DecodeRun run(model);
+      run.run(3, true);
+      tokens.insert(run.token);
+    }
+    EXPECT_GT(tokens.size(), 1U);
+  }
 }
 
 /// The token after one whose embedding has `odd` among its numbers.

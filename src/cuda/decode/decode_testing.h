@@ -30,6 +30,7 @@ struct DecodeSetting {
   bool traditional = false;
   bool has_head_norms = false;
   bool has_biases = false;
+  Draw draw{};
   int late_warp = -1;  ///< as EmulatedShape has it
 };
 
@@ -285,7 +286,7 @@ class DecodeRun {
       args_.shapes[i] = products[i].shape();
     }
     args_.shapes[kLayerProducts] = model_.head.shape();
-    args_.slot = kSlot;
+    args_.choice = {kSlot, set_.draw};
     args_.layers = layers_.data();
     args_.num_layers = set_.layers;
     args_.head = model_.head.packed.data();

@@ -137,7 +137,8 @@ class Products {
       const float value = sum(i, first_warp, last_warp) * factor +
                           wait_extra(extra, target, row);
       if (target.use == SumsUse::choose) {
-        likeliest = larger(likeliest, seen_value(value, row));
+        likeliest =
+            larger(likeliest, seen_value(args_.choice.draw, value, row, 0));
       } else {
         publish(target.out + row, value, target.mark);
       }

@@ -9,6 +9,11 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
   const int row = static_cast<int>(blockIdx.y);
   const int thread = static_cast<int>(threadIdx.x);
   const auto* x = args.x + static_cast<long long>(row) * args.size;
+  Draw draw;
+  draw.temperature = load_fresh(&args.choice->draw.temperature);
+  for (int i = 0; i < 2; ++i) {
+    draw.key[i] = load_fresh(&args.choice->draw.key[i]);
+  }
   auto mine = no_value();
   constexpr int kStep = kArgmaxBlocks * kArgmaxThreads;
   constexpr int kAtOnce = 8;  // what is asked for together arrives together
@@ -23,7 +28,9 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
       const int at = first + i * kStep;
-      if (at < args.size) mine = larger(mine, seen_value(values[i], at));
+      if (at < args.size) {
+        mine = larger(mine, seen_value(draw, values[i], at, row));
+      }
     }
   }
   mine = largest_of_block(mine, shared_memory(), kArgmaxThreads,
@@ -39,7 +46,8 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
   }
   args.counters[row] = 0;
   args.tokens[row] = mine.index;
-  args.host_tokens[load_fresh(args.slot) * kTokenSlotRows + row] = mine.index;
+  args.host_tokens[load_fresh(&args.choice->slot) * kTokenSlotRows + row] =
+      mine.index;
 }
 
 }  // namespace llamlx::cuda

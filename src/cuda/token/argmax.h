@@ -1,5 +1,7 @@
 #pragma once
 
+#include "cuda/token/draw.h"
+
 namespace llamlx::cuda {
 
 inline constexpr int kArgmaxThreads = 256;
@@ -14,19 +16,19 @@ struct LargestValue {
   int index;  ///< -1: not all values were finite
 };
 
-/// The index of the first largest value of every row, or -1 when a value is not
-/// finite: the next token.
+/// The index of the first largest value of every row, or one that is drawn, or
+/// -1 when a value is not finite: the next token.
 ///
 /// Kernel   argmax_rows; grid [kArgmaxBlocks, rows], blocks of kArgmaxThreads.
 /// Shapes   x [rows, size]; tokens [rows]; host_tokens [kTokenSlots,
-///          kTokenSlotRows], of which it writes row `*slot`.
+///          kTokenSlotRows], of which it writes row `choice->slot`.
 struct ArgmaxArgs {
   const float* x;
   int size;
   int rows;
   LargestValue* parts;  ///< [rows, kArgmaxBlocks]
   unsigned* counters;   ///< [rows], 0 before and after
-  const int* slot;
+  const Choice* choice;
   int* tokens;
   int* host_tokens;
 };

@@ -19,7 +19,7 @@ LLAMLX_KERNEL(begin_pass, BeginArgs, 256, 1) {
     for (int i = thread; i < args.num_segments; i += threads) {
       args.segments_out[i] = args.segments[i];
     }
-    if (thread == 0) *args.slot_out = args.slot;
+    if (thread == 0) *args.choice_out = args.choice;
   }
   const auto& mine = args.segments[segment];
   const double position = mine.offset + row - mine.first_row;

@@ -2,6 +2,7 @@
 
 #include "cuda/matmul/packed_weight.h"
 #include "cuda/segment.h"
+#include "cuda/token/draw.h"
 
 namespace llamlx::cuda {
 
@@ -21,7 +22,7 @@ struct BeginArgs {
   SegmentView segments[kMostSegments];
   int num_segments;
   const int* ids;
-  int slot;  ///< which of the host's places the tokens go to
+  Choice choice;
   // From here on the same in every pass.
   const unsigned char* table;
   PackedLayout layout;
@@ -33,7 +34,7 @@ struct BeginArgs {
   int pairs;
   float rope_scale;
   SegmentView* segments_out;
-  int* slot_out;
+  Choice* choice_out;
   float* cos_sin;
   float* x;
 };

@@ -8,8 +8,10 @@ namespace llamlx::cuda {
 /// Smaller than every value that is seen.
 __device__ inline LargestValue no_value() { return {-HUGE_VALF, 0x7fffffff}; }
 
-__device__ inline LargestValue seen_value(float value, int index) {
-  return {value, fabsf(value) < HUGE_VALF ? index : -1};
+__device__ inline LargestValue seen_value(const Draw& draw, float logit,
+                                          int index, int row) {
+  if (!(fabsf(logit) < HUGE_VALF)) return {0, -1};
+  return {value_to_compare(draw, logit, index, row), index};
 }
 
 /// The larger of two; of equals the first; of any that is not finite, that.

@@ -9,7 +9,7 @@
 
 #include "cpu/vector/vector.h"
 #include "kernels/cpu/rows_of.h"
-#include "kernels/cuda/greedy.h"
+#include "kernels/cuda/choose.h"
 
 namespace llamlx {
 namespace {
@@ -48,7 +48,7 @@ mx::array argmax_mlx(const mx::array& x) {
 }  // namespace
 
 mx::array argmax(const mx::array& x) {
-  if (auto tokens = greedy_on_gpu(x)) return *std::move(tokens);
+  if (auto tokens = choose_on_gpu(x)) return *std::move(tokens);
   if (mx::default_device() != mx::Device::cpu) return argmax_mlx(x);
   return {
       mx::Shape{x.shape(0)},

@@ -155,13 +155,13 @@ void CudaDecode::set_turns(const CudaRope& rope, int position) {
 }
 
 void CudaDecode::run(CudaModel& model, const cuda::SegmentView& segment,
-                     const CudaRope& rope, const int* id, bool chooses,
-                     int slot) {
+                     const CudaRope& rope, const int* id,
+                     const cuda::Choice* choice) {
   const auto& space = model.space;
   args_.segment = segment;
   args_.ids = id;
-  args_.slot = slot;
-  args_.chooses = chooses;
+  args_.chooses = choice != nullptr;
+  if (choice != nullptr) args_.choice = *choice;
   args_.traditional = rope.traditional;
   set_turns(rope, segment.offset);
   args_.parts = space.parts.as<float>();
@@ -175,7 +175,7 @@ void CudaDecode::run(CudaModel& model, const cuda::SegmentView& segment,
           .runs_together = true},
          args_);
   ++args_.passes;
-  if (chooses) ++args_.choices;
+  if (args_.chooses) ++args_.choices;
 }
 
 }  // namespace llamlx

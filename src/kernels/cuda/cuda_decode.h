@@ -24,12 +24,12 @@ class CudaDecode {
   /// numbers, and GPUs of compute capability 9.0 and later with memory enough.
   static std::unique_ptr<CudaDecode> make(CudaModel& model);
 
-  /// One pass for the token at `id`, on the GPU. With `chooses`, the next goes
-  /// to the workspace's tokens and to place `slot` of `host_tokens`; else the
-  /// hidden state stays in residual(), but for the lowest bits of its numbers.
-  /// The workspace has room for a row.
+  /// One pass for the token at `id`, on the GPU. With a choice, the next goes
+  /// to the workspace's tokens and to its place of `host_tokens`; with none,
+  /// the hidden state stays in residual(), but for the lowest bits of its
+  /// numbers. The workspace has room for a row.
   void run(CudaModel& model, const cuda::SegmentView& segment,
-           const CudaRope& rope, const int* id, bool chooses, int slot);
+           const CudaRope& rope, const int* id, const cuda::Choice* choice);
 
   const float* residual() const { return args_.exchange.residual; }
 

@@ -57,7 +57,7 @@ class GrowingBuffer {
 struct CudaWorkspace {
   int growths = 0;                  ///< of all of it
   GrowingBuffer segments{growths};  // [kMostSegments] SegmentView
-  GrowingBuffer slot{growths};      // int
+  GrowingBuffer choice{growths};    // Choice
   GrowingBuffer ids{growths};       // [rows] int, where the host gives them
   GrowingBuffer periods{growths};   // [segments or 1, pairs] float
   GrowingBuffer cos_sin{growths};   // [rows][2][pairs] float

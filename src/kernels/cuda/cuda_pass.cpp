@@ -56,10 +56,10 @@ void reserve(CudaModel& model, int rows) {
   const auto& heads = model.params.heads;
   const auto count = static_cast<std::size_t>(rows);
   space.segments.reserve<cuda::SegmentView>(cuda::kMostSegments);
-  space.slot.reserve<int>(1);
+  space.choice.reserve<cuda::Choice>(1);
   space.ids.reserve<int>(count);
   // Never grows: the next pass may still have to read them.
-  space.tokens.reserve<int>(kMostGreedyRows);
+  space.tokens.reserve<int>(kMostChoices);
   space.cos_sin.reserve<float>(count * heads.head_dim);
   space.x.reserve<float>(count * model.hidden_size());
   space.qkv.reserve<float>(count * model.qkv_width());
@@ -111,7 +111,6 @@ cuda::BeginArgs begin_args(CudaModel& model,
     args.segments[args.num_segments++] = view;
   }
   args.ids = ids;
-  args.slot = static_cast<int>(model.passes % cuda::kTokenSlots);
   args.table = table.bytes.as<const unsigned char>();
   args.layout = table.layout;
   args.tiles = table.tiles;
@@ -123,7 +122,7 @@ cuda::BeginArgs begin_args(CudaModel& model,
   args.pairs = pairs;
   args.rope_scale = rope.scale;
   args.segments_out = model.space.segments.as<cuda::SegmentView>();
-  args.slot_out = model.space.slot.as<int>();
+  args.choice_out = model.space.choice.as<cuda::Choice>();
   args.cos_sin = model.space.cos_sin.as<float>();
   args.x = model.space.x.as<float>();
   return args;
@@ -376,7 +375,7 @@ void choose_tokens(const Pass& pass) {
       pass.rows,
       space.argmax_parts.as<cuda::LargestValue>(),
       space.counters.as<unsigned>(),
-      space.slot.as<const int>(),
+      space.choice.as<const cuda::Choice>(),
       space.tokens.as<int>(),
       static_cast<int*>(model.host_tokens.device_data())};
   launch(model.stream, cuda_kernel("token/argmax", "argmax_rows"),
@@ -405,7 +404,7 @@ void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
     const float* hidden = model.space.x.as<const float>();
     if (pass.rows == 1 && model.decode) {
       const auto view = make_views(model, part.segments).front();
-      model.decode->run(model, view, rope, there, false, 0);
+      model.decode->run(model, view, rope, there, nullptr);
       hidden = model.decode->residual();
     } else {
       run_pass(pass, begin_args(model, part.segments, rope, there));
@@ -433,8 +432,9 @@ void run_logits(CudaModel& model, const float* x, int rows) {
            {logits, model.vocab_size(), cuda::Output::store});
 }
 
-void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
-                const CudaRope& rope, const std::int32_t* ids) {
+void run_and_choose(CudaModel& model, std::span<const CudaSegment> segments,
+                    const CudaRope& rope, const std::int32_t* ids,
+                    const cuda::Draw& draw) {
   const auto pass = make_pass(model, segments, rope);
   const int rows = pass.rows;
   reserve(model, rows);
@@ -445,12 +445,15 @@ void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
   upload_periods(model, rope.periods);
   const int* const there = ids == nullptr ? model.space.tokens.as<const int>()
                                           : upload_ids(model, ids, rows);
+  const cuda::Choice choice{static_cast<int>(model.passes % cuda::kTokenSlots),
+                            draw};
   if (rows == 1 && model.decode) {
     const auto view = make_views(model, segments).front();
-    const int slot = static_cast<int>(model.passes++ % cuda::kTokenSlots);
-    return model.decode->run(model, view, rope, there, true, slot);
+    ++model.passes;
+    return model.decode->run(model, view, rope, there, &choice);
   }
-  const auto args = begin_args(model, segments, rope, there);
+  auto args = begin_args(model, segments, rope, there);
+  args.choice = choice;
   const auto put_in = [&] {
     run_pass(pass, args);
     run_logits(model, model.space.x.as<const float>(), rows);

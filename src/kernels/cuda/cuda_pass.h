@@ -41,19 +41,20 @@ void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
 /// Step 6 for rows of x [rows, D] on the GPU: to the workspace's logits.
 void run_logits(CudaModel& model, const float* x, int rows);
 
-/// All steps for one token of each sequence, and the choice of the likeliest
-/// next ones: to the workspace's tokens and to `host_tokens`, in the place of
-/// this pass (passes % kTokenSlots). `ids` [N]: the tokens, on the machine;
+/// All steps for one token of each sequence, and the choice of the next ones
+/// as `draw` says: to the workspace's tokens and to `host_tokens`, in the place
+/// of this pass (passes % kTokenSlots). `ids` [N]: the tokens, on the machine;
 /// null: those that the pass before chose, where they lie. The second such pass
 /// of as many sequences is captured as a graph, which it and later ones launch.
-void run_greedy(CudaModel& model, std::span<const CudaSegment> segments,
-                const CudaRope& rope, const std::int32_t* ids);
+void run_and_choose(CudaModel& model, std::span<const CudaSegment> segments,
+                    const CudaRope& rope, const std::int32_t* ids,
+                    const cuda::Draw& draw);
 
 /// Rows of a prompt that go through together: with fewer, products of narrow
 /// weights leave multiprocessors without work.
 inline constexpr int kCudaPrefillRows = 2048;
 
-/// Sequences in one greedy pass at most.
-inline constexpr int kMostGreedyRows = cuda::kTokenSlotRows;
+/// Sequences in one such pass at most.
+inline constexpr int kMostChoices = cuda::kTokenSlotRows;
 
 }  // namespace llamlx

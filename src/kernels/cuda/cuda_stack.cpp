@@ -12,8 +12,8 @@
 #include "kernels/argmax/argmax.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/rows_of.h"
+#include "kernels/cuda/choose.h"
 #include "kernels/cuda/cuda_pass.h"
-#include "kernels/cuda/greedy.h"
 #include "kernels/poison.h"
 
 namespace llamlx {
@@ -30,9 +30,9 @@ mx::Stream waiting_stream() {
   return stream;
 }
 
-/// What a greedy pass leaves, when it is put in, for who waits for its tokens
-/// and for the pass that reads them where they lie.
-struct GreedyTicket {
+/// What a pass that chooses leaves, when it is put in, for who waits for its
+/// tokens and for the pass that reads them where they lie.
+struct ChoiceTicket {
   Event done;
   long long pass = -1;  // -1: it was not run
 };
@@ -41,7 +41,7 @@ struct GreedyTicket {
 struct ChosenTokens {
   mx::array tokens;
   mx::array launched;  // is evaluated once their pass is put in
-  std::shared_ptr<const GreedyTicket> ticket;
+  std::shared_ptr<const ChoiceTicket> ticket;
 };
 
 /// Of each model, by the thread that builds its graph.
@@ -147,44 +147,48 @@ class CudaLogits final : public CudaPrimitive {
 /// All steps and the choice of tokens, which are left on the GPU. Inputs: as
 /// CudaForward's, or the ticket of the pass whose tokens are read. Output: a
 /// number that means nothing.
-class CudaGreedy final : public CudaPrimitive {
+class CudaChoose final : public CudaPrimitive {
  public:
-  CudaGreedy(mx::Stream stream, PassPlan plan,
-             std::shared_ptr<const GreedyTicket> before)
+  CudaChoose(mx::Stream stream, PassPlan plan, const cuda::Draw& draw,
+             std::shared_ptr<const ChoiceTicket> before)
       : CudaPrimitive(stream),
         plan_(std::move(plan)),
+        draw_(draw),
         before_(std::move(before)),
-        ticket_(std::make_shared<GreedyTicket>()) {}
+        ticket_(std::make_shared<ChoiceTicket>()) {}
 
-  const char* name() const override { return "CudaGreedy"; }
+  const char* name() const override { return "CudaChoose"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     out.set_data(mx::allocator::malloc(out.nbytes()));
     out.data<std::int32_t>()[0] = 0;
-    mx::cpu::get_command_encoder(stream()).dispatch(
-        [plan = plan_, before = before_, ticket = ticket_, ids = inputs[0]] {
-          if (*plan.is_abandoned) return;
-          auto& model = *plan.model;
-          const std::scoped_lock lock(model.running);
-          cuda_device();
-          if (before) {
-            run_greedy(model, plan.segments, plan.rope, given(model, *before));
-          } else {
-            const auto tokens = rows_of<std::int32_t>(ids);
-            run_greedy(model, plan.segments, plan.rope, tokens.data());
-          }
-          ticket->done.record(model.stream);
-          ticket->pass = model.passes - 1;
-        });
+    mx::cpu::get_command_encoder(stream()).dispatch([plan = plan_, draw = draw_,
+                                                     before = before_,
+                                                     ticket = ticket_,
+                                                     ids = inputs[0]] {
+      if (*plan.is_abandoned) return;
+      auto& model = *plan.model;
+      const std::scoped_lock lock(model.running);
+      cuda_device();
+      if (before) {
+        run_and_choose(model, plan.segments, plan.rope, given(model, *before),
+                       draw);
+      } else {
+        const auto tokens = rows_of<std::int32_t>(ids);
+        run_and_choose(model, plan.segments, plan.rope, tokens.data(), draw);
+      }
+      ticket->done.record(model.stream);
+      ticket->pass = model.passes - 1;
+    });
   }
 
-  const std::shared_ptr<GreedyTicket>& ticket() const { return ticket_; }
+  const std::shared_ptr<ChoiceTicket>& ticket() const { return ticket_; }
 
  private:
   /// The tokens of the pass before: null, where they still lie on the GPU; the
   /// machine's copy, where another thread's pass has taken their place.
   static const std::int32_t* given(const CudaModel& model,
-                                   const GreedyTicket& before) {
+                                   const ChoiceTicket& before) {
     if (before.pass >= 0 && before.pass + 1 == model.passes) return nullptr;
     if (before.pass < 0 || model.passes - before.pass >= cuda::kTokenSlots) {
       throw std::logic_error("the tokens to go on from are gone");
@@ -194,15 +198,16 @@ class CudaGreedy final : public CudaPrimitive {
   }
 
   PassPlan plan_;
-  std::shared_ptr<const GreedyTicket> before_;
-  std::shared_ptr<GreedyTicket> ticket_;
+  cuda::Draw draw_;
+  std::shared_ptr<const ChoiceTicket> before_;
+  std::shared_ptr<ChoiceTicket> ticket_;
 };
 
-/// The tokens of a greedy pass [rows]. Input: its output.
+/// The tokens of such a pass [rows]. Input: its output.
 class CudaTokensOf final : public CudaPrimitive {
  public:
   CudaTokensOf(mx::Stream stream, std::shared_ptr<CudaModel> model,
-               std::shared_ptr<GreedyTicket> ticket)
+               std::shared_ptr<ChoiceTicket> ticket)
       : CudaPrimitive(stream),
         model_(std::move(model)),
         ticket_(std::move(ticket)) {}
@@ -224,7 +229,7 @@ class CudaTokensOf final : public CudaPrimitive {
 
  private:
   std::shared_ptr<CudaModel> model_;
-  std::shared_ptr<GreedyTicket> ticket_;
+  std::shared_ptr<ChoiceTicket> ticket_;
 };
 
 /// The primitive of an array that has not been evaluated, if it is a P.
@@ -309,7 +314,8 @@ class CudaStack final : public Stack {
 
 }  // namespace
 
-std::optional<mx::array> greedy_on_gpu(const mx::array& logits) {
+std::optional<mx::array> choose_on_gpu(const mx::array& logits,
+                                       float temperature, std::uint64_t key) {
   if (unevaluated<CudaLogits>(logits) == nullptr) return {};
   const auto& x = logits.inputs().front();
   const auto* forward = unevaluated<CudaForward>(x);
@@ -317,21 +323,24 @@ std::optional<mx::array> greedy_on_gpu(const mx::array& logits) {
   const auto& plan = forward->plan();
   const int rows = x.inputs().front().shape(0);
   const auto state = plan.state.lock();
-  if (rows > kMostGreedyRows ||
-      rows != static_cast<int>(plan.segments.size()) || !state) {
+  if (rows > kMostChoices || rows != static_cast<int>(plan.segments.size()) ||
+      !state) {
     return {};
   }
   auto inputs = x.inputs();
-  std::shared_ptr<const GreedyTicket> before;
+  std::shared_ptr<const ChoiceTicket> before;
   const auto chosen = plan.chosen->get();
   if (chosen && chosen->tokens.id() == inputs.front().id()) {
     before = chosen->ticket;
     inputs.front() = chosen->launched;
   }
-  auto greedy =
-      std::make_shared<CudaGreedy>(launching_stream(), plan, std::move(before));
-  const auto ticket = greedy->ticket();
-  const mx::array launched(mx::Shape{1}, mx::int32, std::move(greedy),
+  const cuda::Draw draw{
+      std::min(temperature, cuda::kHighestTemperature),
+      {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)}};
+  auto chooses = std::make_shared<CudaChoose>(launching_stream(), plan, draw,
+                                              std::move(before));
+  const auto ticket = chooses->ticket();
+  const mx::array launched(mx::Shape{1}, mx::int32, std::move(chooses),
                            std::move(inputs));
   const mx::array tokens(
       mx::Shape{rows}, mx::int32,

@@ -14,6 +14,7 @@
 #include "cpu/vector/vector.h"
 #include "kernels/argmax/argmax.h"
 #include "kernels/cpu/rows_of.h"
+#include "kernels/cuda/choose.h"
 
 namespace llamlx {
 namespace {
@@ -61,6 +62,11 @@ mx::array draw_cpu(const mx::array& x, float temperature,
           std::make_shared<DrawPrimitive>(mx::default_stream(mx::Device::cpu),
                                           factor, std::move(uniform)),
           {x}};
+}
+
+std::optional<mx::array> draw_on_gpu(const mx::array& x, float temperature,
+                                     std::uint64_t key) {
+  return choose_on_gpu(x, temperature, key);
 }
 
 mx::array draw_mlx(const mx::array& x, float temperature,

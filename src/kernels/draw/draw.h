@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <mlx/array.h>
@@ -19,6 +21,11 @@ namespace mx = mlx::core;
 /// each in [0, 1). The same whatever the number of threads.
 mx::array draw_cpu(const mx::array& x, float temperature,
                    std::vector<double> uniform);
+
+/// By the GPU's pass that makes them, as `key` decides: nothing for logits that
+/// no such pass is to make (kernels/cuda/choose.h).
+std::optional<mx::array> draw_on_gpu(const mx::array& x, float temperature,
+                                     std::uint64_t key);
 
 /// By MLX's ops on any device, as `key` decides.
 mx::array draw_mlx(const mx::array& x, float temperature, const mx::array& key);
