@@ -34,12 +34,13 @@ constexpr const char* kExamples =
   llamlx bench my-model-4bit --json > bench.json
       a document with model, machine (cpu, cores, threads, isa, limits:
       read_bandwidth and peaks; gpu, with its own), results (test, prompt,
-      generate, depth, batch, threads, repetitions, tokens_per_second with
-      median, min and max, ms_per_token, bytes_per_token, flops_per_token,
-      gb_per_s, gflops, fraction_of_bandwidth, fraction_of_peak, peak_unit,
-      limit, peak_memory_bytes, gpu: busy_percent, memory_bytes and watts
-      meanwhile), and with --plot activity (seconds, gauges, spans); --csv has
-      results in a line a test
+      generate, depth, batch, threads, repetitions, temperature,
+      tokens_per_second with median, min and max, ms_per_token,
+      bytes_per_token, flops_per_token, gb_per_s, gflops,
+      fraction_of_bandwidth, fraction_of_peak, peak_unit, limit,
+      peak_memory_bytes, gpu: busy_percent, memory_bytes and watts meanwhile),
+      and with --plot activity (seconds, gauges, spans); --csv has results in a
+      line a test
 
 All combinations of the lists are measured; 0 leaves prompts or answers out.
 MB/tok is what has to be moved at least: weights, once for all tokens that pass
@@ -55,6 +56,7 @@ struct BenchArguments {
   std::string threads = "0";
   std::string batches = "1";
   int repetitions = 5;
+  float temperature = 0;
   std::uint64_t seed = 0;
   bool limits = false;
   bool json = false;
@@ -71,6 +73,7 @@ BenchOptions bench_options(const BenchArguments& arguments) {
   options.threads = parse_list(arguments.threads, "threads (-t)");
   options.batches = parse_list(arguments.batches, "batches (-b)");
   options.repetitions = arguments.repetitions;
+  options.temperature = arguments.temperature;
   options.seed = arguments.seed;
   options.usual_limits = arguments.limits;
   options.record_activity = !arguments.plot.empty();
@@ -196,6 +199,10 @@ void add_bench(CLI::App& app) {
       ->add_option("-r,--repetitions", arguments->repetitions,
                    "How often to measure each; medians are shown")
       ->check(at_least(1));
+  command
+      ->add_option("--temp,--temperature", arguments->temperature,
+                   "Sampling temperature; 0 takes the likeliest token")
+      ->check(at_least(0));
   command->add_option("--seed", arguments->seed, "Seed of the prompts' tokens")
       ->check(whole_number());
   add_compute_options(*command, arguments->model);

@@ -191,7 +191,7 @@ class ModelBench {
   double prompt_seconds(const BenchTest& test) {
     fill(1, test.depth);
     const auto ids = random_.take(test.prompt);
-    Sampler sample({});
+    Sampler sample({.temperature = options_.temperature});
     const auto start = Clock::now();
     TokenLoop(model_.decoder, sample, {{caches_.front().get(), 1}},
               prefill(model_.decoder, *caches_.front(), ids))
@@ -204,7 +204,7 @@ class ModelBench {
     Rows rows;
     for (const auto& cache : caches_) rows.push_back({cache.get(), 1});
     const auto ids = random_.take(test.batch);
-    Sampler sample({});
+    Sampler sample({.temperature = options_.temperature});
     const auto start = Clock::now();
     const mx::array first(ids.begin(), {test.batch}, mx::int32);
     TokenLoop loop(model_.decoder, sample, rows,
@@ -239,6 +239,7 @@ class ModelBench {
       watch_.finish(each);
     }
     result.repetitions = options_.repetitions;
+    result.temperature = options_.temperature;
     result.tokens_per_second = spread_of(std::move(rates));
     result.peak_memory_bytes = peak_memory_bytes();
   }

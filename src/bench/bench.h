@@ -36,6 +36,7 @@ struct BenchOptions {
   std::vector<int> threads = {0};  ///< 0: as LoadOptions::threads
   std::vector<int> batches = {1};  ///< of generation; a prompt is read alone
   int repetitions = 5;
+  float temperature = 0;         ///< by which tokens are chosen
   std::uint64_t seed = 0;        ///< of the token ids of prompts
   bool record_activity = false;  ///< in the report
   bool usual_limits = false;     ///< measure usual_working_sets(), too
@@ -45,6 +46,7 @@ struct BenchOptions {
 struct BenchResult {
   BenchTest test;
   int repetitions = 0;
+  float temperature = 0;
   Spread tokens_per_second;
   Work per_token;
   std::uint64_t peak_memory_bytes = 0;

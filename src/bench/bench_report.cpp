@@ -92,6 +92,7 @@ Json to_json(const BenchResult& result) {
       {"batch", test.batch},
       {"threads", test.threads},
       {"repetitions", result.repetitions},
+      {"temperature", result.temperature},
       {"tokens_per_second",
        {{"median", rate.median}, {"min", rate.min}, {"max", rate.max}}},
       {"ms_per_token", 1000 / rate.median},

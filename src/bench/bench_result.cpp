@@ -4,6 +4,7 @@
 #include "base/concat.h"
 #include "base/cpu_count.h"
 #include "bench/bench.h"
+#include "generate/sampler.h"
 
 namespace llamlx {
 namespace {
@@ -27,6 +28,7 @@ void check_options(const BenchOptions& options) {
   check_range(options.threads, "threads", 0, kMostThreads);
   check_range(options.batches, "a batch", 1, kMostSequences);
   check_range({options.repetitions}, "repetitions", 1, kMostRepetitions);
+  Sampler({.temperature = options.temperature});
 }
 
 }  // namespace

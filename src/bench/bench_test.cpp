@@ -51,6 +51,7 @@ TEST(BenchTestsTest, RefuseWhatCannotBeMeasured) {
   refused({.threads = {1 << 20}});
   refused({.batches = {0}});
   refused({.repetitions = 0});
+  refused({.temperature = -1});
 }
 
 BenchResult easy_result() {

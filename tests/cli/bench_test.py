@@ -50,6 +50,7 @@ class BenchTest(CommandLineTest):
             self.assertLessEqual(speed["min"], speed["median"])
             self.assertLessEqual(speed["median"], speed["max"])
             self.assertEqual(result["repetitions"], 2)
+            self.assertEqual(result["temperature"], 0)
             self.assertEqual(result["threads"], 1)
             self.assertAlmostEqual(
                 result["gb_per_s"],

@@ -288,13 +288,13 @@ const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
 }
 
 /// Rows of x that a block of warpgroups takes at a time: 256 or 128, by which
-/// the multiprocessors are done sooner. Twice the rows take 1.8 times as long.
+/// the multiprocessors are done sooner. Twice the rows take 1.3 times as long.
 int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
   const auto turns = [&](int tokens) {
     return ceil_div<int>(cuda::hopper_pieces(tokens, rows, matrix.row_blocks),
                          model.device.multiprocessors);
   };
-  return 18 * turns(256) < 10 * turns(128) ? 256 : 128;
+  return 13 * turns(256) < 10 * turns(128) ? 256 : 128;
 }
 
 void multiply_many(CudaModel& model, const CudaMatrix& matrix,
