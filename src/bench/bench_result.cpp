@@ -28,7 +28,7 @@ void check_options(const BenchOptions& options) {
   check_range(options.threads, "threads", 0, kMostThreads);
   check_range(options.batches, "a batch", 1, kMostSequences);
   check_range({options.repetitions}, "repetitions", 1, kMostRepetitions);
-  Sampler({.temperature = options.temperature});
+  Sampler({.temperature = options.temperature});  // refuses what is none
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #include "cuda/matmul/many_rows_hopper.h"
-#include "cuda/matmul/products_out.h"
+#include "cuda/matmul/row_loads.h"
 #include "cuda/matmul/warpgroup.h"
 #include "cuda/matmul/weight_tile.h"
 
@@ -169,8 +169,9 @@ __device__ void feed(const ManyRowsArgs& args,
        step.go_on(), stages.go_on()) {
     const int blocks = Tile::kGroups == 0 ? step.blocks() : 0;
     stages.wait_until_empty();
-    if (lane == 0)
+    if (lane == 0) {
       step.ask_for_x(stages.x(), stages.full(), blocks * kDenseBytes);
+    }
     __syncwarp();
     if (lane < blocks) {
       copy_bulk_part(stages.weight() + lane * kDenseBytes, step.weight(lane),
