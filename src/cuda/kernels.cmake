@@ -4,6 +4,7 @@ set(LLAMLX_CUDA_KERNELS
   probe/probe.cu
   attention/few_rows.cu
   attention/many_rows.cu
+  attention/many_rows_hopper.cu
   attention/turn.cu
   decode/decode.cu
   limits/multiply.cu

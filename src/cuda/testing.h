@@ -1,8 +1,12 @@
 #pragma once
 
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "cuda/device.h"
+#include "cuda/memory.h"
+#include "cuda/modules.h"
 
 // Only *_test.cpp files include this.
 namespace llamlx::testing {
@@ -14,5 +18,19 @@ class GpuTest : public ::testing::Test {
     if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
   }
 };
+
+/// For SetUp() of those that need one whose matrix unit takes warpgroups.
+inline void skip_without_warpgroups() {
+  if (!cuda_device_info() || !has_warpgroups(*cuda_device_info())) {
+    GTEST_SKIP() << "needs a GPU with warpgroups";
+  }
+}
+
+template <typename T>
+DeviceBuffer copy_to_gpu(Stream& stream, const std::vector<T>& values) {
+  DeviceBuffer copy(values.size() * sizeof(T));
+  upload(stream, copy.data(), values.data(), copy.bytes());
+  return copy;
+}
 
 }  // namespace llamlx::testing

@@ -6,9 +6,11 @@
 
 #include "cuda/attention/attention_testing.h"
 #include "cuda/attention/few_rows.h"
-#include "cuda/attention/many_rows.h"
+#include "cuda/attention/many_rows_hopper.h"
 #include "cuda/attention/turn.h"
+#include "cuda/kernel.h"
 #include "cuda/matmul/stages_testing.h"
+#include "cuda/testing.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -243,6 +245,42 @@ std::vector<std::uint16_t> turn(Pass& pass, int longest) {
   return q;
 }
 
+/// On the GPU, whose matrix unit the emulator does not have: `args` of arrays
+/// of the machine.
+void attend_by_warpgroups(Pass& pass, AttentionManyArgs args,
+                          const std::vector<std::uint16_t>& q, int longest) {
+  const auto& set = pass.set;
+  Stream stream;
+  std::vector<DeviceBuffer> caches;
+  std::vector<SegmentView> segments(pass.segments(),
+                                    pass.segments() + set.segments.size());
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    caches.push_back(llamlx::testing::copy_to_gpu(stream, pass.caches[i]));
+    segments[i].cache = caches.back().as<unsigned char>();
+  }
+  const auto views = llamlx::testing::copy_to_gpu(stream, segments);
+  const auto queries = llamlx::testing::copy_to_gpu(stream, q);
+  const auto out = llamlx::testing::copy_to_gpu(stream, pass.out);
+  args.segments = views.as<SegmentView>();
+  args.q = queries.as<std::uint16_t>();
+  args.out = out.as<float>();
+  launch(stream,
+         cuda_kernel("attention/many_rows_hopper",
+                     "attention_hopper_" + type_name(set.type) + "_d" +
+                         std::to_string(attention_padded_dim(set.dim))),
+         {.grid_x = static_cast<unsigned>(set.heads),
+          .grid_y = static_cast<unsigned>((longest + kAttentionHopperRows - 1) /
+                                          kAttentionHopperRows),
+          .grid_z = static_cast<unsigned>(set.segments.size()),
+          .block = kAttentionHopperThreads,
+          .shared_bytes =
+              static_cast<unsigned>(attention_hopper_shared_bytes(set.dim))},
+         args);
+  download(stream, pass.out.data(), out.data(), out.bytes());
+  stream.synchronize();
+}
+
+/// `block_rows`: of a block of threads; 0: by warpgroups.
 void attend_many(Pass& pass, const std::vector<std::uint16_t>& q, int longest,
                  int block_rows) {
   const auto& set = pass.set;
@@ -255,6 +293,7 @@ void attend_many(Pass& pass, const std::vector<std::uint16_t>& q, int longest,
                                .rows = set.rows(),
                                .q = q.data(),
                                .out = pass.out.data()};
+  if (block_rows == 0) return attend_by_warpgroups(pass, args, q, longest);
   emulate(
       "attention_many_" + type_name(set.type) + "_d" +
           std::to_string(attention_padded_dim(set.dim)) + "_r" +
@@ -380,6 +419,44 @@ TEST(AttentionManyTest, SegmentsDoNotMix) {
                  .traditional = true,
                  .segments = {{3, 70}, {0, 0}, {100, 5}, {0, 130}}},
                 rows);
+  }
+}
+
+class GpuAttentionTest : public ::testing::Test {
+ protected:
+  void SetUp() override { llamlx::testing::skip_without_warpgroups(); }
+};
+
+TEST_F(GpuAttentionTest, IsRightByWarpgroups) {
+  for (const auto type : kShortTypes) {
+    for (const int length : {1, 65, 128, 300}) {
+      expect_many({.type = type, .heads = 2, .segments = {{0, length}}}, 0);
+    }
+    for (const int offset : {1, 127, 128, 500}) {
+      expect_many({.type = type, .heads = 1, .segments = {{offset, 70}}}, 0);
+    }
+    for (const int dim : {8, 48, 64, 72, 96, 128}) {
+      expect_many({.type = type,
+                   .heads = 4,
+                   .kv_heads = 2,
+                   .dim = dim,
+                   .has_norms = true,
+                   .segments = {{150, 140}}},
+                  0);
+    }
+    for (const int window : {1, 30, 200}) {
+      expect_many({.type = type,
+                   .heads = 1,
+                   .window = window,
+                   .segments = {{290, 200}}},
+                  0);
+    }
+    expect_many({.type = type,
+                 .heads = 4,
+                 .kv_heads = 2,
+                 .traditional = true,
+                 .segments = {{3, 70}, {0, 0}, {100, 5}, {0, 290}}},
+                0);
   }
 }
 

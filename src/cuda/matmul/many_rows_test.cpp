@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include "cuda/device.h"
 #include "cuda/kernel.h"
 #include "cuda/matmul/expand.h"
 #include "cuda/matmul/many_rows_hopper.h"
@@ -13,8 +12,7 @@
 #include "cuda/matmul/operands.h"
 #include "cuda/matmul/some_rows.h"
 #include "cuda/matmul/stages_testing.h"
-#include "cuda/memory.h"
-#include "cuda/modules.h"
+#include "cuda/testing.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -114,13 +112,6 @@ OperandOrder order_for(const Case& c) {
   return c.layout.bits == 0 ? OperandOrder::tiles : OperandOrder::fragments;
 }
 
-template <typename T>
-DeviceBuffer copy_of(Stream& stream, const std::vector<T>& values) {
-  DeviceBuffer copy(values.size() * sizeof(T));
-  upload(stream, copy.data(), values.data(), copy.bytes());
-  return copy;
-}
-
 /// On the GPU, whose matrix unit the emulator does not have: `args` of arrays
 /// of the machine.
 void multiply_by_warpgroups(const Case& c, ManyRowsArgs args, const Packed& w,
@@ -129,11 +120,11 @@ void multiply_by_warpgroups(const Case& c, ManyRowsArgs args, const Packed& w,
                             const std::vector<float>& bias,
                             std::vector<float>& out) {
   Stream stream;
-  const auto weight = copy_of(stream, w.bytes);
-  const auto operands = copy_of(stream, x);
-  const auto their_scales = copy_of(stream, scales);
-  const auto their_bias = copy_of(stream, bias);
-  const auto answers = copy_of(stream, out);
+  const auto weight = llamlx::testing::copy_to_gpu(stream, w.bytes);
+  const auto operands = llamlx::testing::copy_to_gpu(stream, x);
+  const auto their_scales = llamlx::testing::copy_to_gpu(stream, scales);
+  const auto their_bias = llamlx::testing::copy_to_gpu(stream, bias);
+  const auto answers = llamlx::testing::copy_to_gpu(stream, out);
   args.weight = weight.as<unsigned char>();
   args.x = operands.as<std::uint16_t>();
   args.scales = their_scales.as<float>();
@@ -346,7 +337,7 @@ TEST(SomeRows, Gated) {
          .output = Output::swiglu});
 }
 
-class SomeRowsTest : public testing::TestWithParam<PackedLayout> {};
+class SomeRowsTest : public ::testing::TestWithParam<PackedLayout> {};
 
 TEST_P(SomeRowsTest, EveryFormatMultiplies) {
   for (const int rows : {3, 16, 31, 64}) {
@@ -360,18 +351,14 @@ TEST_P(SomeRowsTest, EveryFormatMultiplies) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SomeRowsTest,
-                         testing::ValuesIn(layouts_of_16_bits()),
+                         ::testing::ValuesIn(layouts_of_16_bits()),
                          [](const auto& test) {
                            return to_string(test.param);
                          });
 
-class GpuHopperTest : public testing::TestWithParam<PackedLayout> {
+class GpuHopperTest : public ::testing::TestWithParam<PackedLayout> {
  protected:
-  void SetUp() override {
-    if (!cuda_device_info() || !has_warpgroups(*cuda_device_info())) {
-      GTEST_SKIP() << "needs a GPU with warpgroups";
-    }
-  }
+  void SetUp() override { llamlx::testing::skip_without_warpgroups(); }
 };
 
 /// Three blocks for all pieces, odd and even numbers of steps, ragged edges.
@@ -401,7 +388,7 @@ TEST_P(GpuHopperTest, EveryFormatMultiplies) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GpuHopperTest,
-                         testing::ValuesIn(layouts_of_16_bits()),
+                         ::testing::ValuesIn(layouts_of_16_bits()),
                          [](const auto& test) {
                            return to_string(test.param);
                          });
@@ -448,13 +435,13 @@ TEST(Operands, LieAsTheirOrderSays) {
   }
 }
 
-class ExpandTest : public testing::TestWithParam<PackedLayout> {};
+class ExpandTest : public ::testing::TestWithParam<PackedLayout> {};
 
 TEST_P(ExpandTest, EveryFormatMultiplies) {
   check({.layout = GetParam(), .rows = 10, .weight_rows = 20, .cols = 128});
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ExpandTest, testing::ValuesIn(affine_layouts()),
+INSTANTIATE_TEST_SUITE_P(All, ExpandTest, ::testing::ValuesIn(affine_layouts()),
                          [](const auto& test) {
                            return to_string(test.param);
                          });

@@ -5,9 +5,10 @@
 
 #include "base/concat.h"
 #include "cuda/attention/few_rows.h"
-#include "cuda/attention/many_rows.h"
+#include "cuda/attention/many_rows_hopper.h"
 #include "cuda/attention/turn.h"
 #include "cuda/kernel.h"
+#include "cuda/modules.h"
 #include "cuda/token/argmax.h"
 #include "cuda/token/begin.h"
 #include "kernels/cuda/ceil_div.h"
@@ -203,16 +204,38 @@ void turn(const Pass& pass, int layer) {
          args);
 }
 
-void attend_many(const Pass& pass, int layer) {
-  auto& model = pass.model;
+/// By warpgroups, or as many rows a block as keep the GPU busy.
+struct AttentionShape {
+  std::string kernel;
+  int block_rows;
+  unsigned threads;
+  int shared_bytes;
+};
+
+AttentionShape attention_shape(const Pass& pass) {
+  const auto& model = pass.model;
   const auto& heads = model.params.heads;
   const int dim = cuda::attention_padded_dim(heads.head_dim);
-  // Larger blocks where there are enough of them to keep the GPU busy.
+  const auto suffix = concat(type_name(model.compute), "_d", dim);
+  if (has_warpgroups(model.device) &&
+      cuda::attention_hopper_takes(heads.head_dim)) {
+    return {concat("attention_hopper_", suffix), cuda::kAttentionHopperRows,
+            cuda::kAttentionHopperThreads,
+            cuda::attention_hopper_shared_bytes(heads.head_dim)};
+  }
   const auto large_blocks = ceil_div<unsigned>(pass.longest, 128) *
                             static_cast<unsigned>(heads.num_attention_heads);
   const bool is_large = dim <= 128 && static_cast<int>(large_blocks) >=
                                           2 * model.device.multiprocessors;
-  const int block_rows = is_large ? 128 : 64;
+  const int rows = is_large ? 128 : 64;
+  return {concat("attention_many_", suffix, "_r", rows), rows,
+          cuda::kAttentionManyThreads,
+          cuda::attention_many_shared_bytes(heads.head_dim)};
+}
+
+void attend_many(const Pass& pass, int layer) {
+  auto& model = pass.model;
+  const auto& heads = model.params.heads;
   const cuda::AttentionManyArgs args{
       pass.space().segments.as<const cuda::SegmentView>(),
       layer,
@@ -223,15 +246,17 @@ void attend_many(const Pass& pass, int layer) {
       pass.rows,
       pass.space().queries.as<const std::uint16_t>(),
       pass.space().attended.as<float>()};
-  const auto name = concat("attention_many_", type_name(model.compute), "_d",
-                           dim, "_r", block_rows);
-  launch(model.stream, cuda_kernel("attention/many_rows", name),
+  const auto shape = attention_shape(pass);
+  const bool is_hopper = shape.threads == cuda::kAttentionHopperThreads;
+  launch(model.stream,
+         cuda_kernel(
+             is_hopper ? "attention/many_rows_hopper" : "attention/many_rows",
+             shape.kernel),
          {.grid_x = static_cast<unsigned>(heads.num_attention_heads),
-          .grid_y = ceil_div<unsigned>(pass.longest, block_rows),
+          .grid_y = ceil_div<unsigned>(pass.longest, shape.block_rows),
           .grid_z = static_cast<unsigned>(pass.segments),
-          .block = cuda::kAttentionManyThreads,
-          .shared_bytes = static_cast<unsigned>(
-              cuda::attention_many_shared_bytes(heads.head_dim))},
+          .block = shape.threads,
+          .shared_bytes = static_cast<unsigned>(shape.shared_bytes)},
          args);
 }
 
