@@ -75,12 +75,15 @@ void run_few(Pass& pass, int splits, TestStages* next = nullptr) {
 void expect_operands(Pass& pass, int splits) {
   const auto& set = pass.set;
   const int width = set.heads * set.dim;
-  TestStages next({(set.rows() + 7) / 8 * 8, 2, 32}, width / kTileCols);
-  run_few(pass, splits, &next);
-  for (int row = 0; row < set.rows(); ++row) {
-    expect_row(next, false, row, width, [&](int col) {
-      return pass.out[static_cast<std::size_t>(row * width + col)];
-    });
+  for (const auto order : {OperandOrder::rows, OperandOrder::fragments}) {
+    TestStages next({(set.rows() + 7) / 8 * 8, 2, 32, order},
+                    width / kTileCols);
+    run_few(pass, splits, &next);
+    for (int row = 0; row < set.rows(); ++row) {
+      expect_row(next, false, row, width, [&](int col) {
+        return pass.out[static_cast<std::size_t>(row * width + col)];
+      });
+    }
   }
 }
 

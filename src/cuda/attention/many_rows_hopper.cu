@@ -45,8 +45,7 @@ class Space {
 
   /// Makes the barriers: by all threads, who meet before they go on.
   __device__ Space()
-      : memory_(shared_memory() +
-                (1024 - shared_address(shared_memory()) % 1024) % 1024),
+      : memory_(memory_of_operands()),
         barriers_(reinterpret_cast<std::uint64_t*>(memory_ + kRows * kDim * 2 +
                                                    2 * kStages * kTileBytes)) {
     if (threadIdx.x == 0) {

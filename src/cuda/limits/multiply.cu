@@ -53,8 +53,7 @@ LLAMLX_KERNEL(multiply_mma, MultiplyArgs, kMultiplyThreads, 2) {
 LLAMLX_KERNEL(multiply_warpgroups, MultiplyArgs, kMultiplyThreads, 1) {
 #ifdef LLAMLX_HAS_WARPGROUPS
   constexpr int kRowBytes = 64 * 2;
-  auto* memory =
-      shared_memory() + (1024 - shared_address(shared_memory()) % 1024) % 1024;
+  auto* memory = memory_of_operands();
   auto* words = reinterpret_cast<std::uint32_t*>(memory);
   for (unsigned i = threadIdx.x; i < kWarpgroupBytes / 4;
        i += kMultiplyThreads) {

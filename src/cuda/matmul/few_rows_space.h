@@ -52,10 +52,4 @@ struct FewRowsSpace {
   }
 };
 
-/// A constant number of planes.
-template <int kCount>
-struct PlaneCount {
-  __device__ constexpr operator int() const { return kCount; }
-};
-
 }  // namespace llamlx::cuda

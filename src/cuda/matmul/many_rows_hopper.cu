@@ -43,8 +43,7 @@ class Stages {
 
   /// Makes the barriers: by all threads, who meet before they go on.
   __device__ Stages()
-      : memory_(shared_memory() +
-                (1024 - shared_address(shared_memory()) % 1024) % 1024),
+      : memory_(memory_of_operands()),
         full_(reinterpret_cast<std::uint64_t*>(memory_ + kCount * kBytes +
                                                2 * kAnswerBytes)) {
     if (threadIdx.x == 0) {
@@ -502,21 +501,6 @@ __device__ void many_rows_hopper(const ManyRowsArgs&) {}
     many_rows_hopper<__VA_ARGS__, 256>(args);                                 \
   }
 
-LLAMLX_HOPPER_KERNELS(f16, DenseTile<F16>)
-LLAMLX_HOPPER_KERNELS(bf16, DenseTile<Bf16>)
-#define LLAMLX_HOPPER_CODES(bits)                                            \
-  LLAMLX_HOPPER_KERNELS(affine##bits##_g32_f32, AffineTile<bits, 32, F32>)   \
-  LLAMLX_HOPPER_KERNELS(affine##bits##_g32_f16, AffineTile<bits, 32, F16>)   \
-  LLAMLX_HOPPER_KERNELS(affine##bits##_g32_bf16, AffineTile<bits, 32, Bf16>) \
-  LLAMLX_HOPPER_KERNELS(affine##bits##_g64_f32, AffineTile<bits, 64, F32>)   \
-  LLAMLX_HOPPER_KERNELS(affine##bits##_g64_f16, AffineTile<bits, 64, F16>)   \
-  LLAMLX_HOPPER_KERNELS(affine##bits##_g64_bf16, AffineTile<bits, 64, Bf16>)
-
-LLAMLX_HOPPER_CODES(2)
-LLAMLX_HOPPER_CODES(3)
-LLAMLX_HOPPER_CODES(4)
-LLAMLX_HOPPER_CODES(5)
-LLAMLX_HOPPER_CODES(6)
-LLAMLX_HOPPER_CODES(8)
+LLAMLX_FORMATS_OF_16_BITS(LLAMLX_HOPPER_KERNELS)
 
 }  // namespace llamlx::cuda

@@ -1,5 +1,6 @@
 #include "cuda/matmul/many_rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -38,7 +39,8 @@ Packed expanded(Packed w) {
 struct Case {
   /// Stages of a slice of some_rows; 0: by many_rows.
   int slice = 0;
-  /// Rows of x that warpgroups take at a time; 0: not by them.
+  bool is_some_hopper = false;  ///< by some_rows_hopper
+  /// Rows of x that many_rows_hopper takes at a time; 0: not by it.
   int tokens = 0;
   PackedLayout layout{};
   int rows = 0;  ///< of x
@@ -73,9 +75,57 @@ void expect_next(TestStages& operands, bool is_bf16,
   }
 }
 
+OperandOrder stage_order(const Case& c) {
+  return c.is_some_hopper ? OperandOrder::fragments : OperandOrder::rows;
+}
+
+/// some_rows_hopper on the GPU, whose matrix unit the emulator does not have:
+/// `args` of arrays of the machine.
+void launch_some_hopper(const std::string& name, const EmulatedShape& grid,
+                        SomeRowsArgs args, const Packed& w, const TestStages& x,
+                        TestStages& next, std::vector<Words4>& parts,
+                        std::vector<unsigned>& counters) {
+  Stream stream;
+  const auto copy = [&]<typename T>(T*& data, std::size_t count) {
+    std::vector<std::remove_const_t<T>> values(count);
+    if (data != nullptr) std::copy_n(data, count, values.begin());
+    auto gpu = llamlx::testing::copy_to_gpu(stream, values);
+    if (data != nullptr) data = gpu.template as<T>();
+    return gpu;
+  };
+  auto& products = args.products;
+  const auto rows = static_cast<std::size_t>(products.rows);
+  const auto outs = rows * products.out_stride;
+  auto* const host_out = products.out;
+  const auto weight = copy(products.weight, w.bytes.size() * 16);
+  const auto operands = copy(products.x, x.bytes.size() * 8);
+  const auto bias = copy(products.bias, products.out_rows);
+  const auto out = copy(products.out, outs);
+  const auto squares = copy(args.norm.squares, x.squares.size());
+  const auto norm = copy(args.next.norm, (products.out_stride + 3) / 4 * 4);
+  const auto stages = copy(args.next.stages.bytes, next.bytes.size() * 16);
+  const auto sums = copy(args.next.squares, next.squares.size());
+  const auto slices = copy(args.parts, parts.size() * 4);
+  const auto counts = copy(args.counters, counters.size());
+  launch(stream, cuda_kernel("matmul/some_rows_hopper", name),
+         {.grid_x = grid.grid_x,
+          .grid_y = grid.grid_y,
+          .block = grid.block,
+          .shared_bytes = grid.shared_bytes},
+         args);
+  download(stream, host_out, out.data(), out.bytes());
+  download(stream, next.bytes.data(), stages.data(), stages.bytes());
+  download(stream, next.squares.data(), sums.data(), sums.bytes());
+  download(stream, counters.data(), counts.data(), counts.bytes());
+  stream.synchronize();
+}
+
 /// By some_rows, which also makes operands of what it writes.
-void multiply_slices(const Packed& w, const ManyRowsArgs& products,
-                     const LateNorm& late, bool is_bf16, int width, int slice) {
+void multiply_slices(const Case& c, const Packed& w,
+                     const ManyRowsArgs& products, const TestStages& x,
+                     const LateNorm& late, bool is_bf16) {
+  const int slice = c.slice;
+  const int width = c.weight_rows;
   const int columns = some_rows_columns(products.rows);
   const auto groups = static_cast<unsigned>(some_rows_groups(w.row_blocks));
   const int slices = ceil_div(operand_stages(w.tiles), slice);
@@ -86,23 +136,30 @@ void multiply_slices(const Packed& w, const ManyRowsArgs& products,
   std::normal_distribution<float> normal;
   // Norms have multiples of 4 columns, as what they are taken of.
   std::vector<float> norm(static_cast<std::size_t>(ceil_div(width, 4) * 4));
-  for (auto& x : norm) x = normal(random);
-  TestStages next(some_rows_stage(w.layout, columns, products.planes),
-                  ceil_div(width, kTileCols));
+  for (auto& weight : norm) weight = normal(random);
+  TestStages next(
+      some_rows_stage(w.layout, columns, products.planes, stage_order(c)),
+      ceil_div(width, kTileCols));
   next.squares.resize(static_cast<std::size_t>(groups) * 8 * columns);
-  const auto shared =
-      some_rows_shared_bytes(w.layout, columns, products.planes);
-  emulate("some_rows_" + to_string(w.layout) + "_n" + std::to_string(columns),
-          {.grid_x = groups,
-           .grid_y = static_cast<unsigned>(slices),
-           .block = kSomeRowsThreads,
-           .shared_bytes = static_cast<unsigned>(shared)},
-          SomeRowsArgs{products,
-                       late,
-                       {next.view(), norm.data(), next.squares.data()},
-                       slice,
-                       reinterpret_cast<float*>(parts.data()),
-                       counters.data()});
+  const auto shared = some_rows_shared_bytes(w.layout, columns, products.planes,
+                                             stage_order(c));
+  const EmulatedShape grid{.grid_x = groups,
+                           .grid_y = static_cast<unsigned>(slices),
+                           .block = kSomeRowsThreads,
+                           .shared_bytes = static_cast<unsigned>(shared)};
+  const SomeRowsArgs args{products,
+                          late,
+                          {next.view(), norm.data(), next.squares.data()},
+                          slice,
+                          reinterpret_cast<float*>(parts.data()),
+                          counters.data()};
+  const auto suffix = to_string(w.layout) + "_n" + std::to_string(columns);
+  if (c.is_some_hopper) {
+    launch_some_hopper("some_rows_hopper_" + suffix, grid, args, w, x, next,
+                       parts, counters);
+  } else {
+    emulate("some_rows_" + suffix, grid, args);
+  }
   expect_next(next, is_bf16, products, norm, width);
   EXPECT_EQ(counters, std::vector<unsigned>(groups));
 }
@@ -181,8 +238,9 @@ void check(const Case& c) {
                     c.weight_rows, c.output};
   if (c.slice > 0) {
     const int columns = some_rows_columns(c.rows);
-    TestStages stages(some_rows_stage(c.layout, columns, c.planes),
-                      packed.tiles);
+    TestStages stages(
+        some_rows_stage(c.layout, columns, c.planes, stage_order(c)),
+        packed.tiles);
     stages.squares.resize(static_cast<std::size_t>(8) * columns);
     auto* squares = c.is_normed ? stages.squares.data() : nullptr;
     emulate("make_stages_" + type,
@@ -192,8 +250,8 @@ void check(const Case& c) {
             StageArgs{x.data(), c.rows, c.cols, packed.tiles, norm_data,
                       stages.view(), squares});
     args.x = reinterpret_cast<const std::uint16_t*>(stages.bytes.data());
-    multiply_slices(packed, args, {squares, 1, c.cols, kEps}, is_bf16,
-                    c.weight_rows, c.slice);
+    multiply_slices(c, packed, args, stages, {squares, 1, c.cols, kEps},
+                    is_bf16);
   } else {
     const int stride = packed.tiles * kTileCols;
     std::vector<Words4> operands(
@@ -360,6 +418,32 @@ class GpuHopperTest : public ::testing::TestWithParam<PackedLayout> {
  protected:
   void SetUp() override { llamlx::testing::skip_without_warpgroups(); }
 };
+
+TEST_P(GpuHopperTest, EveryFormatMultipliesSomeRows) {
+  for (const int rows : {3, 16, 31, 64}) {
+    const Case whole{.slice = 2,
+                     .is_some_hopper = true,
+                     .layout = GetParam(),
+                     .rows = rows,
+                     .weight_rows = 120 + rows,
+                     .cols = 832,
+                     .is_normed = true};
+    check(whole);
+    auto ragged = whole;
+    ragged.slice = 3;
+    ragged.weight_rows = 37;
+    ragged.cols = GetParam().group == 64 ? 192 : 160;
+    ragged.planes = rows == 64 ? 1 : 3;
+    ragged.output = Output::add;
+    check(ragged);
+    auto gated = whole;
+    gated.slice = 1;
+    gated.cols = 320;
+    gated.planes = rows == 64 ? 1 : 2;
+    gated.output = Output::swiglu;
+    check(gated);
+  }
+}
 
 /// Three blocks for all pieces, odd and even numbers of steps, ragged edges.
 TEST_P(GpuHopperTest, EveryFormatMultiplies) {

@@ -19,6 +19,7 @@
 #include "cuda/matmul/some_rows.h"
 #include "cuda/matmul/stages.h"
 #include "cuda/memory.h"
+#include "cuda/modules.h"
 
 namespace llamlx {
 namespace {
@@ -199,7 +200,10 @@ void some_rows(benchmark::State& state, const Shape& shape,
   const auto numbers = static_cast<std::size_t>(8) * columns *
                        std::max(shape.rows, tiles * 64) * sizeof(float);
   const DeviceBuffer x(numbers);
-  const auto stage = cuda::some_rows_stage(format.layout, columns, 1);
+  const bool by_warpgroups = has_warpgroups(cuda_device());
+  const auto order =
+      by_warpgroups ? cuda::OperandOrder::fragments : cuda::OperandOrder::rows;
+  const auto stage = cuda::some_rows_stage(format.layout, columns, 1, order);
   const DeviceBuffer operands(static_cast<std::size_t>(stage.bytes()) *
                               cuda::operand_stages(tiles));
   const DeviceBuffer out(numbers);
@@ -227,13 +231,14 @@ void some_rows(benchmark::State& state, const Shape& shape,
   args.parts = parts.as<float>();
   args.counters = counters.as<unsigned>();
   const auto shared = static_cast<unsigned>(
-      cuda::some_rows_shared_bytes(format.layout, columns, 1));
+      cuda::some_rows_shared_bytes(format.layout, columns, 1, order));
   if (static_cast<int>(shared) > cuda_device().shared_bytes_per_block) {
     return state.SkipWithError("takes too much shared memory");
   }
+  const std::string name = by_warpgroups ? "some_rows_hopper" : "some_rows";
   const auto& kernel =
-      cuda_kernel("matmul/some_rows", std::string("some_rows_") + format.name +
-                                          "_n" + std::to_string(columns));
+      cuda_kernel("matmul/" + name,
+                  name + "_" + format.name + "_n" + std::to_string(columns));
   kernel.allow_shared(shared);
   const auto& make =
       cuda_kernel("matmul/stages", format.layout.bits == 0 ? "make_stages_bf16"

@@ -1,4 +1,5 @@
 #include "cuda/matmul/operands.h"
+#include "cuda/matmul/packed_weight.h"
 #include "cuda/matmul/row_loads.h"
 
 namespace llamlx::cuda {
@@ -37,30 +38,18 @@ __device__ Statistics statistics(const OperandArgs& args, const float* x) {
   return mine;
 }
 
-/// Where the first two of four columns of a row from `col` on lie, and how far
-/// behind them the others.
-struct OperandPlace {
-  long long first;
-  int second;
-};
-
-__device__ OperandPlace place_of(const OperandArgs& args, int plane, int row,
-                                 int col) {
+/// Where two columns of a row from `col` on lie.
+__device__ std::uint32_t* place_of(const OperandArgs& args, int plane, int row,
+                                   int col) {
   const auto planes_before = static_cast<long long>(plane) * args.rows;
   if (args.order == OperandOrder::rows) {
-    return {(planes_before + row) * args.stride + col, 2};
+    return reinterpret_cast<std::uint32_t*>(
+        args.out + (planes_before + row) * args.stride + col);
   }
-  const auto tile = (static_cast<long long>(col / 64) * args.rows + row) * 64 +
-                    planes_before * args.stride;
-  const auto in_row = [&](int at) {
-    return tile + ((at / 8) ^ (row % 8)) * 8 + at % 8;
-  };
-  if (args.order == OperandOrder::tiles) return {in_row(col % 64), 2};
-  // Lane t of a step has, of two runs of 32 columns, 8 t + 0 to 3, or 4 to 7.
-  const int step = col % 64 / 32 * 2 + col % 8 / 4;
-  const int at = 16 * step + 2 * (col % 32 / 8);
-  const auto first = in_row(at);
-  return {first, static_cast<int>(in_row(at + 8) - first)};
+  const auto tile = static_cast<long long>(col / kTileCols) * args.rows + row;
+  return reinterpret_cast<std::uint32_t*>(
+      args.out + planes_before * args.stride + tile * kTileCols +
+      place_in_row(args.order, row, col % kTileCols));
 }
 
 template <typename Operand>
@@ -82,11 +71,8 @@ __device__ void make_operands(const OperandArgs& args) {
     const auto w = load_norm(args.norm, col, args.cols);
     for (int j = 0; j < 4; ++j) v.f[j] *= w.f[j] * (norm * range);
     for (int plane = 0; plane < args.planes; ++plane) {
-      const auto [first, second] = place_of(args, plane, row, col);
-      auto* to = args.out + first;
-      *reinterpret_cast<std::uint32_t*>(to) = split2<Operand>(v.f[0], v.f[1]);
-      *reinterpret_cast<std::uint32_t*>(to + second) =
-          split2<Operand>(v.f[2], v.f[3]);
+      *place_of(args, plane, row, col) = split2<Operand>(v.f[0], v.f[1]);
+      *place_of(args, plane, row, col + 2) = split2<Operand>(v.f[2], v.f[3]);
     }
   }
 }

@@ -18,8 +18,10 @@ inline constexpr int kSomeRowsMost = 64;
 LLAMLX_HOST_DEVICE constexpr int some_rows_columns(int rows) {
   return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32 ? 4 : 8;
 }
-LLAMLX_HOST_DEVICE constexpr int some_rows_together(int columns) {
-  return columns == 1 ? 4 : columns == 2 ? 3 : 2;
+LLAMLX_HOST_DEVICE constexpr int some_rows_together(int columns,
+                                                    OperandOrder order) {
+  const int most = order == OperandOrder::rows ? 4 : 3;
+  return columns == 1 ? most : columns == 2 ? most - 1 : 2;
 }
 /// Stages of x.
 LLAMLX_HOST_DEVICE constexpr int some_rows_x_stages(int columns) {
@@ -53,9 +55,12 @@ struct NextOperands {
 ///
 /// Kernels  some_rows_W_nN: N of 1, 2, 4, 8 is some_rows_columns(rows); W of
 ///          f16, bf16, and affineB_gG_T as few_rows has.
+///          some_rows_hopper_W_nN, on the matrix unit of compute capability 9.0
+///          alone.
 /// Grid     [some_rows_groups(), slices].
 struct SomeRowsArgs {
-  /// x: stages of 8 some_rows_columns(rows) rows; `scales` is not looked at;
+  /// x: stages of 8 some_rows_columns(rows) rows, in the order of fragments for
+  /// some_rows_hopper, else of rows; `scales` is not looked at;
   /// `out` may be null with swiglu, if there are next operands.
   ManyRowsArgs products;
   LateNorm norm;
@@ -78,31 +83,34 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_chunk(int tile_bytes) {
 
 /// What a block reads of x at once.
 LLAMLX_HOST_DEVICE constexpr OperandStage some_rows_stage(
-    const PackedLayout& layout, int columns, int planes) {
-  return {8 * columns, planes, layout.bits == 0 ? kTileCols : layout.group};
+    const PackedLayout& layout, int columns, int planes, OperandOrder order) {
+  return {8 * columns, planes, layout.bits == 0 ? kTileCols : layout.group,
+          order};
 }
 
 /// Bytes of dynamic shared memory of a block.
 LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
-    const PackedLayout& layout, int columns, int planes) {
+    const PackedLayout& layout, int columns, int planes, OperandOrder order) {
   const int bytes = tile_bytes(layout);
   const int chunk = some_rows_chunk(bytes) * bytes;
-  const int x = some_rows_stage(layout, columns, planes).bytes();
+  const int x = some_rows_stage(layout, columns, planes, order).bytes();
+  const int to_align = order == OperandOrder::rows ? 0 : 1024;
   return kSomeRowsWarps * kSomeRowsStages * (chunk + 8) +
-         some_rows_x_stages(columns) * (x + 8) + columns * 8 * 4 + 16;
+         some_rows_x_stages(columns) * (x + 8) + columns * 8 * 4 + 16 +
+         to_align;
 }
 
 /// Stages of a slice with which the busiest multiprocessor has least to do, in
 /// instructions of a warp. (Whole passes of an H200 were 2 to 10% slower by the
 /// times that products take alone, which want fewer slices.)
 constexpr int some_rows_slice(int row_blocks, int tiles, int columns,
-                              int multiprocessors) {
+                              OperandOrder order, int multiprocessors) {
   const int stage = OperandStage::kTiles * (48 + 15 * columns);
   constexpr int kBlock = 500;
   constexpr int kJoin = 500;
   const int groups = some_rows_groups(row_blocks);
   const int stages = operand_stages(tiles);
-  const int together = some_rows_together(columns) * multiprocessors;
+  const int together = some_rows_together(columns, order) * multiprocessors;
   int best = stages;
   int least = 0;
   for (int slice = stages; slice > 0; --slice) {

@@ -23,10 +23,11 @@ __device__ void write_quad(const Stages& out, int row, int col, bool is_there,
   for (int j = 0; j < 4; ++j) v.f[j] *= range;
   const auto whole = v;
   for (int plane = 0; plane < stage.planes; ++plane) {
-    const Words2 words = {
-        {split2<Operand>(v.f[0], v.f[1]), split2<Operand>(v.f[2], v.f[3])}};
+    const auto low = split2<Operand>(v.f[0], v.f[1]);
+    const auto high = split2<Operand>(v.f[2], v.f[3]);
     if (!is_there) continue;
-    *reinterpret_cast<Words2*>(out.number(plane, row, col)) = words;
+    *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col)) = low;
+    *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col + 2)) = high;
   }
   float sum = 0;
 #pragma unroll

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cuda/matmul/operand_order.h"
 #include "cuda/matmul/packed_weight.h"
 
 namespace llamlx::cuda {
@@ -10,7 +11,8 @@ inline constexpr int kStageThreads = 512;
 /// once. Of each row and tile the numbers are scaled by a power of two to the
 /// top of the range of 16 bits, and split into `planes` that add up to them:
 ///
-///   [planes, rows, kStride]  numbers of 16 bits
+///   [planes, rows, kStride]  numbers of 16 bits; in another order than that
+///                            of rows [planes, kTiles, rows, 64]
 ///   [groups, rows / 2, 4]    float32, of a group of columns and two rows: what
 ///                            their products are multiplied by, and the sums of
 ///                            x as its operands have it; as a lane reads them
@@ -24,12 +26,24 @@ struct OperandStage {
   int rows;  ///< a multiple of 8
   int planes;
   int group;  ///< columns that have a sum: 32 or 64
+  OperandOrder order;
 
   LLAMLX_HOST_DEVICE constexpr int facts_byte() const {
-    return planes * rows * kStride * 2;
+    return planes * rows * (order == OperandOrder::rows ? kStride : kCols) * 2;
   }
   LLAMLX_HOST_DEVICE constexpr int bytes() const {
-    return facts_byte() + kCols / group * rows * 8;
+    const int all = facts_byte() + kCols / group * rows * 8;
+    // Warpgroups want operands to begin at multiples of 1024 bytes.
+    return order == OperandOrder::rows ? all : (all + 1023) / 1024 * 1024;
+  }
+  /// Which of the numbers is that of a column of the stage.
+  LLAMLX_HOST_DEVICE constexpr int place(int plane, int row, int col) const {
+    if (order == OperandOrder::rows) {
+      return (plane * rows + row) * kStride + col;
+    }
+    const int tile = plane * kTiles + col / kTileCols;
+    return (tile * rows + row) * kTileCols +
+           place_in_row(order, row, col % kTileCols);
   }
 };
 
@@ -48,9 +62,8 @@ struct Stages {
            static_cast<long long>(col / OperandStage::kCols) * stage.bytes();
   }
   LLAMLX_HOST_DEVICE std::uint16_t* number(int plane, int row, int col) const {
-    const int at = (plane * stage.rows + row) * OperandStage::kStride;
-    return reinterpret_cast<std::uint16_t*>(of(col)) + at +
-           col % OperandStage::kCols;
+    return reinterpret_cast<std::uint16_t*>(of(col)) +
+           stage.place(plane, row, col % OperandStage::kCols);
   }
   LLAMLX_HOST_DEVICE float* scale(int row, int col) const {
     const int group = col % OperandStage::kCols / stage.group;

@@ -18,6 +18,13 @@ namespace llamlx::cuda {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define LLAMLX_HAS_WARPGROUPS 1
 
+/// The block's dynamic shared memory from the first multiple of 1024 bytes on,
+/// where operands begin: up to 1023 bytes are lost.
+__device__ inline unsigned char* memory_of_operands() {
+  auto* memory = shared_memory();
+  return memory + (1024 - shared_address(memory) % 1024) % 1024;
+}
+
 /// An operand in shared memory whose groups of 8 rows follow each other by 1024
 /// bytes, as the matrix unit is told of it. `kSwizzle`: 1 where rows of 128
 /// bytes change places, 2 where rows of 64 do.

@@ -52,6 +52,10 @@ class WeightStream {
     }
     __syncwarp();
 #endif
+    return current();
+  }
+  /// Where it lies.
+  __device__ const unsigned char* current() const {
     return ring_ + read_ * stage_bytes_;
   }
 

@@ -12,6 +12,7 @@
 #include "kernels/cuda/cuda_kv_cache.h"
 #include "kernels/cuda/cuda_matrix.h"
 #include "kernels/cuda/cuda_pass.h"
+#include "kernels/cuda/cuda_products.h"
 
 namespace llamlx {
 namespace {
@@ -66,10 +67,11 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
     const bool has_halves = quantization && quantization->group_size < 64;
     const int row_blocks = ceil_div<int>(rows_of(product), cuda::kTileRows);
     const int tiles = ceil_div<int>(cols_of(product), cuda::kTileCols);
-    const cuda::OperandStage stage{8 * columns, planes, has_halves ? 32 : 64};
+    const cuda::OperandStage stage{8 * columns, planes, has_halves ? 32 : 64,
+                                   stage_order(device)};
     const int count = cuda::operand_stages(tiles);
-    const int slice = cuda::some_rows_slice(row_blocks, tiles, columns,
-                                            device.multiprocessors);
+    const int slice = cuda::some_rows_slice(
+        row_blocks, tiles, columns, stage.order, device.multiprocessors);
     stages = std::max(stages, static_cast<std::size_t>(count) * stage.bytes());
     parts =
         std::max(parts, cuda::some_rows_parts_bytes(

@@ -139,7 +139,8 @@ int most_some_rows(const CudaModel& model, const CudaMatrix& matrix) {
   const int planes = planes_of(model, operand_of(matrix));
   int columns = cuda::some_rows_columns(cuda::kSomeRowsMost);
   while (columns > 1 &&
-         cuda::some_rows_shared_bytes(matrix.layout, columns, planes) >
+         cuda::some_rows_shared_bytes(matrix.layout, columns, planes,
+                                      stage_order(model.device)) >
              model.device.shared_bytes_per_block) {
     columns /= 2;
   }
@@ -155,9 +156,9 @@ bool reads_stages(const CudaModel& model, const CudaMatrix& matrix, int rows) {
 /// Stages of x for products with `matrix`, in `buffer`.
 cuda::Stages stages_for(const CudaModel& model, const CudaMatrix& matrix,
                         int rows, GrowingBuffer& buffer) {
-  const auto stage =
-      cuda::some_rows_stage(matrix.layout, cuda::some_rows_columns(rows),
-                            planes_of(model, operand_of(matrix)));
+  const auto stage = cuda::some_rows_stage(
+      matrix.layout, cuda::some_rows_columns(rows),
+      planes_of(model, operand_of(matrix)), stage_order(model.device));
   const auto count =
       static_cast<std::size_t>(cuda::operand_stages(matrix.tiles));
   return {stage, buffer.reserve<unsigned char>(count * stage.bytes())};
@@ -214,8 +215,9 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
   const auto stages =
       stages_for(model, matrix, x.rows, space.stages[space.turn]);
   if (!x.are_operands) make_stages(model, matrix, x, stages);
-  const int slice = cuda::some_rows_slice(
-      matrix.row_blocks, matrix.tiles, columns, model.device.multiprocessors);
+  const int slice =
+      cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
+                            stages.stage.order, model.device.multiprocessors);
   const int slices = ceil_div<int>(cuda::operand_stages(matrix.tiles), slice);
   const int groups = cuda::some_rows_groups(matrix.row_blocks);
   const auto parts_bytes =
@@ -242,15 +244,17 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
   if (makes_next && target.output == cuda::Output::swiglu) {
     args.products.out = nullptr;
   }
+  const std::string kernel =
+      has_warpgroups(model.device) ? "some_rows_hopper" : "some_rows";
   launch(
       model.stream,
-      cuda_kernel("matmul/some_rows",
-                  concat("some_rows_", matrix.kernel_suffix(), "_n", columns)),
+      cuda_kernel("matmul/" + kernel,
+                  concat(kernel, "_", matrix.kernel_suffix(), "_n", columns)),
       {.grid_x = static_cast<unsigned>(groups),
        .grid_y = static_cast<unsigned>(slices),
        .block = cuda::kSomeRowsThreads,
        .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
-           matrix.layout, columns, stages.stage.planes))},
+           matrix.layout, columns, stages.stage.planes, stages.stage.order))},
       args);
   if (makes_next) space.turn = 1 - space.turn;
   return makes_next;
@@ -352,6 +356,11 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
 }
 
 }  // namespace
+
+cuda::OperandOrder stage_order(const CudaDeviceInfo& device) {
+  return has_warpgroups(device) ? cuda::OperandOrder::fragments
+                                : cuda::OperandOrder::rows;
+}
 
 OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
                            int rows) {

@@ -35,6 +35,10 @@ struct ProductTarget {
   NextProduct next = {};
 };
 
+/// How products of up to kSomeRowsMost rows read their operands there: by
+/// warpgroups, where there are any.
+cuda::OperandOrder stage_order(const CudaDeviceInfo& device);
+
 /// Where somebody else can put operands for the next product of so many rows,
 /// and their type; no bytes where it does not take them.
 struct OperandTarget {

@@ -1,0 +1,191 @@
+#include "cuda/matmul/some_rows_output.h"
+#include "cuda/matmul/warpgroup.h"
+
+namespace llamlx::cuda {
+namespace {
+
+#ifdef LLAMLX_HAS_WARPGROUPS
+
+/// The columns of a tile that have a scale in common, as a lane multiplies
+/// them.
+template <typename S>
+struct Unit {
+  static constexpr int kSteps = 4 / S::kGroups;
+
+  std::uint32_t operands[kSteps][4];
+  float scales[2];  // of row g, and of row g + 8
+  float biases[2];
+
+  __device__ void make(const typename S::Tile& tile, int group) {
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) {
+      tile.fragment(group * kSteps + s, operands[s]);
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      scales[half] = tile.scale(group, half);
+      biases[half] = tile.bias(group, half);
+    }
+  }
+};
+
+/// A warp's tiles, unit by unit. After the last, and where a warp has none, it
+/// makes something of what lies there: nobody looks at what it becomes.
+template <typename S>
+class Units {
+ public:
+  __device__ Units(const SomeRowsArgs& args, const Part& part,
+                   Chunks<S>& chunks)
+      : chunks_(chunks),
+        lane_(part.lane),
+        left_(part.block < args.products.row_blocks ? part.tiles : 0) {}
+
+  /// Makes the next, unit `index` of its stage.
+  __device__ void make_next(Unit<S>& unit, int index) {
+    const int in_chunk = index / S::kGroups % S::kChunk;
+    if (index % S::kGroups == 0) {
+      if (in_chunk == 0) {
+        if (left_ > 0) chunks_.wait();
+        left_ -= S::kChunk;
+      }
+      tile_.template load<FromShared>(
+          chunks_.current() + in_chunk * S::Tile::kBytes, lane_);
+      if (in_chunk + 1 == S::kChunk) {
+        chunks_.pass();
+        chunks_.ask();
+      }
+    }
+    unit.make(tile_, index % S::kGroups);
+  }
+
+ private:
+  Chunks<S>& chunks_;
+  int lane_;
+  int left_;  // tiles
+  typename S::Tile tile_;
+};
+
+/// A stage of x, unit by unit.
+template <typename S>
+class UnitsOfX {
+ public:
+  __device__ UnitsOfX(const unsigned char* bytes, const OperandStage& stage,
+                      int lane)
+      : numbers_(describe_rows(bytes, 0)),
+        facts_(reinterpret_cast<const float*>(bytes + stage.facts_byte()) +
+               lane % 4 * 4) {}
+
+  /// Begins the products of unit `index`.
+  template <typename Planes>
+  __device__ void multiply(int index, const Unit<S>& unit, Planes planes,
+                           typename S::Sums& products) const {
+    using Operand = typename S::Tile::Operand;
+    // As addresses are in descriptions.
+    constexpr int kTile = S::kRows * kTileCols * 2 / 16;
+    constexpr int kStep = 2;
+    const int tile = index / S::kGroups * kTile;
+#pragma unroll
+    for (int s = 0; s < Unit<S>::kSteps; ++s) {
+      const int step = index % S::kGroups * Unit<S>::kSteps + s;
+      const auto x = numbers_ + (tile + step * kStep);
+      if (s == 0) {
+        multiply_warpgroup<false>(Operand{}, products, unit.operands[s], x);
+      } else {
+        multiply_warpgroup(Operand{}, products, unit.operands[s], x);
+      }
+#pragma unroll
+      for (int plane = 1; plane < planes; ++plane) {
+        multiply_warpgroup(Operand{}, products, unit.operands[s],
+                           x + plane * OperandStage::kTiles * kTile);
+      }
+    }
+  }
+
+  /// Adds them up, when they are there.
+  __device__ void add(int index, const Unit<S>& unit,
+                      const typename S::Sums& products,
+                      typename S::Sums& acc) const {
+#pragma unroll
+    for (int n = 0; n < S::kColumns; ++n) {
+      const auto facts = *reinterpret_cast<const Floats4*>(
+          facts_ + index * 2 * S::kRows + n * 16);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float product = facts.f[i % 2] * products[n][i];
+        if constexpr (S::Tile::kGroups == 0) {
+          acc[n][i] += product;
+        } else {
+          acc[n][i] = fmaf(unit.scales[i / 2], product, acc[n][i]);
+          acc[n][i] = fmaf(unit.biases[i / 2], facts.f[2 + i % 2], acc[n][i]);
+        }
+      }
+    }
+  }
+
+ private:
+  std::uint64_t numbers_;  // described
+  const float* facts_;
+};
+
+/// The products of a unit are on their way while the next is made, in other
+/// registers.
+template <typename S>
+struct ProductsByWarpgroups {
+  template <typename Planes>
+  static __device__ void add(const SomeRowsArgs& args, const Part& part,
+                             const OperandStage& stage, Chunks<S>& chunks,
+                             XStages& stages, Planes planes,
+                             typename S::Sums& acc) {
+    constexpr int kUnits = OperandStage::kTiles * S::kGroups;  // of a stage
+    Units<S> units(args, part, chunks);
+    Unit<S> unit[2];
+    typename S::Sums products = {};
+    units.make_next(unit[0], 0);
+    for (int first = 0; first < part.tiles; first += OperandStage::kTiles) {
+      const UnitsOfX<S> x(stages.wait(), stage, part.lane);
+      stages.ask();
+      const int count = (part.tiles - first) * S::kGroups;
+#pragma unroll
+      for (int i = 0; i < kUnits; ++i) {
+        if (i >= count) break;
+        begin_products();
+        x.multiply(i, unit[i % 2], planes, products);
+        commit_products();
+        units.make_next(unit[(i + 1) % 2], (i + 1) % kUnits);
+        wait_for_products<0>();
+        x.add(i, unit[i % 2], products, acc);
+      }
+    }
+  }
+};
+
+template <typename Tile, int kColumns>
+__device__ void some_rows_hopper(const SomeRowsArgs& args) {
+  using S = SomeRowsShape<Tile, kColumns, OperandOrder::fragments>;
+  some_rows<S, ProductsByWarpgroups>(args, memory_of_operands());
+}
+
+#else
+
+template <typename Tile, int kColumns>
+__device__ void some_rows_hopper(const SomeRowsArgs&) {}
+
+#endif  // LLAMLX_HAS_WARPGROUPS
+
+}  // namespace
+
+#define LLAMLX_SOME_ROWS_KERNEL(name, columns, ...)                     \
+  LLAMLX_KERNEL(some_rows_hopper_##name##_n##columns, SomeRowsArgs,     \
+                kSomeRowsThreads,                                       \
+                some_rows_together(columns, OperandOrder::fragments)) { \
+    some_rows_hopper<__VA_ARGS__, columns>(args);                       \
+  }
+#define LLAMLX_SOME_ROWS_KERNELS(name, ...)     \
+  LLAMLX_SOME_ROWS_KERNEL(name, 1, __VA_ARGS__) \
+  LLAMLX_SOME_ROWS_KERNEL(name, 2, __VA_ARGS__) \
+  LLAMLX_SOME_ROWS_KERNEL(name, 4, __VA_ARGS__) \
+  LLAMLX_SOME_ROWS_KERNEL(name, 8, __VA_ARGS__)
+
+LLAMLX_FORMATS_OF_16_BITS(LLAMLX_SOME_ROWS_KERNELS)
+
+}  // namespace llamlx::cuda
