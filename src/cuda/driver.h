@@ -103,6 +103,8 @@ struct Driver {
   decltype(&::cuOccupancyMaxActiveBlocksPerMultiprocessor)
       occupancy_max_active_blocks_per_multiprocessor =
           find("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+  decltype(&::cuOccupancyMaxActiveClusters) occupancy_max_active_clusters =
+      find("cuOccupancyMaxActiveClusters");
 
   decltype(&::cuGraphInstantiateWithFlags) graph_instantiate_with_flags =
       find("cuGraphInstantiateWithFlags");

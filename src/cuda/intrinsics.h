@@ -362,6 +362,27 @@ __device__ inline void wait_at_barrier(std::uint64_t* barrier, int parity) {
       "r"(parity)
       : "memory");
 }
+/// All threads of the blocks that were launched together (LaunchShape) meet;
+/// what they wrote into shared memory is then seen by all of them.
+__device__ inline void meet_cluster() {
+  asm volatile(
+      "barrier.cluster.arrive.aligned;\n"
+      "barrier.cluster.wait.aligned;" ::
+          : "memory");
+}
+/// What lies at `p` in the shared memory of block `rank` of these.
+__device__ inline Floats4 load_from_block(const Floats4* p, int rank) {
+  unsigned at = 0;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(at)
+      : "r"(shared_address(p)), "r"(rank));
+  Floats4 v;
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.f[0]), "=f"(v.f[1]), "=f"(v.f[2]), "=f"(v.f[3])
+               : "r"(at)
+               : "memory");
+  return v;
+}
 #endif  // LLAMLX_HAS_BULK_COPIES
 
 /// A barrier of some warps of the block, together `threads`; each such group

@@ -1,6 +1,7 @@
 #include "cuda/kernel.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -100,7 +101,7 @@ void check_shape(const LaunchShape& shape) {
   }
 }
 
-CUlaunchConfig launch_config(const Stream& stream, const LaunchShape& shape) {
+CUlaunchConfig launch_config(const LaunchShape& shape) {
   CUlaunchConfig config{};
   config.gridDimX = shape.grid_x;
   config.gridDimY = shape.grid_y;
@@ -109,8 +110,15 @@ CUlaunchConfig launch_config(const Stream& stream, const LaunchShape& shape) {
   config.blockDimY = 1;
   config.blockDimZ = 1;
   config.sharedMemBytes = shape.shared_bytes;
-  config.hStream = stream.handle();
   return config;
+}
+
+/// Of blocks that are a cluster.
+CUlaunchAttribute cluster_attribute(const LaunchShape& shape) {
+  CUlaunchAttribute attribute{};
+  attribute.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+  attribute.value.clusterDim = {1, shape.grid_y, 1};
+  return attribute;
 }
 
 }  // namespace
@@ -161,6 +169,20 @@ int blocks_per_multiprocessor(const Kernel& kernel, unsigned block,
   return blocks;
 }
 
+int clusters_at_once(const Kernel& kernel, const LaunchShape& shape) {
+  cuda_device();
+  kernel.allow_shared(shape.shared_bytes);
+  auto config = launch_config(shape);
+  auto attribute = cluster_attribute(shape);
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  int clusters = 0;
+  check_driver(driver().occupancy_max_active_clusters(
+                   &clusters, kernel.function(), &config),
+               "tell how many clusters fit");
+  return clusters;
+}
+
 void launch_bytes(Stream& stream, const Kernel& kernel,
                   const LaunchShape& shape, const void* args,
                   std::size_t args_bytes) {
@@ -172,19 +194,22 @@ void launch_bytes(Stream& stream, const Kernel& kernel,
   const auto& device = cuda_device();
   kernel.allow_shared(shape.shared_bytes);
 
-  auto config = launch_config(stream, shape);
-  CUlaunchAttribute attribute{};
+  auto config = launch_config(shape);
+  config.hStream = stream.handle();
+  std::array<CUlaunchAttribute, 2> attributes{};
+  config.attrs = attributes.data();
+  auto& how = attributes.front();
   if (shape.runs_together) {
-    attribute.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
-    attribute.value.cooperative = 1;
-  } else {
-    attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-    attribute.value.programmaticStreamSerializationAllowed = 1;
+    how.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+    how.value.cooperative = 1;
+  } else if (shape.overlaps &&
+             device.compute_capability >= kOverlappingCapability) {
+    how.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    how.value.programmaticStreamSerializationAllowed = 1;
   }
-  if (shape.runs_together ||
-      (shape.overlaps && device.compute_capability >= kOverlappingCapability)) {
-    config.attrs = &attribute;
-    config.numAttrs = 1;
+  config.numAttrs = how.id == CU_LAUNCH_ATTRIBUTE_IGNORE ? 0 : 1;
+  if (shape.is_cluster) {
+    attributes.at(config.numAttrs++) = cluster_attribute(shape);
   }
   void* parameters[] = {const_cast<void*>(args)};
   check_driver(driver().launch_kernel_ex(&config, kernel.function(), parameters,

@@ -51,11 +51,18 @@ struct LaunchShape {
   /// All blocks run at the same time, so that they may wait for each other;
   /// such a kernel overlaps with none.
   bool runs_together = false;
+  /// Blocks of one column of the grid's y, all of them, are on neighbouring
+  /// multiprocessors and see each other's shared memory: up to 8, from compute
+  /// capability 9.0 on.
+  bool is_cluster = false;
 };
 
 /// How many blocks run on a multiprocessor at a time.
 int blocks_per_multiprocessor(const Kernel& kernel, unsigned block,
                               unsigned shared_bytes = 0);
+
+/// How many clusters of blocks run at a time.
+int clusters_at_once(const Kernel& kernel, const LaunchShape& shape);
 
 /// launch(), for arguments that lie in memory.
 void launch_bytes(Stream& stream, const Kernel& kernel,

@@ -202,6 +202,7 @@ const Kernel& cuda_kernel(std::string_view, std::string_view name) {
 }
 
 int blocks_per_multiprocessor(const Kernel&, unsigned, unsigned) { return 2; }
+int clusters_at_once(const Kernel&, const LaunchShape&) { return 0; }
 
 void launch_bytes(Stream& stream, const Kernel& kernel,
                   const LaunchShape& shape, const void* args,

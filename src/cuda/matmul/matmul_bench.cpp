@@ -28,6 +28,7 @@ using cuda::FewRowsArgs;
 
 /// Launches that follow each other, in one graph.
 constexpr int kChain = 40;
+constexpr int kMostSlicesOfCluster = 8;
 /// Together the weights of a chain are far more than the caches hold.
 constexpr std::size_t kWeightBytes = std::size_t{1} << 30;
 
@@ -200,7 +201,7 @@ void some_rows(benchmark::State& state, const Shape& shape,
   const auto numbers = static_cast<std::size_t>(8) * columns *
                        std::max(shape.rows, tiles * 64) * sizeof(float);
   const DeviceBuffer x(numbers);
-  const bool by_warpgroups = has_warpgroups(cuda_device());
+  const bool by_warpgroups = has_warpgroups(cuda_device()) && x_rows > 8;
   const auto order =
       by_warpgroups ? cuda::OperandOrder::fragments : cuda::OperandOrder::rows;
   const auto stage = cuda::some_rows_stage(format.layout, columns, 1, order);
@@ -210,6 +211,9 @@ void some_rows(benchmark::State& state, const Shape& shape,
   for (const auto* buffer : {&x, &out}) fill_random(stream, *buffer);
   const int groups = cuda::some_rows_groups(weights.row_blocks);
   const int slices = (cuda::operand_stages(tiles) + slice - 1) / slice;
+  if (by_warpgroups && slices > kMostSlicesOfCluster) {
+    return state.SkipWithError("takes more slices than a cluster has");
+  }
   const DeviceBuffer parts(std::max<std::size_t>(
       cuda::some_rows_parts_bytes(weights.row_blocks, columns, slices), 16));
   const DeviceBuffer counters(static_cast<std::size_t>(groups) * 4);
@@ -266,7 +270,8 @@ void some_rows(benchmark::State& state, const Shape& shape,
                     {.grid_x = static_cast<unsigned>(groups),
                      .grid_y = static_cast<unsigned>(slices),
                      .block = cuda::kSomeRowsThreads,
-                     .shared_bytes = shared},
+                     .shared_bytes = shared,
+                     .is_cluster = by_warpgroups},
                     args);
            }));
   }

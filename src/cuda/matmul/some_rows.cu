@@ -15,11 +15,13 @@ struct LaneOfX {
         facts(reinterpret_cast<const float*>(bytes + stage.facts_byte()) +
               lane % 4 * 4) {}
 
-  /// To the next tile.
+  /// Of a tile of the stage.
   template <typename S>
-  __device__ void move() {
-    numbers += kTileCols;
-    facts += S::kGroups * 2 * S::kRows;
+  __device__ LaneOfX at(int tile) const {
+    auto there = *this;
+    there.numbers += tile * kTileCols;
+    there.facts += tile * S::kGroups * 2 * S::kRows;
+    return there;
   }
 };
 
@@ -84,20 +86,19 @@ struct ProductsByWarps {
     using Tile = typename S::Tile;
     const bool is_there = part.block < args.products.row_blocks;
     for (int first = 0; first < part.tiles; first += OperandStage::kTiles) {
-      LaneOfX x(stages.wait(), stage, part.lane);
+      const LaneOfX x(stages.wait(), stage, part.lane);
       stages.ask();
-      const int end =
-          is_there ? min(OperandStage::kTiles, part.tiles - first) : 0;
-      for (int from = 0; from < end; from += S::kChunk) {
-        const auto* chunk = chunks.wait();
-        const int count = min(S::kChunk, end - from);
-#pragma unroll 1
-        for (int i = 0; i < count; ++i) {
-          Tile tile;
-          tile.template load<FromShared>(chunk + i * Tile::kBytes, part.lane);
-          multiply_tile<S>(tile, x, planes, acc);
-          x.move<S>();
-        }
+      const int count = is_there ? part.tiles - first : 0;
+#pragma unroll
+      for (int i = 0; i < OperandStage::kTiles; ++i) {
+        if (i >= count) break;
+        const int in_chunk = i % S::kChunk;
+        if (in_chunk == 0) chunks.wait();
+        Tile tile;
+        tile.template load<FromShared>(
+            chunks.current() + in_chunk * Tile::kBytes, part.lane);
+        multiply_tile<S>(tile, x.at<S>(i), planes, acc);
+        if (in_chunk + 1 < S::kChunk) continue;
         chunks.pass();
         chunks.ask();
       }
@@ -111,7 +112,7 @@ struct ProductsByWarps {
   LLAMLX_KERNEL(some_rows_##name##_n##columns, SomeRowsArgs, kSomeRowsThreads, \
                 some_rows_together(columns, OperandOrder::rows)) {             \
     using S = SomeRowsShape<__VA_ARGS__, columns, OperandOrder::rows>;         \
-    some_rows<S, ProductsByWarps>(args, shared_memory());                      \
+    some_rows<S, ProductsByWarps, SlicesInMemory>(args, shared_memory());      \
   }
 #define LLAMLX_SOME_ROWS_KERNELS(name, ...)     \
   LLAMLX_SOME_ROWS_KERNEL(name, 1, __VA_ARGS__) \

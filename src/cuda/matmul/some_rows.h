@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "cuda/matmul/many_rows.h"
@@ -20,8 +22,8 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_columns(int rows) {
 }
 LLAMLX_HOST_DEVICE constexpr int some_rows_together(int columns,
                                                     OperandOrder order) {
-  const int most = order == OperandOrder::rows ? 4 : 3;
-  return columns == 1 ? most : columns == 2 ? most - 1 : 2;
+  if (order != OperandOrder::rows) return 2;
+  return columns == 1 ? 4 : columns == 2 ? 3 : 2;
 }
 /// Stages of x.
 LLAMLX_HOST_DEVICE constexpr int some_rows_x_stages(int columns) {
@@ -55,8 +57,8 @@ struct NextOperands {
 ///
 /// Kernels  some_rows_W_nN: N of 1, 2, 4, 8 is some_rows_columns(rows); W of
 ///          f16, bf16, and affineB_gG_T as few_rows has.
-///          some_rows_hopper_W_nN, on the matrix unit of compute capability 9.0
-///          alone.
+///          some_rows_hopper_W_nN, of 9 rows and more on the matrix unit of
+///          compute capability 9.0 alone, launched as clusters.
 /// Grid     [some_rows_groups(), slices].
 struct SomeRowsArgs {
   /// x: stages of 8 some_rows_columns(rows) rows, in the order of fragments for
@@ -65,7 +67,8 @@ struct SomeRowsArgs {
   ManyRowsArgs products;
   LateNorm norm;
   NextOperands next;
-  int slice;           ///< stages of a slice; no slice is empty
+  int slice;  ///< stages of a slice; no slice is empty
+  /// Of some_rows alone, as a cluster needs neither:
   float* parts;        ///< some_rows_parts_bytes(), aligned to 16
   unsigned* counters;  ///< [some_rows_groups()], 0 before and after
 };
@@ -100,25 +103,49 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
          to_align;
 }
 
-/// Stages of a slice with which the busiest multiprocessor has least to do, in
-/// instructions of a warp. (Whole passes of an H200 were 2 to 10% slower by the
-/// times that products take alone, which want fewer slices.)
+/// How a weight is cut into slices, so that the multiprocessors are done
+/// soonest: stages of a slice, of which none is empty. What that takes, in
+/// times of a stage, is fitted to whole passes of an H200 (8 rows) with one
+/// number and another of each weight; weights by themselves want fewer.
 constexpr int some_rows_slice(int row_blocks, int tiles, int columns,
-                              OperandOrder order, int multiprocessors) {
-  const int stage = OperandStage::kTiles * (48 + 15 * columns);
-  constexpr int kBlock = 500;
-  constexpr int kJoin = 500;
+                              int multiprocessors) {
   const int groups = some_rows_groups(row_blocks);
   const int stages = operand_stages(tiles);
-  const int together = some_rows_together(columns, order) * multiprocessors;
+  const double together = some_rows_together(columns, OperandOrder::rows);
   int best = stages;
-  int least = 0;
+  double least = 0;
   for (int slice = stages; slice > 0; --slice) {
     const int slices = (stages + slice - 1) / slice;
-    const int rounds = (groups * slices + together - 1) / together;
-    const int work =
-        rounds * (slice * stage + kBlock) + (slices > 1 ? kJoin : 0);
+    const double each = static_cast<double>(groups) * slices / multiprocessors;
+    const double neighbours = std::clamp(each, 1.0, together) - 1;
+    const double rounds = std::max(each / together, 1.0);
+    const double work =
+        slice * (1 + neighbours / 2) * rounds + each / 2 + (slices > 1 ? 2 : 0);
     if (slice < stages && work >= least) continue;
+    best = slice;
+    least = work;
+  }
+  return best;
+}
+
+/// The same of some_rows_hopper (16 to 64 rows): `at_once[i]` clusters of i + 1
+/// slices run at a time.
+constexpr int some_rows_hopper_slice(int row_blocks, int tiles,
+                                     const std::array<int, 8>& at_once,
+                                     int multiprocessors) {
+  const int groups = some_rows_groups(row_blocks);
+  const int stages = operand_stages(tiles);
+  int best = stages;
+  int least = 0;
+  for (int most = 1; most <= static_cast<int>(at_once.size()); ++most) {
+    const int slice = (stages + most - 1) / most;
+    const int slices = (stages + slice - 1) / slice;
+    const int clusters = at_once[static_cast<std::size_t>(slices) - 1];
+    if (clusters == 0) break;
+    const int rounds = (groups + clusters - 1) / clusters;
+    const bool are_alone = groups * slices <= multiprocessors;
+    const int work = rounds * (slice * (are_alone ? 20 : 30) + 10) + 4 * slices;
+    if (most > 1 && work >= least) continue;
     best = slice;
     least = work;
   }

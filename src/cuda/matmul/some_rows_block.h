@@ -120,44 +120,4 @@ __device__ void make_scales(const SomeRowsArgs& args, const Part& part,
   }
 }
 
-/// Adds up what all slices have, in the block that comes last; whether that is
-/// this one.
-template <typename S>
-__device__ bool add_slices(const SomeRowsArgs& args, const Space<S>& space,
-                           typename S::Sums& acc) {
-  const int slices = static_cast<int>(gridDim.y);
-  if (slices == 1) return true;
-  const auto part_of = [&](int slice, int n) {
-    const auto group = static_cast<long long>(slice) * gridDim.x + blockIdx.x;
-    return reinterpret_cast<Floats4*>(args.parts) +
-           (group * S::kColumns + n) * kSomeRowsThreads + threadIdx.x;
-  };
-#pragma unroll
-  for (int n = 0; n < S::kColumns; ++n) {
-    *part_of(static_cast<int>(blockIdx.y),
-             n) = {{acc[n][0], acc[n][1], acc[n][2], acc[n][3]}};
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    auto* counter = args.counters + blockIdx.x;
-    *space.is_last = count_arrival(counter) + 1 == gridDim.y ? 1 : 0;
-    if (*space.is_last != 0) *counter = 0;
-  }
-  __syncthreads();
-  if (*space.is_last == 0) return false;
-#pragma unroll
-  for (int n = 0; n < S::kColumns; ++n) {
-    Floats4 sum{};
-#pragma unroll 4
-    for (int slice = 0; slice < slices; ++slice) {
-      const auto its = load_fresh(part_of(slice, n));
-#pragma unroll
-      for (int j = 0; j < 4; ++j) sum.f[j] += its.f[j];
-    }
-#pragma unroll
-    for (int j = 0; j < 4; ++j) acc[n][j] = sum.f[j];
-  }
-  return true;
-}
-
 }  // namespace llamlx::cuda

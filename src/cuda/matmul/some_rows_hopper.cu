@@ -159,10 +159,41 @@ struct ProductsByWarpgroups {
   }
 };
 
+/// How slices become one: those of a cluster, each of which adds up and writes
+/// a part of the answers.
+template <typename S>
+struct SlicesInCluster {
+  static __device__ bool add(const SomeRowsArgs&, const Space<S>&,
+                             typename S::Sums&) {
+    return true;
+  }
+  static __device__ int first() {
+    return static_cast<int>(blockIdx.y * kSomeRowsThreads + threadIdx.x);
+  }
+  static __device__ int step() {
+    return static_cast<int>(gridDim.y) * kSomeRowsThreads;
+  }
+  static __device__ Floats4 load(const float* p) {
+    Floats4 sum{};
+#pragma unroll 4
+    for (int slice = 0; slice < static_cast<int>(gridDim.y); ++slice) {
+      const auto its =
+          load_from_block(reinterpret_cast<const Floats4*>(p), slice);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum.f[j] += its.f[j];
+    }
+    return sum;
+  }
+  static __device__ void meet() { meet_cluster(); }
+  /// Nobody reads another's memory after it is gone.
+  static __device__ void leave() { meet_cluster(); }
+};
+
 template <typename Tile, int kColumns>
 __device__ void some_rows_hopper(const SomeRowsArgs& args) {
   using S = SomeRowsShape<Tile, kColumns, OperandOrder::fragments>;
-  some_rows<S, ProductsByWarpgroups>(args, memory_of_operands());
+  some_rows<S, ProductsByWarpgroups, SlicesInCluster>(args,
+                                                      memory_of_operands());
 }
 
 #else
@@ -181,7 +212,6 @@ __device__ void some_rows_hopper(const SomeRowsArgs&) {}
     some_rows_hopper<__VA_ARGS__, columns>(args);                       \
   }
 #define LLAMLX_SOME_ROWS_KERNELS(name, ...)     \
-  LLAMLX_SOME_ROWS_KERNEL(name, 1, __VA_ARGS__) \
   LLAMLX_SOME_ROWS_KERNEL(name, 2, __VA_ARGS__) \
   LLAMLX_SOME_ROWS_KERNEL(name, 4, __VA_ARGS__) \
   LLAMLX_SOME_ROWS_KERNEL(name, 8, __VA_ARGS__)

@@ -5,10 +5,61 @@
 
 namespace llamlx::cuda {
 
+/// How slices become one: in memory, by the block that comes last.
+template <typename S>
+struct SlicesInMemory {
+  /// Adds up what all slices have; whether this block is to write it.
+  static __device__ bool add(const SomeRowsArgs& args, const Space<S>& space,
+                             typename S::Sums& acc) {
+    const int slices = static_cast<int>(gridDim.y);
+    if (slices == 1) return true;
+    const auto part_of = [&](int slice, int n) {
+      const auto group = static_cast<long long>(slice) * gridDim.x + blockIdx.x;
+      return reinterpret_cast<Floats4*>(args.parts) +
+             (group * S::kColumns + n) * kSomeRowsThreads + threadIdx.x;
+    };
+#pragma unroll
+    for (int n = 0; n < S::kColumns; ++n) {
+      *part_of(static_cast<int>(blockIdx.y),
+               n) = {{acc[n][0], acc[n][1], acc[n][2], acc[n][3]}};
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      auto* counter = args.counters + blockIdx.x;
+      *space.is_last = count_arrival(counter) + 1 == gridDim.y ? 1 : 0;
+      if (*space.is_last != 0) *counter = 0;
+    }
+    __syncthreads();
+    if (*space.is_last == 0) return false;
+#pragma unroll
+    for (int n = 0; n < S::kColumns; ++n) {
+      Floats4 sum{};
+#pragma unroll 4
+      for (int slice = 0; slice < slices; ++slice) {
+        const auto its = load_fresh(part_of(slice, n));
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum.f[j] += its.f[j];
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) acc[n][j] = sum.f[j];
+    }
+    return true;
+  }
+  /// Which of the answers a thread writes: this, and every step()th after.
+  static __device__ int first() { return static_cast<int>(threadIdx.x); }
+  static __device__ int step() { return kSomeRowsThreads; }
+  /// Four sums in shared memory, after all meet.
+  static __device__ Floats4 load(const float* p) {
+    return *reinterpret_cast<const Floats4*>(p);
+  }
+  static __device__ void meet() { __syncthreads(); }
+  static __device__ void leave() {}
+};
+
 /// Finishes a block's products, four columns of a row at a time. The code is
 /// run once by each warp, so it is kept short: what is not in the cache of
 /// instructions takes longer to come than to run.
-template <typename S>
+template <typename S, typename Slices>
 class ProductWriter {
  public:
   static constexpr int kRowsOfWeight = kSomeRowsWarps * kTileRows;
@@ -38,13 +89,13 @@ class ProductWriter {
             acc[n][i];
       }
     }
-    __syncthreads();
+    Slices::meet();
     const int quads = cols_ / 4;
 #pragma unroll 1
-    for (int i = static_cast<int>(threadIdx.x); i < S::kRows * quads;
-         i += kSomeRowsThreads) {
+    for (int i = Slices::first(); i < S::kRows * quads; i += Slices::step()) {
       write(i / quads, i % quads * 4);
     }
+    Slices::leave();
   }
 
  private:
@@ -60,7 +111,7 @@ class ProductWriter {
   }
 
   __device__ Floats4 load(int row, int at) const {
-    return *reinterpret_cast<const Floats4*>(products_ + row * kStride + at);
+    return Slices::load(products_ + row * kStride + at);
   }
   __device__ float value(int row, int n, float product) const {
     const bool is_biased = args_.bias != nullptr && n < args_.out_rows;
@@ -154,7 +205,8 @@ class ProductWriter {
 
 /// The kernels. `Products<S>::add` adds to sums the products of a slice;
 /// `memory` is the block's, aligned as these want it.
-template <typename S, template <typename> typename Products>
+template <typename S, template <typename> typename Products,
+          template <typename> typename Slices>
 __device__ void some_rows(const SomeRowsArgs& args, unsigned char* memory) {
   const Part part(args);
   const Space<S> space(args, memory);
@@ -178,8 +230,8 @@ __device__ void some_rows(const SomeRowsArgs& args, unsigned char* memory) {
   } else {
     Products<S>::add(args, part, space.stage, chunks, stages, planes, acc);
   }
-  if (add_slices<S>(args, space, acc)) {
-    ProductWriter<S>(args, space).run(part, acc);
+  if (Slices<S>::add(args, space, acc)) {
+    ProductWriter<S, Slices<S>>(args, space).run(part, acc);
   }
 }
 

@@ -68,14 +68,17 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
     const int row_blocks = ceil_div<int>(rows_of(product), cuda::kTileRows);
     const int tiles = ceil_div<int>(cols_of(product), cuda::kTileCols);
     const cuda::OperandStage stage{8 * columns, planes, has_halves ? 32 : 64,
-                                   stage_order(device)};
+                                   stage_order(device, rows)};
     const int count = cuda::operand_stages(tiles);
-    const int slice = cuda::some_rows_slice(
-        row_blocks, tiles, columns, stage.order, device.multiprocessors);
     stages = std::max(stages, static_cast<std::size_t>(count) * stage.bytes());
+    // Slices that are clusters need none.
+    const bool are_clusters = stage.order == cuda::OperandOrder::fragments;
+    const int parted = are_clusters ? 1 : columns;
+    const int slice = cuda::some_rows_slice(row_blocks, tiles, parted,
+                                            device.multiprocessors);
     parts =
         std::max(parts, cuda::some_rows_parts_bytes(
-                            row_blocks, columns, ceil_div<int>(count, slice)));
+                            row_blocks, parted, ceil_div<int>(count, slice)));
   };
   for (const auto& layer : weights.layers) {
     for (const auto& product : products_of(layer)) add(product);

@@ -127,6 +127,8 @@ struct CudaModel {
   const int* tokens_of(long long pass) const;
   /// Passes of so many rows and segments that have run, and their graphs.
   std::map<std::pair<int, int>, std::optional<Graph>> graphs;
+  /// Clusters of 1, 2 and more blocks of a kernel that run at a time.
+  std::map<const Kernel*, std::array<int, 8>> clusters;
   int graphs_growths = 0;  ///< the workspace's when they ran: it stays in place
 };
 

@@ -140,7 +140,7 @@ int most_some_rows(const CudaModel& model, const CudaMatrix& matrix) {
   int columns = cuda::some_rows_columns(cuda::kSomeRowsMost);
   while (columns > 1 &&
          cuda::some_rows_shared_bytes(matrix.layout, columns, planes,
-                                      stage_order(model.device)) >
+                                      stage_order(model.device, 8 * columns)) >
              model.device.shared_bytes_per_block) {
     columns /= 2;
   }
@@ -158,7 +158,7 @@ cuda::Stages stages_for(const CudaModel& model, const CudaMatrix& matrix,
                         int rows, GrowingBuffer& buffer) {
   const auto stage = cuda::some_rows_stage(
       matrix.layout, cuda::some_rows_columns(rows),
-      planes_of(model, operand_of(matrix)), stage_order(model.device));
+      planes_of(model, operand_of(matrix)), stage_order(model.device, rows));
   const auto count =
       static_cast<std::size_t>(cuda::operand_stages(matrix.tiles));
   return {stage, buffer.reserve<unsigned char>(count * stage.bytes())};
@@ -207,6 +207,51 @@ cuda::NextOperands next_operands(CudaModel& model, const CudaMatrix& matrix,
                                      groups * cuda::kSomeRowsMost)};
 }
 
+/// Clusters of 1, 2 and more blocks of a kernel that run at a time.
+const std::array<int, 8>& clusters_of(CudaModel& model, const Kernel& kernel,
+                                      LaunchShape shape) {
+  auto [found, is_new] = model.clusters.try_emplace(&kernel);
+  auto& counts = found->second;
+  for (std::size_t i = 0; is_new && i < counts.size(); ++i) {
+    shape.grid_y = static_cast<unsigned>(i) + 1;
+    counts[i] = clusters_at_once(kernel, shape);
+  }
+  return counts;
+}
+
+/// How a product of some rows is launched, but for its slices.
+struct SomeRowsLaunch {
+  const Kernel& kernel;
+  LaunchShape shape;
+};
+
+SomeRowsLaunch some_rows_launch(const CudaMatrix& matrix, int columns,
+                                const cuda::OperandStage& stage) {
+  const bool by_warpgroups = stage.order == cuda::OperandOrder::fragments;
+  const std::string name = by_warpgroups ? "some_rows_hopper" : "some_rows";
+  return {cuda_kernel("matmul/" + name,
+                      concat(name, "_", matrix.kernel_suffix(), "_n", columns)),
+          {.grid_x =
+               static_cast<unsigned>(cuda::some_rows_groups(matrix.row_blocks)),
+           .block = cuda::kSomeRowsThreads,
+           .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
+               matrix.layout, columns, stage.planes, stage.order)),
+           .is_cluster = by_warpgroups}};
+}
+
+/// Stages of a slice.
+int slice_of(CudaModel& model, const CudaMatrix& matrix, int columns,
+             const SomeRowsLaunch& how) {
+  const int multiprocessors = model.device.multiprocessors;
+  if (!how.shape.is_cluster) {
+    return cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
+                                 multiprocessors);
+  }
+  return cuda::some_rows_hopper_slice(matrix.row_blocks, matrix.tiles,
+                                      clusters_of(model, how.kernel, how.shape),
+                                      multiprocessors);
+}
+
 /// Up to most_some_rows() rows.
 bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
                    const ProductRows& x, const ProductTarget& target) {
@@ -215,13 +260,7 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
   const auto stages =
       stages_for(model, matrix, x.rows, space.stages[space.turn]);
   if (!x.are_operands) make_stages(model, matrix, x, stages);
-  const int slice =
-      cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
-                            stages.stage.order, model.device.multiprocessors);
-  const int slices = ceil_div<int>(cuda::operand_stages(matrix.tiles), slice);
-  const int groups = cuda::some_rows_groups(matrix.row_blocks);
-  const auto parts_bytes =
-      cuda::some_rows_parts_bytes(matrix.row_blocks, columns, slices);
+  auto how = some_rows_launch(matrix, columns, stages.stage);
   cuda::SomeRowsArgs args{};
   args.products = {matrix.bytes.as<const unsigned char>(),
                    matrix.row_blocks,
@@ -237,25 +276,21 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
                    target.output};
   args.norm = late_norm(model, matrix, x);
   args.next = next_operands(model, matrix, x.rows, target.next);
-  args.slice = slice;
-  args.parts = space.product_parts.reserve<float>(parts_bytes / sizeof(float));
-  args.counters = space.counters.as<unsigned>();
+  args.slice = slice_of(model, matrix, columns, how);
+  const int slices =
+      ceil_div<int>(cuda::operand_stages(matrix.tiles), args.slice);
+  how.shape.grid_y = static_cast<unsigned>(slices);
+  if (!how.shape.is_cluster) {
+    args.parts = space.product_parts.reserve<float>(
+        cuda::some_rows_parts_bytes(matrix.row_blocks, columns, slices) /
+        sizeof(float));
+    args.counters = space.counters.as<unsigned>();
+  }
   const bool makes_next = args.next.stages.bytes != nullptr;
   if (makes_next && target.output == cuda::Output::swiglu) {
     args.products.out = nullptr;
   }
-  const std::string kernel =
-      has_warpgroups(model.device) ? "some_rows_hopper" : "some_rows";
-  launch(
-      model.stream,
-      cuda_kernel("matmul/" + kernel,
-                  concat(kernel, "_", matrix.kernel_suffix(), "_n", columns)),
-      {.grid_x = static_cast<unsigned>(groups),
-       .grid_y = static_cast<unsigned>(slices),
-       .block = cuda::kSomeRowsThreads,
-       .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
-           matrix.layout, columns, stages.stage.planes, stages.stage.order))},
-      args);
+  launch(model.stream, how.kernel, how.shape, args);
   if (makes_next) space.turn = 1 - space.turn;
   return makes_next;
 }
@@ -357,9 +392,9 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
 
 }  // namespace
 
-cuda::OperandOrder stage_order(const CudaDeviceInfo& device) {
-  return has_warpgroups(device) ? cuda::OperandOrder::fragments
-                                : cuda::OperandOrder::rows;
+cuda::OperandOrder stage_order(const CudaDeviceInfo& device, int rows) {
+  return has_warpgroups(device) && rows > 8 ? cuda::OperandOrder::fragments
+                                            : cuda::OperandOrder::rows;
 }
 
 OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,

@@ -35,9 +35,9 @@ struct ProductTarget {
   NextProduct next = {};
 };
 
-/// How products of up to kSomeRowsMost rows read their operands there: by
-/// warpgroups, where there are any.
-cuda::OperandOrder stage_order(const CudaDeviceInfo& device);
+/// How products of so many rows, up to kSomeRowsMost, read their operands
+/// there: by warpgroups, where there are any and they are faster.
+cuda::OperandOrder stage_order(const CudaDeviceInfo& device, int rows);
 
 /// Where somebody else can put operands for the next product of so many rows,
 /// and their type; no bytes where it does not take them.
