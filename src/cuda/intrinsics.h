@@ -130,6 +130,13 @@ __device__ inline std::uint32_t sub2(F16, std::uint32_t a, std::uint32_t b) {
   return d;
 }
 
+__device__ inline std::uint32_t fma2(Bf16, std::uint32_t a, std::uint32_t b,
+                                     std::uint32_t c) {
+  std::uint32_t d;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
+
 /// (a & b) | c.
 __device__ inline std::uint32_t and_or(std::uint32_t a, std::uint32_t b,
                                        std::uint32_t c) {

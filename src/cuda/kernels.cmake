@@ -17,6 +17,7 @@ set(LLAMLX_CUDA_KERNELS
   matmul/operands.cu
   matmul/pack.cu
   matmul/some_rows.cu
+  matmul/some_rows_bf16.cu
   matmul/some_rows_hopper.cu
   matmul/stages.cu
   token/argmax.cu

@@ -162,16 +162,15 @@ inline float unpack(F16, std::uint16_t half) {
 inline float unpack(Bf16, std::uint16_t half) {
   return emulator::from_bf16(half);
 }
-inline std::uint32_t fma2(F16, std::uint32_t a, std::uint32_t b,
-                          std::uint32_t c) {
-  const auto one = [](std::uint32_t x, std::uint32_t y, std::uint32_t z) {
-    const auto f = [](std::uint32_t h) {
-      return emulator::from_f16(static_cast<std::uint16_t>(h));
+template <typename T>
+std::uint32_t fma2(T, std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  const auto one = [&](int shift) {
+    const auto f = [&](std::uint32_t word) {
+      return unpack(T{}, static_cast<std::uint16_t>(word >> shift));
     };
-    return emulator::to_f16(f(x) * f(y) + f(z));
+    return f(a) * f(b) + f(c);
   };
-  return join(one(a & 0xffffU, b & 0xffffU, c & 0xffffU),
-              one(a >> 16, b >> 16, c >> 16));
+  return pack(T{}, one(0), one(16));
 }
 inline std::uint32_t sub2(F16, std::uint32_t a, std::uint32_t b) {
   return fma2(F16{}, a, 0x3c003c00U, b ^ 0x80008000U);

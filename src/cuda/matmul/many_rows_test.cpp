@@ -39,7 +39,8 @@ Packed expanded(Packed w) {
 struct Case {
   /// Stages of a slice of some_rows; 0: by many_rows.
   int slice = 0;
-  bool is_some_hopper = false;  ///< by some_rows_hopper
+  /// What multiplies slices: some_rows, some_rows_hopper, some_rows_bf16.
+  std::string some = "some_rows";
   /// Rows of x that many_rows_hopper takes at a time; 0: not by it.
   int tokens = 0;
   PackedLayout layout{};
@@ -75,16 +76,20 @@ void expect_next(TestStages& operands, bool is_bf16,
   }
 }
 
-OperandOrder stage_order(const Case& c) {
-  return c.is_some_hopper ? OperandOrder::fragments : OperandOrder::rows;
+OperandStage stage_of(const Case& c, const PackedLayout& layout) {
+  const int columns = some_rows_columns(c.rows);
+  if (c.some == "some_rows_bf16") return some_rows_bf16_stage(columns);
+  return some_rows_stage(
+      layout, columns, c.planes,
+      c.some == "some_rows" ? OperandOrder::rows : OperandOrder::fragments);
 }
 
-/// some_rows_hopper on the GPU, whose matrix unit the emulator does not have:
+/// By warpgroups on the GPU, whose matrix unit the emulator does not have:
 /// `args` of arrays of the machine.
-void launch_some_hopper(const std::string& name, const EmulatedShape& grid,
-                        SomeRowsArgs args, const Packed& w, const TestStages& x,
-                        TestStages& next, std::vector<Words4>& parts,
-                        std::vector<unsigned>& counters) {
+void launch_some(const std::string& module, const std::string& name,
+                 const EmulatedShape& grid, SomeRowsArgs args, const Packed& w,
+                 const TestStages& x, TestStages& next,
+                 std::vector<Words4>& parts, std::vector<unsigned>& counters) {
   Stream stream;
   const auto copy = [&]<typename T>(T*& data, std::size_t count) {
     std::vector<std::remove_const_t<T>> values(count);
@@ -107,7 +112,7 @@ void launch_some_hopper(const std::string& name, const EmulatedShape& grid,
   const auto sums = copy(args.next.squares, next.squares.size());
   const auto slices = copy(args.parts, parts.size() * 4);
   const auto counts = copy(args.counters, counters.size());
-  launch(stream, cuda_kernel("matmul/some_rows_hopper", name),
+  launch(stream, cuda_kernel("matmul/" + module, name),
          {.grid_x = grid.grid_x,
           .grid_y = grid.grid_y,
           .block = grid.block,
@@ -138,12 +143,9 @@ void multiply_slices(const Case& c, const Packed& w,
   // Norms have multiples of 4 columns, as what they are taken of.
   std::vector<float> norm(static_cast<std::size_t>(ceil_div(width, 4) * 4));
   for (auto& weight : norm) weight = normal(random);
-  TestStages next(
-      some_rows_stage(w.layout, columns, products.planes, stage_order(c)),
-      ceil_div(width, kTileCols));
+  TestStages next(stage_of(c, w.layout), ceil_div(width, kTileCols));
   next.squares.resize(static_cast<std::size_t>(groups) * 8 * columns);
-  const auto shared = some_rows_shared_bytes(w.layout, columns, products.planes,
-                                             stage_order(c));
+  const auto shared = some_rows_shared_bytes(w.layout, stage_of(c, w.layout));
   const EmulatedShape grid{.grid_x = groups,
                            .grid_y = static_cast<unsigned>(slices),
                            .block = kSomeRowsThreads,
@@ -155,11 +157,11 @@ void multiply_slices(const Case& c, const Packed& w,
                           reinterpret_cast<float*>(parts.data()),
                           counters.data()};
   const auto suffix = to_string(w.layout) + "_n" + std::to_string(columns);
-  if (c.is_some_hopper) {
-    launch_some_hopper("some_rows_hopper_" + suffix, grid, args, w, x, next,
-                       parts, counters);
+  const auto name = c.some + "_" + suffix;
+  if (c.some == "some_rows") {
+    emulate(name, grid, args);
   } else {
-    emulate("some_rows_" + suffix, grid, args);
+    launch_some(c.some, name, grid, args, w, x, next, parts, counters);
   }
   expect_next(next, is_bf16, products, norm, width);
   EXPECT_EQ(counters, std::vector<unsigned>(groups));
@@ -227,8 +229,9 @@ void check(const Case& c) {
   const auto before = fill(c.rows * c.weight_rows);
   auto out = before;
 
-  const bool is_bf16 =
-      packed.layout.bits == 0 && packed.layout.type == NumberType::bf16;
+  const bool is_some_bf16 = c.some == "some_rows_bf16";
+  const bool is_bf16 = is_some_bf16 || (packed.layout.bits == 0 &&
+                                        packed.layout.type == NumberType::bf16);
   const std::string type = is_bf16 ? "bf16" : "f16";
   const auto* norm_data = c.is_normed ? norm.data() : nullptr;
   ManyRowsArgs args{packed.data(), packed.row_blocks,
@@ -239,9 +242,7 @@ void check(const Case& c) {
                     c.weight_rows, c.output};
   if (c.slice > 0) {
     const int columns = some_rows_columns(c.rows);
-    TestStages stages(
-        some_rows_stage(c.layout, columns, c.planes, stage_order(c)),
-        packed.tiles);
+    TestStages stages(stage_of(c, c.layout), packed.tiles);
     stages.squares.resize(static_cast<std::size_t>(8) * columns);
     auto* squares = c.is_normed ? stages.squares.data() : nullptr;
     emulate("make_stages_" + type,
@@ -283,10 +284,12 @@ void check(const Case& c) {
   }
 
   // x is rounded to `planes` numbers of u = 2^-11 (bf16: 2^-8), an affine
-  // weight's numbers to float16 (2^-11, and 2^-25 where they are very small);
-  // a sum of float32 adds at most 2^-23 of what is summed.
+  // weight's numbers, but for slices of whole codes, to float16 (2^-11, and
+  // 2^-25 where they are very small) or bfloat16 (2^-8); a sum of float32 adds
+  // at most 2^-23 of what is summed.
   const double u = std::pow(is_bf16 ? 0x1p-8 : 0x1p-11, c.planes);
-  const bool is_rounded = c.layout.bits != 0 && c.slice == 0;
+  const bool is_rounded = c.layout.bits != 0 && (c.slice == 0 || is_some_bf16);
+  const double weight_u = is_some_bf16 ? 0x1p-8 : 0x1p-11;
   struct Sum {
     double value = 0;
     double error = 0;
@@ -307,7 +310,7 @@ void check(const Case& c) {
       sum.error +=
           std::abs(v) * of.magnitudes[at] * (u + (c.cols + 16) * 0x1p-23) +
           (is_rounded
-               ? std::abs(v) * (std::abs(of.values[at]) * 0x1p-11 + 0x1p-25)
+               ? std::abs(v) * (std::abs(of.values[at]) * weight_u + 0x1p-25)
                : 0);
     }
     return sum;
@@ -420,29 +423,37 @@ class GpuHopperTest : public ::testing::TestWithParam<PackedLayout> {
   void SetUp() override { llamlx::testing::skip_without_warpgroups(); }
 };
 
+/// Whole and ragged tiles, stages and clusters, and operands for the next.
+void check_some(const std::string& some, const PackedLayout& layout, int rows,
+                int most_planes) {
+  const Case whole{.slice = 2,
+                   .some = some,
+                   .layout = layout,
+                   .rows = rows,
+                   .weight_rows = 120 + rows,
+                   .cols = 832,
+                   .is_normed = true};
+  check(whole);
+  auto ragged = whole;
+  ragged.slice = 3;
+  ragged.weight_rows = 37;
+  ragged.cols = layout.group == 64 ? 192 : 160;
+  ragged.planes = most_planes;
+  ragged.output = Output::add;
+  check(ragged);
+  auto gated = whole;
+  gated.slice = 1;
+  gated.cols = 320;
+  gated.planes = smaller(most_planes, 2);
+  gated.output = Output::swiglu;
+  check(gated);
+}
+
 TEST_P(GpuHopperTest, EveryFormatMultipliesSomeRows) {
   for (const int rows : {9, 31, 64}) {
-    const Case whole{.slice = 2,
-                     .is_some_hopper = true,
-                     .layout = GetParam(),
-                     .rows = rows,
-                     .weight_rows = 120 + rows,
-                     .cols = 832,
-                     .is_normed = true};
-    check(whole);
-    auto ragged = whole;
-    ragged.slice = 3;
-    ragged.weight_rows = 37;
-    ragged.cols = GetParam().group == 64 ? 192 : 160;
-    ragged.planes = rows == 64 ? 1 : 3;
-    ragged.output = Output::add;
-    check(ragged);
-    auto gated = whole;
-    gated.slice = 1;
-    gated.cols = 320;
-    gated.planes = rows == 64 ? 1 : 2;
-    gated.output = Output::swiglu;
-    check(gated);
+    check_some("some_rows_hopper", GetParam(), rows, rows == 64 ? 1 : 3);
+    if (!some_rows_bf16_takes(GetParam(), some_rows_columns(rows))) continue;
+    check_some("some_rows_bf16", GetParam(), rows, 1);
   }
 }
 

@@ -204,7 +204,11 @@ void some_rows(benchmark::State& state, const Shape& shape,
   const bool by_warpgroups = has_warpgroups(cuda_device()) && x_rows > 8;
   const auto order =
       by_warpgroups ? cuda::OperandOrder::fragments : cuda::OperandOrder::rows;
-  const auto stage = cuda::some_rows_stage(format.layout, columns, 1, order);
+  const bool is_bf16 =
+      by_warpgroups && cuda::some_rows_bf16_takes(format.layout, columns);
+  const auto stage =
+      is_bf16 ? cuda::some_rows_bf16_stage(columns)
+              : cuda::some_rows_stage(format.layout, columns, 1, order);
   const DeviceBuffer operands(static_cast<std::size_t>(stage.bytes()) *
                               cuda::operand_stages(tiles));
   const DeviceBuffer out(numbers);
@@ -234,19 +238,21 @@ void some_rows(benchmark::State& state, const Shape& shape,
   args.slice = slice;
   args.parts = parts.as<float>();
   args.counters = counters.as<unsigned>();
-  const auto shared = static_cast<unsigned>(
-      cuda::some_rows_shared_bytes(format.layout, columns, 1, order));
+  const auto shared =
+      static_cast<unsigned>(cuda::some_rows_shared_bytes(format.layout, stage));
   if (static_cast<int>(shared) > cuda_device().shared_bytes_per_block) {
     return state.SkipWithError("takes too much shared memory");
   }
-  const std::string name = by_warpgroups ? "some_rows_hopper" : "some_rows";
+  const std::string name = is_bf16         ? "some_rows_bf16"
+                           : by_warpgroups ? "some_rows_hopper"
+                                           : "some_rows";
   const auto& kernel =
       cuda_kernel("matmul/" + name,
                   name + "_" + format.name + "_n" + std::to_string(columns));
   kernel.allow_shared(shared);
-  const auto& make =
-      cuda_kernel("matmul/stages", format.layout.bits == 0 ? "make_stages_bf16"
-                                                           : "make_stages_f16");
+  const auto& make = cuda_kernel(
+      "matmul/stages", is_bf16 || format.layout.bits == 0 ? "make_stages_bf16"
+                                                          : "make_stages_f16");
   const auto make_operands = [&] {
     launch(stream, make,
            {.grid_x = static_cast<unsigned>(stage.rows),

@@ -78,11 +78,23 @@ __device__ void multiply_tile(const typename S::Tile& tile, const LaneOfX& x,
 
 template <typename S>
 struct ProductsByWarps {
-  template <typename Planes>
   static __device__ void add(const SomeRowsArgs& args, const Part& part,
                              const OperandStage& stage, Chunks<S>& chunks,
-                             XStages& stages, Planes planes,
-                             typename S::Sums& acc) {
+                             XStages& stages, typename S::Sums& acc) {
+    const int planes = args.products.planes;
+    if (planes == 1) {
+      add_planes(args, part, stage, chunks, stages, PlaneCount<1>{}, acc);
+    } else {
+      add_planes(args, part, stage, chunks, stages, planes, acc);
+    }
+  }
+
+ private:
+  template <typename Planes>
+  static __device__ void add_planes(const SomeRowsArgs& args, const Part& part,
+                                    const OperandStage& stage,
+                                    Chunks<S>& chunks, XStages& stages,
+                                    Planes planes, typename S::Sums& acc) {
     using Tile = typename S::Tile;
     const bool is_there = part.block < args.products.row_blocks;
     for (int first = 0; first < part.tiles; first += OperandStage::kTiles) {

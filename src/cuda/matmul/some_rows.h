@@ -59,10 +59,13 @@ struct NextOperands {
 ///          f16, bf16, and affineB_gG_T as few_rows has.
 ///          some_rows_hopper_W_nN, of 9 rows and more on the matrix unit of
 ///          compute capability 9.0 alone, launched as clusters.
+///          some_rows_bf16_W_nN, the same of some_rows_bf16_takes(), of x and
+///          numbers that are rounded to bfloat16, which is what MLX does in
+///          that type: less work for each row of x.
 /// Grid     [some_rows_groups(), slices].
 struct SomeRowsArgs {
-  /// x: stages of 8 some_rows_columns(rows) rows, in the order of fragments for
-  /// some_rows_hopper, else of rows; `scales` is not looked at;
+  /// x: stages of 8 some_rows_columns(rows) rows, in the order of rows for
+  /// some_rows, else of fragments; `scales` is not looked at;
   /// `out` may be null with swiglu, if there are next operands.
   ManyRowsArgs products;
   LateNorm norm;
@@ -84,20 +87,36 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_chunk(int tile_bytes) {
   return most >= 4 ? 4 : most >= 2 ? 2 : 1;
 }
 
+/// Columns of x that have a sum.
+LLAMLX_HOST_DEVICE constexpr int some_rows_sum_group(
+    const PackedLayout& layout) {
+  return layout.bits == 0 ? kTileCols : layout.group;
+}
+
 /// What a block reads of x at once.
 LLAMLX_HOST_DEVICE constexpr OperandStage some_rows_stage(
     const PackedLayout& layout, int columns, int planes, OperandOrder order) {
-  return {8 * columns, planes, layout.bits == 0 ? kTileCols : layout.group,
-          order};
+  return {8 * columns, planes, some_rows_sum_group(layout), order};
+}
+/// The same of some_rows_bf16.
+LLAMLX_HOST_DEVICE constexpr OperandStage some_rows_bf16_stage(int columns) {
+  return {8 * columns, 1, 0, OperandOrder::fragments};
+}
+/// Whether some_rows_bf16 multiplies such weights with so many rows. (With 16
+/// of an H200 it took longer than with 32, and than some_rows_hopper.)
+LLAMLX_HOST_DEVICE constexpr bool some_rows_bf16_takes(
+    const PackedLayout& layout, int columns) {
+  return columns >= 4 && layout.type == NumberType::bf16 && layout.bits <= 6;
 }
 
-/// Bytes of dynamic shared memory of a block.
+/// Bytes of dynamic shared memory of a block that reads such stages.
 LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
-    const PackedLayout& layout, int columns, int planes, OperandOrder order) {
+    const PackedLayout& layout, const OperandStage& stage) {
   const int bytes = tile_bytes(layout);
   const int chunk = some_rows_chunk(bytes) * bytes;
-  const int x = some_rows_stage(layout, columns, planes, order).bytes();
-  const int to_align = order == OperandOrder::rows ? 0 : 1024;
+  const int columns = stage.rows / 8;
+  const int x = stage.bytes();
+  const int to_align = stage.order == OperandOrder::rows ? 0 : 1024;
   return kSomeRowsWarps * kSomeRowsStages * (chunk + 8) +
          some_rows_x_stages(columns) * (x + 8) + columns * 8 * 4 + 16 +
          to_align;

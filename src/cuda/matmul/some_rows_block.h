@@ -11,9 +11,13 @@ namespace llamlx::cuda {
 
 /// What a kernel is made for: weights of such tiles, 8 kColumns rows of x in
 /// that order.
-template <typename Tile_, int kColumns_, OperandOrder kOrder_>
+template <typename Tile_, int kColumns_, OperandOrder kOrder_,
+          typename Operand_ = typename Tile_::Operand,
+          int kSumGroup_ = some_rows_sum_group(Tile_::layout())>
 struct SomeRowsShape {
   using Tile = Tile_;
+  using Operand = Operand_;  // what x is made of
+  static constexpr int kSumGroup = kSumGroup_;
   static constexpr int kColumns = kColumns_;
   static constexpr OperandOrder kOrder = kOrder_;
   static constexpr int kRows = 8 * kColumns;                  // of x
@@ -56,8 +60,7 @@ struct Space {
 
   __device__ Space(const SomeRowsArgs& args, unsigned char* memory)
       : x(memory),
-        stage(some_rows_stage(S::Tile::layout(), S::kColumns,
-                              args.products.planes, S::kOrder)) {
+        stage{S::kRows, args.products.planes, S::kSumGroup, S::kOrder} {
     ring = x + kXStages * stage.bytes();
     barriers =
         reinterpret_cast<std::uint64_t*>(ring + kWeightStages * kStageBytes);

@@ -1,5 +1,4 @@
-#include "cuda/matmul/some_rows_output.h"
-#include "cuda/matmul/warpgroup.h"
+#include "cuda/matmul/some_rows_warpgroups.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -29,39 +28,22 @@ struct Unit {
   }
 };
 
-/// A warp's tiles, unit by unit. After the last, and where a warp has none, it
-/// makes something of what lies there: nobody looks at what it becomes.
+/// Makes the units of a warp's tiles.
 template <typename S>
 class Units {
  public:
   __device__ Units(const SomeRowsArgs& args, const Part& part,
                    Chunks<S>& chunks)
-      : chunks_(chunks),
-        lane_(part.lane),
-        left_(part.block < args.products.row_blocks ? part.tiles : 0) {}
+      : tiles_(args, part, chunks) {}
 
   /// Makes the next, unit `index` of its stage.
   __device__ void make_next(Unit<S>& unit, int index) {
-    const int in_chunk = index / S::kGroups % S::kChunk;
-    if (index % S::kGroups == 0) {
-      if (in_chunk == 0) {
-        if (left_ > 0) chunks_.wait();
-        left_ -= S::kChunk;
-      }
-      tile_.template load<FromShared>(
-          chunks_.current() + in_chunk * S::Tile::kBytes, lane_);
-      if (in_chunk + 1 == S::kChunk) {
-        chunks_.pass();
-        chunks_.ask();
-      }
-    }
+    if (index % S::kGroups == 0) tiles_.load(tile_, index / S::kGroups);
     unit.make(tile_, index % S::kGroups);
   }
 
  private:
-  Chunks<S>& chunks_;
-  int lane_;
-  int left_;  // tiles
+  TilesOfWarp<S> tiles_;
   typename S::Tile tile_;
 };
 
@@ -80,14 +62,12 @@ class UnitsOfX {
   __device__ void multiply(int index, const Unit<S>& unit, Planes planes,
                            typename S::Sums& products) const {
     using Operand = typename S::Tile::Operand;
-    // As addresses are in descriptions.
-    constexpr int kTile = S::kRows * kTileCols * 2 / 16;
-    constexpr int kStep = 2;
+    constexpr int kTile = kDescribedTile<S>;
     const int tile = index / S::kGroups * kTile;
 #pragma unroll
     for (int s = 0; s < Unit<S>::kSteps; ++s) {
       const int step = index % S::kGroups * Unit<S>::kSteps + s;
-      const auto x = numbers_ + (tile + step * kStep);
+      const auto x = numbers_ + (tile + step * kDescribedStep);
       if (s == 0) {
         multiply_warpgroup<false>(Operand{}, products, unit.operands[s], x);
       } else {
@@ -131,11 +111,23 @@ class UnitsOfX {
 /// registers.
 template <typename S>
 struct ProductsByWarpgroups {
-  template <typename Planes>
   static __device__ void add(const SomeRowsArgs& args, const Part& part,
                              const OperandStage& stage, Chunks<S>& chunks,
-                             XStages& stages, Planes planes,
-                             typename S::Sums& acc) {
+                             XStages& stages, typename S::Sums& acc) {
+    const int planes = args.products.planes;
+    if (planes == 1) {
+      add_planes(args, part, stage, chunks, stages, PlaneCount<1>{}, acc);
+    } else {
+      add_planes(args, part, stage, chunks, stages, planes, acc);
+    }
+  }
+
+ private:
+  template <typename Planes>
+  static __device__ void add_planes(const SomeRowsArgs& args, const Part& part,
+                                    const OperandStage& stage,
+                                    Chunks<S>& chunks, XStages& stages,
+                                    Planes planes, typename S::Sums& acc) {
     constexpr int kUnits = OperandStage::kTiles * S::kGroups;  // of a stage
     Units<S> units(args, part, chunks);
     Unit<S> unit[2];
@@ -157,36 +149,6 @@ struct ProductsByWarpgroups {
       }
     }
   }
-};
-
-/// How slices become one: those of a cluster, each of which adds up and writes
-/// a part of the answers.
-template <typename S>
-struct SlicesInCluster {
-  static __device__ bool add(const SomeRowsArgs&, const Space<S>&,
-                             typename S::Sums&) {
-    return true;
-  }
-  static __device__ int first() {
-    return static_cast<int>(blockIdx.y * kSomeRowsThreads + threadIdx.x);
-  }
-  static __device__ int step() {
-    return static_cast<int>(gridDim.y) * kSomeRowsThreads;
-  }
-  static __device__ Floats4 load(const float* p) {
-    Floats4 sum{};
-#pragma unroll 4
-    for (int slice = 0; slice < static_cast<int>(gridDim.y); ++slice) {
-      const auto its =
-          load_from_block(reinterpret_cast<const Floats4*>(p), slice);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) sum.f[j] += its.f[j];
-    }
-    return sum;
-  }
-  static __device__ void meet() { meet_cluster(); }
-  /// Nobody reads another's memory after it is gone.
-  static __device__ void leave() { meet_cluster(); }
 };
 
 template <typename Tile, int kColumns>

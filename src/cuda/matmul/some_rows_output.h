@@ -226,7 +226,7 @@ class ProductWriter {
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) y.f[j] *= weights.f[j];
-    write_quad<typename S::Tile::Operand>(next_.stages, row, col, true, y);
+    write_quad<typename S::Operand>(next_.stages, row, col, true, y);
   }
 
   const ManyRowsArgs& args_;
@@ -259,13 +259,7 @@ __device__ void some_rows(const SomeRowsArgs& args, unsigned char* memory) {
   for (int i = 0; i < Space<S>::kXStages - 1; ++i) stages.ask();
   make_scales<S>(args, part, space.scales);
   typename S::Sums acc = {};
-  const int planes = args.products.planes;
-  if (planes == 1) {
-    Products<S>::add(args, part, space.stage, chunks, stages, PlaneCount<1>{},
-                     acc);
-  } else {
-    Products<S>::add(args, part, space.stage, chunks, stages, planes, acc);
-  }
+  Products<S>::add(args, part, space.stage, chunks, stages, acc);
   ProductWriter<S, Slices<S>> writer(args, space);
   writer.ask();
   if (Slices<S>::add(args, space, acc)) writer.run(part, acc);

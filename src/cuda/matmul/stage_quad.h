@@ -5,12 +5,25 @@
 
 namespace llamlx::cuda {
 
+/// Four numbers of a row from column `col` on.
+__device__ inline void put_quad(const Stages& out, int plane, int row, int col,
+                                std::uint32_t low, std::uint32_t high) {
+  *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col)) = low;
+  *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col + 2)) = high;
+}
+
 /// Makes operands of four columns of a row from `col` on, of which there are
 /// tiles: by a whole warp, of which 16 lanes have a tile of a row.
 template <typename Operand>
 __device__ void write_quad(const Stages& out, int row, int col, bool is_there,
                            Floats4 v) {
   const auto& stage = out.stage;
+  if (stage.group == 0) {
+    if (!is_there) return;
+    put_quad(out, 0, row, col, pack(Operand{}, v.f[0], v.f[1]),
+             pack(Operand{}, v.f[2], v.f[3]));
+    return;
+  }
   float largest = 0;
 #pragma unroll
   for (int j = 0; j < 4; ++j) largest = fmaxf(largest, fabsf(v.f[j]));
@@ -25,9 +38,7 @@ __device__ void write_quad(const Stages& out, int row, int col, bool is_there,
   for (int plane = 0; plane < stage.planes; ++plane) {
     const auto low = split2<Operand>(v.f[0], v.f[1]);
     const auto high = split2<Operand>(v.f[2], v.f[3]);
-    if (!is_there) continue;
-    *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col)) = low;
-    *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col + 2)) = high;
+    if (is_there) put_quad(out, plane, row, col, low, high);
   }
   float sum = 0;
 #pragma unroll

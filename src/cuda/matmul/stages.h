@@ -25,14 +25,17 @@ struct OperandStage {
 
   int rows;  ///< a multiple of 8
   int planes;
-  int group;  ///< columns that have a sum: 32 or 64
+  /// Columns that have a sum: 32 or 64. 0: x is rounded to numbers of 16 bits
+  /// as it is, of bfloat16, and nothing else.
+  int group;
   OperandOrder order;
 
   LLAMLX_HOST_DEVICE constexpr int facts_byte() const {
     return planes * rows * (order == OperandOrder::rows ? kStride : kCols) * 2;
   }
   LLAMLX_HOST_DEVICE constexpr int bytes() const {
-    const int all = facts_byte() + kCols / group * rows * 8;
+    const int groups = group == 0 ? 0 : kCols / group;
+    const int all = facts_byte() + groups * rows * 8;
     // Warpgroups want operands to begin at multiples of 1024 bytes.
     return order == OperandOrder::rows ? all : (all + 1023) / 1024 * 1024;
   }

@@ -19,7 +19,8 @@
 
 namespace llamlx::cuda {
 
-inline constexpr std::uint32_t kF16Magic = 0x64006400U;  // 1024: ulp is 1
+inline constexpr std::uint32_t kF16Magic = 0x64006400U;   // 1024: ulp is 1
+inline constexpr std::uint32_t kBf16Magic = 0x43004300U;  // 128: ulp is 1
 
 // Where a tile is loaded from.
 struct FromGlobal {
@@ -83,6 +84,9 @@ struct DenseTile {
     }
   }
   __device__ void numbers(int s, std::uint32_t (&a)[4]) const {
+    fragment(s, a);
+  }
+  __device__ void bf16_numbers(int s, std::uint32_t (&a)[4]) const {
     fragment(s, a);
   }
   __device__ float scale(int, int) const { return 1; }
@@ -210,6 +214,27 @@ struct AffineTile {
     }
   }
 
+  /// The same rounded to bfloat16, which scales and biases are; codes of up to
+  /// 6 bits.
+  __device__ void bf16_numbers(int s, std::uint32_t (&a)[4]) const {
+    static_assert(number_type(T{}) == NumberType::bf16 && kBits <= 6);
+    const int group = kGroups == 2 ? s / 2 : 0;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const auto word = scales.words[group * 2 + half];
+      const auto by = permute_bytes(word, word, 0x1010);
+      const auto plus = permute_bytes(word, word, 0x3232);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        constexpr std::uint32_t kOne = 0x3f803f80U;
+        constexpr std::uint32_t kLess128 = 0xc300c300U;
+        const auto code = fma2(Bf16{}, raw_codes(half, 2 * s + i, kBf16Magic),
+                               kOne, kLess128);
+        a[2 * i + half] = fma2(Bf16{}, code, by, plus);
+      }
+    }
+  }
+
   /// numbers() of all steps, by all lanes together.
   __device__ void make_numbers(std::uint32_t (&a)[4][4]) const {
     if (has_f16_scales()) {
@@ -287,16 +312,23 @@ struct AffineTile {
     } else if constexpr (kHigh == 0) {
       return low_codes(half, pair);
     } else {
-      constexpr std::uint32_t kMask = ((1U << kLow) - 1U) * 0x00010001U;
-      constexpr std::uint32_t kHighMask = ((1U << kHigh) - 1U) * 0x00010001U;
-      const auto [word, shift] = low_place(half, pair);
-      const auto low_part = (low[word] >> shift) & kMask;
-      const auto from = kHigh == 1 ? high[0] : high[half];
-      const int at =
-          8 * (pair % 2) + (kHigh == 1 ? pair / 2 + 4 * half : pair / 2 * 2);
-      const auto high_part = ((from >> at) & kHighMask) << kLow;
-      return sub2(F16{}, low_part | high_part | kF16Magic, kF16Magic);
+      return sub2(F16{}, raw_codes(half, pair, kF16Magic), kF16Magic);
     }
+  }
+
+  /// The same as bits, of up to 6 in each half of a word that is `magic` beside
+  /// them.
+  __device__ std::uint32_t raw_codes(int half, int pair,
+                                     std::uint32_t magic) const {
+    constexpr std::uint32_t kMask = ((1U << kLow) - 1U) * 0x00010001U;
+    const auto [word, shift] = low_place(half, pair);
+    const auto low_part = and_or(low[word] >> shift, kMask, magic);
+    if constexpr (kHigh == 0) return low_part;
+    constexpr std::uint32_t kHighMask = ((1U << kHigh) - 1U) * 0x00010001U;
+    const auto from = kHigh == 1 ? high[0] : high[half];
+    const int at =
+        8 * (pair % 2) + (kHigh == 1 ? pair / 2 + 4 * half : pair / 2 * 2);
+    return low_part | ((from >> at) & kHighMask) << kLow;
   }
 
   struct Place {

@@ -31,8 +31,8 @@ cuda::NumberType operand_of(const CudaMatrix& matrix) {
   return matrix.layout.bits == 0 ? matrix.layout.type : cuda::NumberType::f16;
 }
 
-std::string operand_name(const CudaMatrix& matrix) {
-  return operand_of(matrix) == cuda::NumberType::bf16 ? "bf16" : "f16";
+std::string operand_name(cuda::NumberType type) {
+  return type == cuda::NumberType::bf16 ? "bf16" : "f16";
 }
 
 /// How a product of few rows is cut.
@@ -134,14 +134,35 @@ Way way_of(const CudaModel& model, const CudaMatrix& matrix, int rows) {
   return is_exact || rows <= cuda::kSomeRowsMost ? Way::some : Way::many;
 }
 
+/// Stages of x for up to 8 `columns` rows. By them kernels are told apart.
+cuda::OperandStage stage_of(const CudaModel& model, const CudaMatrix& matrix,
+                            int columns) {
+  const auto order = stage_order(model.device, 8 * columns);
+  const bool is_rounded = order == cuda::OperandOrder::fragments &&
+                          model.compute == cuda::NumberType::bf16 &&
+                          cuda::some_rows_bf16_takes(matrix.layout, columns);
+  if (is_rounded) return cuda::some_rows_bf16_stage(columns);
+  return cuda::some_rows_stage(matrix.layout, columns,
+                               planes_of(model, operand_of(matrix)), order);
+}
+
+std::string some_rows_kernel(const cuda::OperandStage& stage) {
+  if (stage.order == cuda::OperandOrder::rows) return "some_rows";
+  return stage.group == 0 ? "some_rows_bf16" : "some_rows_hopper";
+}
+
+/// What numbers of such stages are.
+cuda::NumberType operand_of(const CudaMatrix& matrix,
+                            const cuda::OperandStage& stage) {
+  return stage.group == 0 ? cuda::NumberType::bf16 : operand_of(matrix);
+}
+
 /// Rows that some_rows takes at once: as many as shared memory has room for.
 int most_some_rows(const CudaModel& model, const CudaMatrix& matrix) {
-  const int planes = planes_of(model, operand_of(matrix));
   int columns = cuda::some_rows_columns(cuda::kSomeRowsMost);
-  while (columns > 1 &&
-         cuda::some_rows_shared_bytes(matrix.layout, columns, planes,
-                                      stage_order(model.device, 8 * columns)) >
-             model.device.shared_bytes_per_block) {
+  while (columns > 1 && cuda::some_rows_shared_bytes(
+                            matrix.layout, stage_of(model, matrix, columns)) >
+                            model.device.shared_bytes_per_block) {
     columns /= 2;
   }
   return 8 * columns;
@@ -156,9 +177,7 @@ bool reads_stages(const CudaModel& model, const CudaMatrix& matrix, int rows) {
 /// Stages of x for products with `matrix`, in `buffer`.
 cuda::Stages stages_for(const CudaModel& model, const CudaMatrix& matrix,
                         int rows, GrowingBuffer& buffer) {
-  const auto stage = cuda::some_rows_stage(
-      matrix.layout, cuda::some_rows_columns(rows),
-      planes_of(model, operand_of(matrix)), stage_order(model.device, rows));
+  const auto stage = stage_of(model, matrix, cuda::some_rows_columns(rows));
   const auto count =
       static_cast<std::size_t>(cuda::operand_stages(matrix.tiles));
   return {stage, buffer.reserve<unsigned char>(count * stage.bytes())};
@@ -172,7 +191,8 @@ void make_stages(CudaModel& model, const CudaMatrix& matrix,
                       : model.space.squares.reserve<float>(cuda::kSomeRowsMost);
   launch(model.stream,
          cuda_kernel("matmul/stages",
-                     concat("make_stages_", operand_name(matrix))),
+                     concat("make_stages_",
+                            operand_name(operand_of(matrix, out.stage)))),
          {.grid_x = static_cast<unsigned>(out.stage.rows),
           .block = cuda::kStageThreads,
           .shared_bytes = 256},
@@ -193,9 +213,13 @@ cuda::LateNorm late_norm(const CudaModel& model, const CudaMatrix& matrix,
 /// Operands for the next product, if they are what this one can make.
 cuda::NextOperands next_operands(CudaModel& model, const CudaMatrix& matrix,
                                  int rows, const NextProduct& next) {
+  const int columns = cuda::some_rows_columns(rows);
+  const auto type_of = [&](const CudaMatrix& of) {
+    return operand_of(of, stage_of(model, of, columns));
+  };
   const bool makes_them = next.matrix != nullptr &&
                           reads_stages(model, *next.matrix, rows) &&
-                          operand_of(*next.matrix) == operand_of(matrix);
+                          type_of(*next.matrix) == type_of(matrix);
   if (!makes_them) return {};
   const auto groups =
       static_cast<std::size_t>(cuda::some_rows_groups(matrix.row_blocks));
@@ -227,16 +251,15 @@ struct SomeRowsLaunch {
 
 SomeRowsLaunch some_rows_launch(const CudaMatrix& matrix, int columns,
                                 const cuda::OperandStage& stage) {
-  const bool by_warpgroups = stage.order == cuda::OperandOrder::fragments;
-  const std::string name = by_warpgroups ? "some_rows_hopper" : "some_rows";
+  const auto name = some_rows_kernel(stage);
   return {cuda_kernel("matmul/" + name,
                       concat(name, "_", matrix.kernel_suffix(), "_n", columns)),
           {.grid_x =
                static_cast<unsigned>(cuda::some_rows_groups(matrix.row_blocks)),
            .block = cuda::kSomeRowsThreads,
-           .shared_bytes = static_cast<unsigned>(cuda::some_rows_shared_bytes(
-               matrix.layout, columns, stage.planes, stage.order)),
-           .is_cluster = by_warpgroups}};
+           .shared_bytes = static_cast<unsigned>(
+               cuda::some_rows_shared_bytes(matrix.layout, stage)),
+           .is_cluster = stage.order == cuda::OperandOrder::fragments}};
 }
 
 /// Stages of a slice.
@@ -351,14 +374,15 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
   const auto order = !by_warpgroups ? cuda::OperandOrder::rows
                      : is_dense     ? cuda::OperandOrder::tiles
                                     : cuda::OperandOrder::fragments;
-  launch(model.stream,
-         cuda_kernel("matmul/operands",
-                     concat("make_operands_", operand_name(matrix))),
-         {.grid_x = static_cast<unsigned>(x.rows),
-          .block = cuda::kOperandThreads,
-          .shared_bytes = 256},
-         cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(),
-                           x.eps, planes, order, operands, scales});
+  launch(
+      model.stream,
+      cuda_kernel("matmul/operands",
+                  concat("make_operands_", operand_name(operand_of(matrix)))),
+      {.grid_x = static_cast<unsigned>(x.rows),
+       .block = cuda::kOperandThreads,
+       .shared_bytes = 256},
+      cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(), x.eps,
+                        planes, order, operands, scales});
   const cuda::ManyRowsArgs args{weight,        matrix.row_blocks,
                                 matrix.tiles,  operands,
                                 scales,        x.rows,
@@ -369,14 +393,15 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
       ceil_div<unsigned>(static_cast<std::size_t>(matrix.row_blocks),
                          cuda::kManyRowsBlock / cuda::kTileRows);
   if (!by_warpgroups) {
-    return launch(model.stream,
-                  cuda_kernel("matmul/many_rows",
-                              concat("many_rows_", operand_name(matrix))),
-                  {.grid_x = ceil_div<unsigned>(count, cuda::kManyRowsTokens),
-                   .grid_y = blocks_of_weight,
-                   .block = cuda::kManyRowsThreads,
-                   .shared_bytes = cuda::kManyRowsSharedBytes},
-                  args);
+    return launch(
+        model.stream,
+        cuda_kernel("matmul/many_rows",
+                    concat("many_rows_", operand_name(operand_of(matrix)))),
+        {.grid_x = ceil_div<unsigned>(count, cuda::kManyRowsTokens),
+         .grid_y = blocks_of_weight,
+         .block = cuda::kManyRowsThreads,
+         .shared_bytes = cuda::kManyRowsSharedBytes},
+        args);
   }
   const int tokens = hopper_tokens(model, matrix, x.rows);
   const auto name =
@@ -399,10 +424,10 @@ cuda::OperandOrder stage_order(const CudaDeviceInfo& device, int rows) {
 
 OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
                            int rows) {
-  const auto type = operand_of(matrix);
-  if (!reads_stages(model, matrix, rows)) return {{}, type};
+  if (!reads_stages(model, matrix, rows)) return {{}, operand_of(matrix)};
   auto& space = model.space;
-  return {stages_for(model, matrix, rows, space.stages[space.turn]), type};
+  const auto stages = stages_for(model, matrix, rows, space.stages[space.turn]);
+  return {stages, operand_of(matrix, stages.stage)};
 }
 
 bool multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
