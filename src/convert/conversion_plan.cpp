@@ -220,16 +220,18 @@ std::vector<PlannedTensor> planned_tensors(const PlannedWeight& weight) {
   const auto& name = weight.name;
   const auto& shape = weight.source.shape;
   if (!weight.quantization) return {{name, weight.dtype, shape}};
-  const auto [bits, group_size] = *weight.quantization;
+  const auto& q = *weight.quantization;
   auto packed = shape;
-  // Whole: a group of at least 32 values fills `bits` words.
-  packed.back() = shape.back() / 32 * bits;
   auto groups = shape;
-  groups.back() = shape.back() / group_size;
+  groups.back() = shape.back() / q.group_size;
+  // Whole: a group fills words.
+  packed.back() = groups.back() * (q.group_size * q.bits / 32);
   const auto module = name.substr(0, name.rfind('.'));
+  const PlannedTensor data = {name, mx::uint32, packed};
+  if (!q.is_affine()) return {{module + ".scales", mx::uint8, groups}, data};
   return {{module + ".biases", weight.dtype, groups},
           {module + ".scales", weight.dtype, groups},
-          {name, mx::uint32, packed}};
+          data};
 }
 
 void check_options(const ConvertOptions& options) {

@@ -6,8 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include <mlx/allocator.h>
-
 #include "cpu/thread_pool.h"
 
 namespace llamlx {
@@ -22,13 +20,6 @@ std::optional<ValueType> value_type(mx::Dtype dtype) {
   if (dtype == mx::float16) return ValueType::f16;
   if (dtype == mx::bfloat16) return ValueType::bf16;
   return {};
-}
-
-mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
-  const auto size = static_cast<std::size_t>(element_count(shape));
-  return mx::array(
-      mx::allocator::Data(mx::allocator::malloc(size * dtype.size())), shape,
-      dtype);
 }
 
 Weight new_weight(const mx::Shape& shape, mx::Dtype dtype,

@@ -1,6 +1,7 @@
 #include "convert/weight_converter.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
@@ -70,20 +71,17 @@ class RowBlocks {
 
 /// Dense values in memory, that is: the kernel reads them there.
 bool can_quantize_whole(const Weight& weight, const PlannedWeight& planned) {
-  return planned.quantization && !weight.quantization &&
-         weight.data.ndim() >= 2 && is_quantizable(weight.dtype()) &&
-         is_quantizable(planned.dtype);
+  return planned.quantization && planned.quantization->is_affine() &&
+         !weight.quantization && weight.data.ndim() >= 2 &&
+         is_quantizable(weight.dtype()) && is_quantizable(planned.dtype);
 }
 
 void evaluate(const std::vector<Weight>& weights) {
-  std::vector<mx::array> parts;
+  std::vector<mx::array> all;
   for (const auto& weight : weights) {
-    parts.push_back(weight.data);
-    if (!weight.quantization) continue;
-    parts.push_back(*weight.scales);
-    parts.push_back(*weight.biases);
+    std::ranges::move(parts_of(weight), std::back_inserter(all));
   }
-  mx::eval(std::move(parts));
+  mx::eval(std::move(all));
 }
 
 }  // namespace
@@ -144,14 +142,10 @@ void WeightConverter::write_quantized(const mx::array& values,
 void WeightConverter::write_packed(const PlannedWeight& planned,
                                    const std::vector<Weight>& blocks) const {
   const auto tensors = planned_tensors(planned);
-  for (const auto& block : blocks) {
-    writer_.append_rows(tensors[0].name, *block.biases);
-  }
-  for (const auto& block : blocks) {
-    writer_.append_rows(tensors[1].name, *block.scales);
-  }
-  for (const auto& block : blocks) {
-    writer_.append_rows(tensors[2].name, block.data);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    for (const auto& block : blocks) {
+      writer_.append_rows(tensors[i].name, parts_of(block)[i]);
+    }
   }
 }
 

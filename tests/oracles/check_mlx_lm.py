@@ -28,6 +28,27 @@ from program import Program, Report, read_json
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
+MODES = {
+    mode: {"group_size": group_size, "bits": bits, "mode": mode}
+    for mode, group_size, bits in (
+        ("mxfp4", 32, 4),
+        ("mxfp8", 32, 8),
+        ("nvfp4", 16, 4),
+    )
+}
+
+
+def affine(bits):
+    return {"group_size": 32, "bits": bits, "mode": "affine"}
+
+
+def mixed_modes(path):
+    """Another mode for each kind of module."""
+    if "embed_tokens" in path:
+        return affine(8)
+    if "down_proj" in path:
+        return MODES["mxfp8"]
+    return MODES["nvfp4" if "self_attn" in path else "mxfp4"]
 
 
 def ignored_window(config):
@@ -155,8 +176,9 @@ class Check:
 
         self.report.attempt(name, compare)
 
-    def written_by_mlx_lm(self, source, form, bits):
-        """A folder of mlx_lm's own, dense or with `bits` for a module's path."""
+    def written_by_mlx_lm(self, source, form, packing):
+        """A folder of mlx_lm's own, dense or packed as `packing` says of a
+        module's path."""
         ids = read_json(source / "answers.json")["nll"][-1]["ids"]
         name = f"{source.name} by mlx_lm, {form}"
 
@@ -164,16 +186,12 @@ class Check:
             folder = self._scratch / "written"
             shutil.rmtree(folder, ignore_errors=True)
             model, config = load_model(source)
-            if bits:
+            if packing:
                 model, config = quantize_model(
                     model,
                     config,
-                    32,
-                    4,
-                    quant_predicate=lambda path, _: {
-                        "group_size": 32,
-                        "bits": bits(path),
-                    },
+                    quant_predicate=lambda path, _: packing(path),
+                    **packing(""),
                 )
             save_model(folder, model)
             save_config(config, folder / "config.json")
@@ -233,10 +251,15 @@ def main():
         for name in ("groups_divide", "tied", "qwen3"):
             source = data / "tiny" / name
             check.written_by_mlx_lm(source, "dense", None)
-            check.written_by_mlx_lm(source, "4-bit", lambda _: 4)
+            check.written_by_mlx_lm(source, "4-bit", lambda _: affine(4))
             check.written_by_mlx_lm(
-                source, "mixed", lambda path: 8 if "down_proj" in path else 3
+                source,
+                "mixed",
+                lambda path: affine(8 if "down_proj" in path else 3),
             )
+            for mode, form in MODES.items():
+                check.written_by_mlx_lm(source, mode, lambda _, form=form: form)
+            check.written_by_mlx_lm(source, "mixed modes", mixed_modes)
         if args.gguf:
             check.smollm2(args.gguf, data / "smollm2")
     return check.report.finish()
