@@ -65,8 +65,12 @@ ConversionPlan plan_conversion(const Checkpoint& checkpoint,
                                const ModelConfig& model,
                                const ConvertOptions& options);
 
-/// Throws std::invalid_argument for bits, group sizes or dtypes that do not
-/// exist.
+/// Throws std::invalid_argument for modes, bits, group sizes or dtypes that do
+/// not exist, alone or together.
 void check_options(const ConvertOptions& options);
+
+/// How `options` have weights packed: what they leave open is the mode's.
+/// Errors: std::invalid_argument for a mode that does not exist.
+Quantization wanted_quantization(const ConvertOptions& options);
 
 }  // namespace llamlx

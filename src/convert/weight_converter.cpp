@@ -156,6 +156,9 @@ Weight WeightConverter::compute(const Weight& block,
   const mx::StreamContext context(stream);
   auto values = dequantize(block, planned.dtype);
   if (!planned.quantization) return {std::move(values)};
+  // Bytes would not tell of it.
+  const bool tells = planned.quantization->is_affine();
+  if (!tells && !all_finite(values)) refuse_result(planned);
   return quantize(values, *planned.quantization);
 }
 

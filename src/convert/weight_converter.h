@@ -16,7 +16,8 @@ namespace llamlx {
 /// Reads the weights of a checkpoint one at a time, makes of each what a plan
 /// says, and hands it to a writer.
 ///
-/// Dense weights are quantised where they lie, by all threads. Else a weight is
+/// Dense weights are quantised where they lie, by all threads, in affine mode;
+/// in other modes by MLX's ops, as whatever else is computed: such a weight is
 /// computed in blocks of rows, several at once. So memory holds what was read
 /// of one weight, its packed result, and a few blocks.
 ///

@@ -163,13 +163,14 @@ class Check:
 
         self.report.attempt(name, compare)
 
-    def packing(self, source, bits, group_size):
+    def packing(self, source, *options):
         ids = read_json(source / "answers.json")["nll"][-1]["ids"][:16]
-        name = f"{source.name}, {bits}-bit, group {group_size}"
-        options = ("-q", "--q-bits", bits, "--q-group-size", group_size)
+        name = f"{source.name}, {' '.join(map(str, options))}"
 
         def compare():
-            folder = self.convert_and_compare(name, source, ids, *options)
+            folder = self.convert_and_compare(
+                name, source, ids, "-q", *options
+            )
             packed = [n for n in read_tensors(folder) if n.endswith(".scales")]
             # Seven in each of two layers, the embedding, and the head.
             self.report.equal(f"{name}: packed weights", len(packed), 16)
@@ -245,9 +246,14 @@ def main():
         check = Check(args, scratch)
         for answers in sorted(args.data.glob("*/answers.json")):
             check.tiny(answers.parent)
+        divided = data / "tiny" / "groups_divide"
         for bits in BITS:
-            for group_size in GROUPS:
-                check.packing(data / "tiny" / "groups_divide", bits, group_size)
+            for size in GROUPS:
+                check.packing(
+                    divided, "--q-bits", bits, "--q-group-size", size
+                )
+        for mode in MODES:
+            check.packing(divided, "--q-mode", mode)
         for name in ("groups_divide", "tied", "qwen3"):
             source = data / "tiny" / name
             check.written_by_mlx_lm(source, "dense", None)
