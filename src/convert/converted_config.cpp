@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
-#include <utility>
+#include <tuple>
 
 namespace llamlx {
 namespace {
@@ -82,14 +82,16 @@ Json to_json(const Quantization& quantization) {
 }  // namespace
 
 Json quantization_of(const std::vector<PlannedWeight>& weights) {
-  std::map<Quantization, std::int64_t> counts;
+  std::map<std::tuple<int, int, QuantizationMode>, std::int64_t> counts;
   for (const auto& weight : weights) {
     if (const auto& q = weight.quantization) {
-      counts[*q] += element_count(weight.source.shape);
+      counts[{q->bits, q->group_size, q->mode}] +=
+          element_count(weight.source.shape);
     }
   }
   if (counts.empty()) return nullptr;
-  const auto main = most(counts);
+  const auto [bits, group_size, mode] = most(counts);
+  const Quantization main = {bits, group_size, mode};
   Json result = to_json(main);
   result["mode"] = to_string(main.mode);
   for (const auto& weight : weights) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <compare>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,7 +24,7 @@ struct Quantization {
   /// Whether scales and biases are of the type of the values. In other modes a
   /// scale is a byte, whatever that type, and there are no biases.
   bool is_affine() const { return mode == QuantizationMode::affine; }
-  auto operator<=>(const Quantization&) const = default;
+  bool operator==(const Quantization&) const = default;
 };
 
 /// What MLX takes in this mode where nothing else is said.

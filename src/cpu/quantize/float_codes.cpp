@@ -107,11 +107,10 @@ void nvfp4_as_bf16(const std::uint8_t* codes, const std::uint8_t* scales,
       values[code] = bf16_of(half * static_cast<float>(kTwice[code]));
     }
     for (int pair = 0; pair < kNvGroup / 2; ++pair) {
-      out[2 * pair] = values[codes[pair] % 16];
-      out[2 * pair + 1] = values[codes[pair] / 16];
+      *out++ = values[codes[pair] % 16];
+      *out++ = values[codes[pair] / 16];
     }
     codes += kNvGroup / 2;
-    out += kNvGroup;
   }
 }
 
