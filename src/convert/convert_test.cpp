@@ -253,6 +253,15 @@ TEST_F(ConvertTest, RefusesQuantisingValuesTooLargeForFloat16) {
   });
 }
 
+TEST_F(ConvertTest, RefusesExpandingValuesTooLargeForFloat16) {
+  source_.tensors.put(kEmbed, quantize(mx::full({32, 32}, -1e5f), {8, 32}));
+  for (const char* mode : {"affine", "mxfp4", "nvfp4"}) {
+    error_of(ErrorCode::unsupported, [&] {
+      convert({.quantize = true, .mode = mode, .dtype = "float16"});
+    });
+  }
+}
+
 TEST_F(ConvertTest, RefusesWeightsThatAreNotFinite) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (const float value : {kInfinity, -kInfinity, std::nanf("")}) {

@@ -71,9 +71,9 @@ class RowBlocks {
 
 /// Dense values in memory, that is: the kernel reads them there.
 bool can_quantize_whole(const Weight& weight, const PlannedWeight& planned) {
-  return planned.quantization && planned.quantization->is_affine() &&
-         !weight.quantization && weight.data.ndim() >= 2 &&
-         is_quantizable(weight.dtype()) && is_quantizable(planned.dtype);
+  return planned.quantization && !weight.quantization &&
+         weight.data.ndim() >= 2 && is_quantizable(weight.dtype()) &&
+         is_quantizable(planned.dtype);
 }
 
 void evaluate(const std::vector<Weight>& weights) {
@@ -99,7 +99,9 @@ void WeightConverter::write(const PlannedWeight& planned,
     order = hugging_face_row_order(planned.source.shape.front(), head_dim_);
   }
   if (can_quantize_whole(weight, planned)) {
-    return write_quantized(weight.data, order, planned, on_bytes);
+    auto packed = quantized(weight.data, order, planned);
+    on_bytes(packed.nbytes());
+    return write_packed(planned, {std::move(packed)});
   }
   RowBlocks source(weight, order);
   std::vector<Weight> packed;
@@ -113,7 +115,10 @@ void WeightConverter::write(const PlannedWeight& planned,
     }
     evaluate(blocks);
     for (auto& done : blocks) {
-      if (!planned.is_kept) check_result(done, planned);
+      if (!planned.is_kept) {
+        check_result(done, planned);
+        if (planned.quantization) done = quantized(done.data, {}, planned);
+      }
       const auto nbytes = done.nbytes();
       if (planned.quantization) {
         packed.push_back(std::move(done));
@@ -126,17 +131,14 @@ void WeightConverter::write(const PlannedWeight& planned,
   if (planned.quantization) write_packed(planned, packed);
 }
 
-void WeightConverter::write_quantized(const mx::array& values,
-                                      std::span<const std::int32_t> order,
-                                      const PlannedWeight& planned,
-                                      const OnBytes& on_bytes) const {
+Weight WeightConverter::quantized(const mx::array& values,
+                                  std::span<const std::int32_t> order,
+                                  const PlannedWeight& planned) const {
   auto [weight, finiteness] = quantize_weight(
       row_by_row(values), order, planned.dtype, *planned.quantization);
   if (!finiteness.source) refuse_source(planned);
   if (!finiteness.result) refuse_result(planned);
-  const auto nbytes = weight.nbytes();
-  write_packed(planned, {std::move(weight)});
-  on_bytes(nbytes);
+  return std::move(weight);
 }
 
 void WeightConverter::write_packed(const PlannedWeight& planned,
@@ -154,12 +156,7 @@ Weight WeightConverter::compute(const Weight& block,
                                 mx::Stream stream) const {
   if (planned.is_kept) return block;
   const mx::StreamContext context(stream);
-  auto values = dequantize(block, planned.dtype);
-  if (!planned.quantization) return {std::move(values)};
-  // Bytes would not tell of it.
-  const bool tells = planned.quantization->is_affine();
-  if (!tells && !all_finite(values)) refuse_result(planned);
-  return quantize(values, *planned.quantization);
+  return {dequantize(block, planned.dtype)};
 }
 
 void WeightConverter::check_source(const Weight& block,

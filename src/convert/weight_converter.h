@@ -16,8 +16,7 @@ namespace llamlx {
 /// Reads the weights of a checkpoint one at a time, makes of each what a plan
 /// says, and hands it to a writer.
 ///
-/// Dense weights are quantised where they lie, by all threads, in affine mode;
-/// in other modes by MLX's ops, as whatever else is computed: such a weight is
+/// Dense weights are quantised where they lie, by all threads. Else a weight is
 /// computed in blocks of rows, several at once. So memory holds what was read
 /// of one weight, its packed result, and a few blocks.
 ///
@@ -38,12 +37,11 @@ class WeightConverter {
   void write(const PlannedWeight& planned, const OnBytes& on_bytes) const;
 
  private:
-  void write_quantized(const mx::array& values,
-                       std::span<const std::int32_t> order,
-                       const PlannedWeight& planned,
-                       const OnBytes& on_bytes) const;
+  Weight quantized(const mx::array& values, std::span<const std::int32_t> order,
+                   const PlannedWeight& planned) const;
   void write_packed(const PlannedWeight& planned,
                     const std::vector<Weight>& blocks) const;
+  /// The values of a block, or the block that is kept. Lazy.
   Weight compute(const Weight& block, const PlannedWeight& planned,
                  mx::Stream stream) const;
   void check_source(const Weight& block, const PlannedWeight& planned) const;

@@ -3,7 +3,8 @@
 #include <array>
 #include <bit>
 #include <cstddef>
-#include <limits>
+
+#include "cpu/quantize/e4m3.h"
 
 namespace llamlx {
 namespace {
@@ -46,16 +47,6 @@ float power_of_two(std::uint8_t scale) {
   return std::bit_cast<float>(bits);
 }
 
-/// A number of 8 bits (e4m3). Its exponent and digits, put where float32 has
-/// its own, are a number that is too small by 2^120.
-float number_of_8_bits(std::uint8_t code) {
-  const unsigned size = code & 0x7fU;
-  const unsigned sign = (code & 0x80U) << 24;
-  const float small = std::bit_cast<float>(sign | size << 20);
-  return size == 0x7f ? std::numeric_limits<float>::quiet_NaN()
-                      : small * 0x1p120F;
-}
-
 /// To nearest, ties to even; NaN stays NaN, as its first digit is set.
 std::uint16_t bf16_of(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -91,7 +82,7 @@ void mxfp8_as_bf16(const std::uint8_t* codes, const std::uint8_t* scales,
   for (std::int64_t group = 0; group < groups; ++group) {
     const float scale = power_of_two(scales[group]);
     for (int i = 0; i < kMxGroup; ++i) {
-      out[i] = bf16_of(scale * number_of_8_bits(codes[i]));
+      out[i] = bf16_of(scale * from_e4m3(codes[i]));
     }
     codes += kMxGroup;
     out += kMxGroup;
@@ -101,7 +92,7 @@ void mxfp8_as_bf16(const std::uint8_t* codes, const std::uint8_t* scales,
 void nvfp4_as_bf16(const std::uint8_t* codes, const std::uint8_t* scales,
                    std::int64_t groups, std::uint16_t* out) {
   for (std::int64_t group = 0; group < groups; ++group) {
-    const float half = number_of_8_bits(scales[group]) / 2;
+    const float half = from_e4m3(scales[group]) / 2;
     std::array<std::uint16_t, kTwice.size()> values;
     for (std::size_t code = 0; code < values.size(); ++code) {
       values[code] = bf16_of(half * static_cast<float>(kTwice[code]));

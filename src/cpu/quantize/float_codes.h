@@ -6,9 +6,10 @@
 
 namespace llamlx {
 
-/// Weights packed as numbers of 4 and 8 bits, in the forms that products read:
-/// MLX's modes mxfp4, mxfp8 and nvfp4 (Open Compute Project, "Microscaling
-/// Formats"; a group of nvfp4 is 16 numbers, of the others 32).
+/// Weights packed as numbers of 4 and 8 bits: made of values, and in the forms
+/// that products read. MLX's modes mxfp4, mxfp8 and nvfp4 (Open Compute
+/// Project, "Microscaling Formats"; a group of nvfp4 is 16 numbers, of the
+/// others 32).
 ///
 /// Numbers of a row lie one behind another, those of 4 bits (e2m1) low half
 /// first. Scales are powers of two, 2^(scale - 127), or in nvfp4 numbers of 8
@@ -17,6 +18,22 @@ namespace llamlx {
 
 inline constexpr int kMxGroup = 32;
 inline constexpr int kNvGroup = 16;
+
+/// Quantises `groups` groups of values of type `source`, first rounding each to
+/// `type`, bit by bit as mx::quantize does on a CPU with the values cast to
+/// `type`: it rounds every step of its arithmetic to that. `out` gets codes, a
+/// byte a group as scale, and no biases. Finiteness::result is that of the
+/// values in `type`; bits are promised where all are finite.
+using QuantizeNumbers = Finiteness (*)(const void* values, ValueType source,
+                                       ValueType type, std::int64_t groups,
+                                       const QuantizedRows& out);
+
+Finiteness quantize_mxfp4(const void* values, ValueType source, ValueType type,
+                          std::int64_t groups, const QuantizedRows& out);
+Finiteness quantize_mxfp8(const void* values, ValueType source, ValueType type,
+                          std::int64_t groups, const QuantizedRows& out);
+Finiteness quantize_nvfp4(const void* values, ValueType source, ValueType type,
+                          std::int64_t groups, const QuantizedRows& out);
 
 /// mxfp4 in MLX's affine scheme, 5 bits in groups of 32: twice a number is a
 /// whole one from -12 to 12. `out` gets 20 bytes a group, and a scale and a
