@@ -109,11 +109,10 @@ void announce(const std::string& source, const std::string& destination,
               const ConvertOptions& options) {
   print_note(concat("[INFO] Loading ", printable(source)));
   if (options.quantize) {
-    const auto [bits, group_size, mode] = wanted_quantization(options);
-    const bool is_affine = mode == QuantizationMode::affine;
-    print_note(concat("[INFO] Quantizing to ",
-                      is_affine ? "" : options.mode + ", ", bits,
-                      " bits in groups of ", group_size));
+    const auto wanted = wanted_quantization(options);
+    const auto mode = wanted.is_affine() ? "" : options.mode + ", ";
+    print_note(concat("[INFO] Quantizing to ", mode, wanted.bits,
+                      " bits in groups of ", wanted.group_size));
   }
   if (!options.dtype.empty()) {
     print_note(concat("[INFO] Using dtype ", options.dtype));

@@ -1,9 +1,7 @@
 #include "kernels/held_weight.h"
 
 #include <algorithm>
-#include <stdexcept>
 
-#include "base/concat.h"
 #include "cpu/quantize/float_codes.h"
 #include "cpu/thread_pool.h"
 
@@ -65,16 +63,15 @@ Weight widened(const Weight& weight) {
 
 Weight expanded(const Weight& weight) {
   const PackedCodes from(weight);
-  const auto [bits, group_size, mode] = *weight.quantization;
+  const auto& q = *weight.quantization;
   const auto expand =
-      mode == QuantizationMode::mxfp8 ? mxfp8_as_bf16 : nvfp4_as_bf16;
+      q.mode == QuantizationMode::mxfp8 ? mxfp8_as_bf16 : nvfp4_as_bf16;
   auto values = new_array(weight.shape(), mx::bfloat16);
   auto* out = values.data<std::uint16_t>();
-  share_out(from.groups(),
-            [&, size = group_size](std::int64_t begin, std::int64_t end) {
-              expand(from.codes_at(begin), from.scale_at(begin), end - begin,
-                     out + begin * size);
-            });
+  share_out(from.groups(), [&](std::int64_t begin, std::int64_t end) {
+    expand(from.codes_at(begin), from.scale_at(begin), end - begin,
+           out + begin * q.group_size);
+  });
   return {std::move(values)};
 }
 
