@@ -27,6 +27,8 @@ constexpr const char* kExamples =
       Meta's consolidated.*.pth, quantised to 4 bits in mlx_model
   llamlx convert Llama-3.2-1B-Instruct llama-8bit -q --q-bits 8
       a Hugging Face folder, safetensors or pytorch_model.bin
+  llamlx convert Llama-3.2-1B-Instruct llama-mxfp4 -q --q-mode mxfp4
+      in MLX's floating-point modes, as mlx_lm's --q-mode
   llamlx convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2
       a GGUF file, its quantised weights kept as they are
   llamlx convert llama-2-7b old-layout -q --format npz
@@ -64,6 +66,10 @@ ConvertOptions complete(const ConvertArguments& arguments) {
   if (as_seed && arguments.format == "safetensors") {
     throw std::invalid_argument(
         "--compat writes npz: leave --format safetensors out");
+  }
+  if (as_seed && options.mode != "affine") {
+    throw std::invalid_argument(
+        "--compat writes affine weights: leave --q-mode out");
   }
   if (as_seed || arguments.format == "npz") options.layout = ModelLayout::seed;
   if (arguments.compat == "head") options.quantize_embeddings = true;
@@ -103,8 +109,10 @@ void announce(const std::string& source, const std::string& destination,
               const ConvertOptions& options) {
   print_note(concat("[INFO] Loading ", printable(source)));
   if (options.quantize) {
-    print_note(concat("[INFO] Quantizing to ", options.bits,
-                      " bits in groups of ", options.group_size));
+    const auto wanted = wanted_quantization(options);
+    const auto mode = wanted.is_affine() ? "" : options.mode + ", ";
+    print_note(concat("[INFO] Quantizing to ", mode, wanted.bits,
+                      " bits in groups of ", wanted.group_size));
   }
   if (!options.dtype.empty()) {
     print_note(concat("[INFO] Using dtype ", options.dtype));
@@ -230,13 +238,21 @@ void add_convert(CLI::App& app) {
       "Quantise linear layers, and in safetensors embeddings");
   command
       ->add_option("--q-group-size", options.group_size,
-                   "Weights that share a scale: 32, 64 or 128")
-      ->check(CLI::IsMember({32, 64, 128}))
+                   "Weights that share a scale: 32, 64 (default) or 128; in "
+                   "other modes than affine as the mode has it")
+      ->check(CLI::IsMember({16, 32, 64, 128}))
       ->needs(quantize);
   command
       ->add_option("--q-bits", options.bits,
-                   "Bits a weight: 2, 3, 4, 5, 6 or 8")
+                   "Bits a weight: 2, 3, 4 (default), 5, 6 or 8; in other "
+                   "modes than affine as the mode has it")
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 8}))
+      ->needs(quantize);
+  command
+      ->add_option("--q-mode", options.mode,
+                   "How weights are packed: affine (default), mxfp4, mxfp8 or "
+                   "nvfp4")
+      ->check(CLI::IsMember({"affine", "mxfp4", "mxfp8", "nvfp4"}))
       ->needs(quantize);
   command
       ->add_option("--dtype", options.dtype,

@@ -30,9 +30,11 @@ Json to_json(const StorageKind& kind) {
   Json json = {{"dtype", to_string(kind.dtype)},
                {"modules", kind.modules},
                {"parameters", kind.parameters},
+               {"mode", nullptr},
                {"bits", nullptr},
                {"group_size", nullptr}};
   if (const auto& quantization = kind.quantization) {
+    json["mode"] = to_string(quantization->mode);
     json["bits"] = quantization->bits;
     json["group_size"] = quantization->group_size;
   }

@@ -105,10 +105,8 @@ void add_tokenizer(const Checkpoint& checkpoint, ModelFacts& facts) {
 /// What multiplies with weights stored as `kind`.
 ServingKernels kernels_for(const StorageKind& kind, const Backend& backend,
                            mx::Dtype dtype, int cols) {
-  const auto [bits, group_size] =
-      kind.quantization.value_or(Quantization{.bits = 0, .group_size = 0});
-  const auto held = value_type(held_dtype(backend, kind.dtype, dtype));
-  return serving_kernels({held, bits, group_size}, cols, value_type(dtype));
+  const auto held = backend.held({kind.dtype, kind.quantization}, dtype);
+  return serving_kernels(weight_format(held), cols, value_type(dtype));
 }
 
 RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
@@ -131,8 +129,8 @@ RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
   }
   for (const auto& spec : tensor_specs(config)) {
     const auto& info = *checkpoint.find(spec.name);
-    run.weight_bytes += stored_bytes(
-        info.shape, held_dtype(backend, info.dtype, dtype), info.quantization);
+    run.weight_bytes +=
+        stored_bytes(info.shape, backend.held(info.format(), dtype));
   }
   run.cache_token_bytes =
       std::uint64_t{2} * mx::size_of(dtype) *
@@ -155,8 +153,7 @@ ModelFacts read_model_facts(const fs::path& path) {
   facts.storage = storage_of(*checkpoint, facts.config);
   for (const auto& kind : facts.storage) facts.parameters += kind.parameters;
   for (const auto& info : checkpoint->weights()) {
-    facts.weight_bytes +=
-        stored_bytes(info.shape, info.dtype, info.quantization);
+    facts.weight_bytes += stored_bytes(info.shape, info.format());
   }
   facts.disk_bytes = bytes_on_disk(path);
   facts.run = run_facts(*checkpoint, facts.config, facts.storage.front());

@@ -18,7 +18,7 @@ namespace llamlx {
 /// Weights that are stored alike.
 struct StorageKind {
   std::optional<Quantization> quantization;  ///< empty: dense
-  mx::Dtype dtype;                ///< of the values, or of the scales
+  mx::Dtype dtype;                           ///< as Weight::dtype()
   std::set<std::string> modules;  ///< "embeddings", "linear layers", "norms"
   std::int64_t parameters = 0;
 };

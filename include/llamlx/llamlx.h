@@ -219,8 +219,14 @@ enum class ModelLayout {
 struct ConvertOptions {
   ModelLayout layout = ModelLayout::mlx;
   bool quantize = false;
-  int bits = 4;         ///< 2, 3, 4, 5, 6 or 8
-  int group_size = 64;  ///< 32, 64 or 128
+  /// MLX's name for how weights are packed: "affine", "mxfp4", "mxfp8",
+  /// "nvfp4".
+  std::string mode = "affine";
+  /// 2, 3, 4, 5, 6 or 8 in affine mode. Empty: 4, and 8 in mxfp8, as the other
+  /// modes have no choice.
+  std::optional<int> bits = {};
+  /// 32, 64 or 128 in affine mode. Empty: 64; in the others 32, in nvfp4 16.
+  std::optional<int> group_size = {};
   /// Whether embeddings are quantised, too. Empty: in the layout mlx they are;
   /// in the layout seed they are not, as by the first llama.py.
   std::optional<bool> quantize_embeddings = {};

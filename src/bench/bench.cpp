@@ -149,10 +149,15 @@ class ModelBench {
     } else {
       result.bandwidth_gb_per_s =
           best_bandwidth(machine, pass_bytes(test), test.threads);
-      result.peak = best_peak(machine, dtype,
-                              model_.info.quantization != "none", test.threads);
+      result.peak = best_peak(machine, dtype, reads_codes(), test.threads);
     }
     return result;
+  }
+
+  /// Whether layers are multiplied as codes, however they are stored.
+  bool reads_codes() const {
+    const auto& layer = model_.decoder.weights().layers.front();
+    return layer.mlp.down_proj.weight.quantization.has_value();
   }
 
   /// What a test takes at the limits: only the proportions matter.

@@ -16,8 +16,10 @@ namespace llamlx {
 struct WeightInfo {
   std::string name;  ///< Hugging Face's, e.g. "model.norm.weight"
   mx::Shape shape;   ///< logical: before packing
-  mx::Dtype dtype;   ///< of the values, or of the scales when quantised
+  mx::Dtype dtype;   ///< as Weight::dtype()
   std::optional<Quantization> quantization = {};
+
+  ValueFormat format() const { return {dtype, quantization}; }
 };
 
 /// A file that accompanies the weights (tokenizer.json, ...): either a copy of

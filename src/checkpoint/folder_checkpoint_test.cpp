@@ -165,6 +165,38 @@ TEST_F(FolderCheckpointTest, PartsOfAQuantisedWeightMustFitTogether) {
               HasSubstr("is not 4 bits in groups of 32"));
 }
 
+TEST_F(FolderCheckpointTest, ModesOfBytesHaveNoBiases) {
+  folder_.write("config.json", R"({"quantization": {
+      "group_size": 32, "bits": 4, "mode": "mxfp4"}})");
+  const auto packed = quantize(mx::random::normal({6, 64}, mx::random::key(7)),
+                               default_quantization(QuantizationMode::mxfp4));
+  const Tensors whole = {{"m.weight", packed.data},
+                         {"m.scales", *packed.scales}};
+  write(whole);
+  const auto checkpoint = open();
+  ASSERT_EQ(checkpoint->weights().size(), 1u);
+  const auto& info = checkpoint->weights()[0];
+  EXPECT_EQ(info.shape, (mx::Shape{6, 64}));
+  EXPECT_TRUE(info.dtype == mx::bfloat16);
+  EXPECT_EQ(info.quantization, packed.quantization);
+  const auto weight = checkpoint->load(info);
+  EXPECT_TRUE(same(weight.data, packed.data));
+  EXPECT_TRUE(same(*weight.scales, *packed.scales));
+  EXPECT_FALSE(weight.biases);
+
+  auto tensors = whole;
+  tensors.emplace("m.biases", mx::zeros({6, 2}, mx::uint8));
+  EXPECT_THAT(refusal_of(ErrorCode::mismatch, tensors),
+              HasSubstr("has biases, which the mode mxfp4 has not"));
+  tensors = whole;
+  tensors.insert_or_assign("m.scales", mx::zeros({6, 2}));
+  EXPECT_THAT(refusal_of(ErrorCode::mismatch, tensors),
+              HasSubstr("scales of type F32, and those of the mode mxfp4"));
+  tensors.insert_or_assign("m.scales", mx::zeros({6, 4}, mx::uint8));
+  EXPECT_THAT(refusal_of(ErrorCode::mismatch, tensors),
+              HasSubstr("is not 4 bits in groups of 32"));
+}
+
 TEST_F(FolderCheckpointTest, PackedColumnsMustBeThoseOfTheGroups) {
   auto tensors = quantised_tensors("m");
   tensors.insert_or_assign("m.scales", mx::zeros({6, 3}));

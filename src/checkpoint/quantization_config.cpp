@@ -22,13 +22,6 @@ Json object_at(const Json& config, const char* key,
   return *found;
 }
 
-int required(const Json& settings, const char* key,
-             const std::string& subject) {
-  if (const auto value = json_get<int>(settings, key, subject)) return *value;
-  fail(ErrorCode::corrupt_file, subject,
-       concat("\"quantization\" does not say \"", key, "\""), kRemedy);
-}
-
 }  // namespace
 
 QuantizationConfig::QuantizationConfig(const Json& config, std::string subject)
@@ -72,29 +65,31 @@ Quantization QuantizationConfig::of(const std::string& module) const {
 Quantization QuantizationConfig::parse(const Json& settings,
                                        const std::string& module,
                                        bool with_defaults) const {
-  const auto mode =
+  const auto name =
       json_get<std::string>(settings, "mode", subject_).value_or("affine");
-  if (mode != "affine") {
+  const auto mode = quantization_mode(name);
+  if (!mode) {
     fail(ErrorCode::unsupported, subject_,
-         concat("the weight of ", module, " is quantised in the mode ", mode,
-                ", and llamlx reads affine only"),
-         "give a model quantised in affine mode or not at all");
+         concat("the weight of ", module, " is quantised in the mode ", name),
+         "llamlx reads affine, mxfp4, mxfp8 and nvfp4");
   }
-  Quantization quantization;
-  if (with_defaults) {
-    quantization.bits = json_get<int>(settings, "bits", subject_).value_or(4);
-    quantization.group_size =
-        json_get<int>(settings, "group_size", subject_).value_or(64);
-  } else {
-    quantization.bits = required(settings, "bits", subject_);
-    quantization.group_size = required(settings, "group_size", subject_);
-  }
+  auto quantization = default_quantization(*mode);
+  const auto take = [&](const char* key, int& value) {
+    if (const auto stated = json_get<int>(settings, key, subject_)) {
+      value = *stated;
+    } else if (!with_defaults) {
+      fail(ErrorCode::corrupt_file, subject_,
+           concat("\"quantization\" does not say \"", key, "\""), kRemedy);
+    }
+  };
+  take("bits", quantization.bits);
+  take("group_size", quantization.group_size);
   if (!is_supported(quantization)) {
     fail(
         ErrorCode::unsupported, subject_,
         concat("the weight of ", module, " is quantised to ", quantization.bits,
                " bits in groups of ", quantization.group_size),
-        "MLX takes 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128");
+        what_is_supported(*mode));
   }
   return quantization;
 }

@@ -12,11 +12,12 @@ namespace llamlx {
 /// (or, without it, "quantization_config") holds "group_size", "bits", "mode"
 /// ("affine" when absent) for all modules, and under a module's path the same
 /// for that module alone, or true or false. A module's own object inherits
-/// nothing: what it leaves out is MLX's default (64, 4, "affine").
+/// nothing: what it leaves out is MLX's default ("affine", and the mode's own
+/// group size and bits).
 ///
 /// Errors: Error naming config.json: unsupported for other schemes ("gptq",
-/// "awq", ...), which name themselves under "quant_method", for modes other
-/// than affine, and for bits and group sizes MLX has no kernel for;
+/// "awq", ...), which name themselves under "quant_method", for modes that are
+/// not known, and for bits and group sizes that a mode does not have;
 /// corrupt_file for values of the wrong type.
 /// Source: https://github.com/ml-explore/mlx-lm, mlx_lm/utils.py, load_model.
 class QuantizationConfig {

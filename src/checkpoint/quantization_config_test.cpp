@@ -52,15 +52,44 @@ TEST(QuantizationConfigTest, OtherSchemesAreNamed) {
               HasSubstr("config.json: the weights are quantised by gptq"));
 }
 
-TEST(QuantizationConfigTest, OtherModesAreNamed) {
+TEST(QuantizationConfigTest, ModesAreReadForAllAndForOne) {
+  const std::string config = R"({"quantization": {
+      "group_size": 32, "bits": 4, "mode": "mxfp4",
+      "own": {"mode": "nvfp4"},
+      "whole": {"group_size": 32, "bits": 8, "mode": "mxfp8"},
+      "affine": {"bits": 8},
+      "as_all": true}})";
+  const auto of_mode = [](QuantizationMode mode) {
+    return default_quantization(mode);
+  };
+  EXPECT_EQ(of(config, "other"), of_mode(QuantizationMode::mxfp4));
+  EXPECT_EQ(of(config, "as_all"), of_mode(QuantizationMode::mxfp4));
+  EXPECT_EQ(of(config, "own"), of_mode(QuantizationMode::nvfp4));
+  EXPECT_EQ(of(config, "whole"), of_mode(QuantizationMode::mxfp8));
+  EXPECT_EQ(of(config, "affine"), (Quantization{8, 64}));
+}
+
+TEST(QuantizationConfigTest, UnknownModesAreNamed) {
   EXPECT_THAT(refusal(ErrorCode::unsupported,
-                      R"({"quantization": {"group_size": 32, "bits": 4,
-                                           "mode": "mxfp4"}})"),
-              HasSubstr("in the mode mxfp4"));
+                      R"({"quantization": {"group_size": 32, "bits": 6,
+                                           "mode": "mxfp6"}})"),
+              HasSubstr("in the mode mxfp6; llamlx reads"));
   EXPECT_THAT(refusal(ErrorCode::unsupported,
                       R"({"quantization": {"group_size": 64, "bits": 4,
-                          "m": {"bits": 4, "mode": "nvfp4"}}})"),
-              HasSubstr("in the mode nvfp4"));
+                          "m": {"bits": 4, "mode": "int4"}}})"),
+              HasSubstr("in the mode int4"));
+}
+
+TEST(QuantizationConfigTest, AModeHasNoOtherForms) {
+  EXPECT_THAT(refusal(ErrorCode::unsupported,
+                      R"({"quantization": {"group_size": 64, "bits": 4,
+                                           "mode": "mxfp4"}})"),
+              HasSubstr("4 bits in groups of 64; mxfp4 takes 4 bits in groups "
+                        "of 32"));
+  EXPECT_THAT(refusal(ErrorCode::unsupported,
+                      R"({"quantization": {"group_size": 64, "bits": 4,
+                          "m": {"group_size": 32, "mode": "nvfp4"}}})"),
+              HasSubstr("nvfp4 takes 4 bits in groups of 16"));
 }
 
 TEST(QuantizationConfigTest, PairsWithoutAKernelAreRefused) {

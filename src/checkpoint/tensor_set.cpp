@@ -76,32 +76,56 @@ class WeightLister {
     const auto& scales = *find(tensors_, module + ".scales");
     const auto* biases = find(tensors_, module + ".biases");
     const auto settings = quantization_.of(module);
-    if (biases == nullptr) {
-      refuse(weight, "is quantised, but has scales and no biases");
-    }
-    check_types(weight, scales, *biases);
-    auto shape = check_shapes(weight, scales, *biases, settings);
-    return {name, std::move(shape), *scales.tensor->dtype, settings};
-  }
-
-  static void check_types(const StoredTensor& weight,
-                          const StoredTensor& scales,
-                          const StoredTensor& biases) {
     if (weight.tensor->dtype != mx::uint32) {
       refuse(weight, concat("has scales, but the type ",
                             weight.tensor->dtype_name, " and not U32"));
     }
+    if (!settings.is_affine()) {
+      check_bytes(weight, scales, biases, to_string(settings.mode));
+      return {name, check_shapes(weight, scales, settings), mx::bfloat16,
+              settings};
+    }
+    check_types(weight, scales, biases);
+    auto shape = check_shapes(weight, scales, settings);
+    if (biases->tensor->shape != scales.tensor->shape) {
+      refuse(weight,
+             concat("has scales of shape ", to_string(scales.tensor->shape),
+                    " and biases of shape ", to_string(biases->tensor->shape)));
+    }
+    return {name, std::move(shape), *scales.tensor->dtype, settings};
+  }
+
+  /// Of affine mode.
+  static void check_types(const StoredTensor& weight,
+                          const StoredTensor& scales,
+                          const StoredTensor* biases) {
+    if (biases == nullptr) {
+      refuse(weight, "is quantised, but has scales and no biases");
+    }
     if (weight_dtype(scales.tensor->dtype) != scales.tensor->dtype ||
-        scales.tensor->dtype != biases.tensor->dtype) {
+        scales.tensor->dtype != biases->tensor->dtype) {
+      refuse(weight,
+             concat("has scales of type ", scales.tensor->dtype_name,
+                    " and biases of type ", biases->tensor->dtype_name));
+    }
+  }
+
+  /// Of the modes whose scales are bytes.
+  static void check_bytes(const StoredTensor& weight,
+                          const StoredTensor& scales,
+                          const StoredTensor* biases, const std::string& mode) {
+    if (biases != nullptr) {
+      refuse(weight, concat("has biases, which the mode ", mode, " has not"));
+    }
+    if (scales.tensor->dtype != mx::uint8) {
       refuse(weight, concat("has scales of type ", scales.tensor->dtype_name,
-                            " and biases of type ", biases.tensor->dtype_name));
+                            ", and those of the mode ", mode, " are U8"));
     }
   }
 
   /// Returns the logical shape.
   static mx::Shape check_shapes(const StoredTensor& weight,
                                 const StoredTensor& scales,
-                                const StoredTensor& biases,
                                 const Quantization& settings) {
     auto shape = weight.tensor->shape;
     auto groups = scales.tensor->shape;
@@ -111,11 +135,6 @@ class WeightLister {
       refuse(weight,
              concat("of shape ", to_string(shape),
                     " does not fit scales of shape ", to_string(groups)));
-    }
-    if (biases.tensor->shape != groups) {
-      refuse(weight,
-             concat("has scales of shape ", to_string(groups),
-                    " and biases of shape ", to_string(biases.tensor->shape)));
     }
     const auto columns = std::int64_t{groups.back()} * settings.group_size;
     const auto packed_bits = std::int64_t{shape.back()} * 32;
@@ -168,8 +187,14 @@ Weight load_weight(const TensorSet& tensors, const WeightInfo& info) {
   }
   constexpr std::string_view kPart = ".weight";
   const auto module = info.name.substr(0, info.name.size() - kPart.size());
-  return {data->read(), find(tensors, module + ".scales")->read(),
-          find(tensors, module + ".biases")->read(), info.quantization};
+  Weight weight{data->read(),
+                find(tensors, module + ".scales")->read(),
+                {},
+                info.quantization};
+  if (const auto* biases = find(tensors, module + ".biases")) {
+    weight.biases = biases->read();
+  }
+  return weight;
 }
 
 }  // namespace llamlx

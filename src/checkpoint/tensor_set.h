@@ -30,8 +30,9 @@ const StoredTensor* find(const TensorSet& tensors, std::string_view name);
 /// ones joined.
 ///
 /// A weight is quantised when `<module>.scales` stands beside
-/// `<module>.weight`; it then needs `<module>.biases` too, and `quantization`
-/// says how it is packed. (The bias of a linear layer is `<module>.bias`.)
+/// `<module>.weight`; `quantization` says how it is packed, and in affine mode
+/// it needs `<module>.biases` too. (The bias of a linear layer is
+/// `<module>.bias`.)
 /// Rotary frequencies (`*.rotary_emb.inv_freq`), which old checkpoints carry
 /// and config.json tells, are left out.
 ///

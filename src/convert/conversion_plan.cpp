@@ -56,7 +56,7 @@ class LeftDense {
     names_[info.shape.back()].push_back(info.name);
   }
 
-  void tell(const ConvertOptions& options, mx::Dtype dtype,
+  void tell(int group_size, mx::Dtype dtype,
             std::vector<std::string>& notices) const {
     for (const auto& [axis, names] : names_) {
       const auto more = names.size() - 1;
@@ -64,7 +64,7 @@ class LeftDense {
           names.front(),
           more == 0 ? "" : concat(" and ", more, " more weights"),
           more == 0 ? " stays " : " stay ", to_string(dtype), ": groups of ",
-          options.group_size, " do not divide a last axis of ", axis));
+          group_size, " do not divide a last axis of ", axis));
     }
   }
 
@@ -96,6 +96,7 @@ class Planner {
         options_(options),
         for_seed_(options.layout == ModelLayout::seed),
         quantizes_embeddings_(options.quantize_embeddings.value_or(!for_seed_)),
+        wanted_(wanted_quantization(options)),
         target_(target_dtype(checkpoint, options)) {
     for (auto& spec : tensor_specs(model)) {
       quantizable_.emplace(std::move(spec.name), spec.quantizable);
@@ -128,7 +129,7 @@ class Planner {
         plan.weight_bytes += tensor.nbytes();
       }
     }
-    left_dense_.tell(options_, target_, plan.notices);
+    left_dense_.tell(wanted_.group_size, target_, plan.notices);
     return plan;
   }
 
@@ -148,10 +149,9 @@ class Planner {
       weight.is_kept = true;
       return weight;
     }
-    const Quantization wanted = {options_.bits, options_.group_size};
     if (options_.quantize && quantizable) {
-      if (divides(wanted, info.shape)) {
-        weight.quantization = wanted;
+      if (divides(wanted_, info.shape)) {
+        weight.quantization = wanted_;
         return weight;
       }
       if (for_seed_) refuse_groups(info);
@@ -186,7 +186,7 @@ class Planner {
 
   [[noreturn]] void refuse_groups(const WeightInfo& info) const {
     fail(ErrorCode::unsupported, checkpoint_.path().string(),
-         concat("groups of ", options_.group_size, " do not divide the ",
+         concat("groups of ", wanted_.group_size, " do not divide the ",
                 info.shape.back(), " columns of ", info.name,
                 ", and llama.py takes no linear layer that is not quantised"),
          "choose a smaller group size or the format safetensors");
@@ -209,6 +209,7 @@ class Planner {
   const ConvertOptions& options_;
   bool for_seed_;
   bool quantizes_embeddings_;
+  Quantization wanted_;
   mx::Dtype target_;
   std::map<std::string, bool> quantizable_;
   LeftDense left_dense_;
@@ -220,16 +221,18 @@ std::vector<PlannedTensor> planned_tensors(const PlannedWeight& weight) {
   const auto& name = weight.name;
   const auto& shape = weight.source.shape;
   if (!weight.quantization) return {{name, weight.dtype, shape}};
-  const auto [bits, group_size] = *weight.quantization;
+  const auto& q = *weight.quantization;
   auto packed = shape;
-  // Whole: a group of at least 32 values fills `bits` words.
-  packed.back() = shape.back() / 32 * bits;
   auto groups = shape;
-  groups.back() = shape.back() / group_size;
+  groups.back() = shape.back() / q.group_size;
+  // Whole: a group fills words.
+  packed.back() = groups.back() * (q.group_size * q.bits / 32);
   const auto module = name.substr(0, name.rfind('.'));
+  const PlannedTensor data = {name, mx::uint32, packed};
+  if (!q.is_affine()) return {{module + ".scales", mx::uint8, groups}, data};
   return {{module + ".biases", weight.dtype, groups},
           {module + ".scales", weight.dtype, groups},
-          {name, mx::uint32, packed}};
+          data};
 }
 
 void check_options(const ConvertOptions& options) {
@@ -239,15 +242,24 @@ void check_options(const ConvertOptions& options) {
                "\" is not one of float16, bfloat16, float32"));
   }
   if (!options.quantize) return;
-  // Asked one at a time, to name the one that is wrong.
-  if (!is_supported({options.bits, 64})) {
+  const auto wanted = wanted_quantization(options);
+  if (is_supported(wanted)) return;
+  throw std::invalid_argument(concat(what_is_supported(wanted.mode), ", not ",
+                                     wanted.bits, " bits in groups of ",
+                                     wanted.group_size));
+}
+
+Quantization wanted_quantization(const ConvertOptions& options) {
+  const auto mode = quantization_mode(options.mode);
+  if (!mode) {
     throw std::invalid_argument(
-        concat(options.bits, " bits are not one of 2, 3, 4, 5, 6, 8"));
+        concat("mode \"", options.mode,
+               "\" is not one of affine, mxfp4, mxfp8, nvfp4"));
   }
-  if (!is_supported({4, options.group_size})) {
-    throw std::invalid_argument(concat("group size ", options.group_size,
-                                       " is not one of 32, 64, 128"));
-  }
+  auto wanted = default_quantization(*mode);
+  wanted.bits = options.bits.value_or(wanted.bits);
+  wanted.group_size = options.group_size.value_or(wanted.group_size);
+  return wanted;
 }
 
 ConversionPlan plan_conversion(const Checkpoint& checkpoint,

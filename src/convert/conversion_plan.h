@@ -17,7 +17,9 @@ namespace llamlx {
 /// becomes.
 struct PlannedWeight {
   WeightInfo source;
-  mx::Dtype dtype;  ///< as written: of the values, or of scales and biases
+  /// Of the values as they are written, or are packed; as Weight::dtype() where
+  /// they are kept.
+  mx::Dtype dtype;
   std::optional<Quantization> quantization = {};  ///< as written
   bool is_kept = false;                           ///< no value is computed
   /// Rows come into Hugging Face's order (checkpoint/rope_rows.h).
@@ -37,7 +39,8 @@ struct ConversionPlan {
 };
 
 /// The arrays `weight` is written as, in the order of their names:
-/// "<module>.weight", or "<module>.biases", ".scales" and ".weight".
+/// "<module>.weight", or those of parts_of(): "<module>.biases", if it has any,
+/// ".scales" and ".weight".
 std::vector<PlannedTensor> planned_tensors(const PlannedWeight& weight);
 
 /// Decides what becomes of every parameter of `checkpoint`:
@@ -62,8 +65,12 @@ ConversionPlan plan_conversion(const Checkpoint& checkpoint,
                                const ModelConfig& model,
                                const ConvertOptions& options);
 
-/// Throws std::invalid_argument for bits, group sizes or dtypes that do not
-/// exist.
+/// Throws std::invalid_argument for modes, bits, group sizes or dtypes that do
+/// not exist, alone or together.
 void check_options(const ConvertOptions& options);
+
+/// How `options` have weights packed: what they leave open is the mode's.
+/// Errors: std::invalid_argument for a mode that does not exist.
+Quantization wanted_quantization(const ConvertOptions& options);
 
 }  // namespace llamlx

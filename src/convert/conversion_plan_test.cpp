@@ -115,6 +115,51 @@ TEST(ConversionPlanTest, CountsWhatItWillWrite) {
   EXPECT_EQ(packed.weight_bytes, 4 * norms + weights / 2 + weights / 32 * 8);
 }
 
+TEST(ConversionPlanTest, AModeHasItsOwnSizes) {
+  const MemoryCheckpoint source;
+  const auto wanted = [&](const char* mode) {
+    const auto plan = plan_for(source, {.quantize = true, .mode = mode});
+    return planned(plan, kDown).quantization;
+  };
+  EXPECT_EQ(wanted("affine"), (Quantization{4, 64}));
+  EXPECT_EQ(wanted("mxfp4"), (Quantization{4, 32, QuantizationMode::mxfp4}));
+  EXPECT_EQ(wanted("mxfp8"), (Quantization{8, 32, QuantizationMode::mxfp8}));
+  EXPECT_EQ(wanted("nvfp4"), (Quantization{4, 16, QuantizationMode::nvfp4}));
+}
+
+TEST(ConversionPlanTest, RefusesWhatAModeDoesNotHave) {
+  const auto refusal = [](const ConvertOptions& options) -> std::string {
+    try {
+      check_options(options);
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+    return {};
+  };
+  EXPECT_EQ(refusal({.quantize = true, .mode = "mxfp8", .group_size = 32}), "");
+  EXPECT_EQ(refusal({.quantize = true, .mode = "mxfp4", .bits = 8}),
+            "mxfp4 takes 4 bits in groups of 32, not 8 bits in groups of 32");
+  EXPECT_THAT(refusal({.quantize = true, .mode = "nvfp4", .group_size = 32}),
+              HasSubstr("groups of 16, not 4 bits in groups of 32"));
+  EXPECT_THAT(refusal({.quantize = true, .group_size = 16}),
+              HasSubstr("affine takes 2, 3, 4, 5, 6 or 8 bits"));
+  EXPECT_THAT(refusal({.quantize = true, .mode = "mxfp6"}),
+              HasSubstr("\"mxfp6\" is not one of"));
+}
+
+TEST(ConversionPlanTest, BytesAreScalesWithoutBiases) {
+  const PlannedWeight weight = {{"lm_head.weight", {10, 128}, mx::float32},
+                                mx::bfloat16,
+                                Quantization{4, 16, QuantizationMode::nvfp4}};
+  const auto tensors = planned_tensors(weight);
+  ASSERT_EQ(tensors.size(), 2u);
+  EXPECT_EQ(tensors[0].name, "lm_head.scales");
+  EXPECT_EQ(tensors[0].dtype, mx::uint8);
+  EXPECT_THAT(tensors[0].shape, ElementsAre(10, 8));
+  EXPECT_EQ(tensors[1].name, "lm_head.weight");
+  EXPECT_THAT(tensors[1].shape, ElementsAre(10, 16));
+}
+
 TEST(ConversionPlanTest, NamesThePartsOfAQuantisedWeight) {
   const PlannedWeight weight = {{"lm_head.weight", {10, 128}, mx::float32},
                                 mx::bfloat16,

@@ -157,6 +157,66 @@ INSTANTIATE_TEST_SUITE_P(
                     std::get<2>(instance.param));
     });
 
+using Mode = std::tuple<const char*, const char*>;
+
+class QuantisingToBytesTest : public ConvertTest,
+                              public ::testing::WithParamInterface<Mode> {};
+
+TEST_P(QuantisingToBytesTest, WritesTheBitsOfMlx) {
+  const auto [mode, dtype] = GetParam();
+  convert({.quantize = true, .mode = mode, .dtype = dtype});
+  const auto written = load_folder(target_);
+  for (const auto& info : source_.weights()) {
+    if (info.shape.size() == 1) continue;
+    const auto values =
+        mx::astype(source_.value(info.name), *float_dtype(dtype));
+    const auto module = info.name.substr(0, info.name.rfind('.'));
+    const auto parts = mx::quantize(values, {}, {}, mode);
+    EXPECT_TRUE(same_bits(written.at(info.name), parts[0])) << info.name;
+    EXPECT_TRUE(same_bits(written.at(module + ".scales"), parts[1])) << module;
+    EXPECT_FALSE(written.contains(module + ".biases")) << module;
+  }
+  EXPECT_EQ(written_config()["quantization"]["mode"], mode);
+}
+
+TEST_P(QuantisingToBytesTest, IsKeptExpandedAndQuantisedAnew) {
+  const auto [mode, dtype] = GetParam();
+  source_.tensors.quantize_all(default_quantization(*quantization_mode(mode)));
+  const auto weight = source_.load(*source_.find(kEmbed));
+  convert();
+  auto written = load_folder(target_);
+  EXPECT_TRUE(same_bits(written.at(kEmbed), weight.data));
+  EXPECT_TRUE(
+      same_bits(written.at("model.embed_tokens.scales"), *weight.scales));
+  convert({.dtype = dtype});
+  const auto values = dequantize(weight, *float_dtype(dtype));
+  EXPECT_TRUE(same_bits(load_folder(target_).at(kEmbed), values));
+  convert({.quantize = true, .bits = 8, .group_size = 32, .dtype = dtype});
+  EXPECT_TRUE(same_bits(load_folder(target_).at(kEmbed),
+                        mx::quantize(values, 32, 8)[0]));
+}
+
+TEST_P(QuantisingToBytesTest, RefusesValuesThatAreNotFinite) {
+  const auto [mode, dtype] = GetParam();
+  source_.tensors.put(kEmbed, mx::full({32, 32}, 1e38f));
+  const ConvertOptions options = {
+      .quantize = true, .mode = mode, .dtype = dtype};
+  if (std::string_view(dtype) == "float16") {
+    error_of(ErrorCode::unsupported, [&] { convert(options); });
+  }
+  source_.tensors.put(kEmbed, mx::full({32, 32}, std::nanf("")));
+  error_of(ErrorCode::corrupt_file, [&] { convert(options); });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, QuantisingToBytesTest,
+    ::testing::Combine(::testing::Values("mxfp4", "mxfp8", "nvfp4"),
+                       ::testing::Values("float16", "bfloat16", "float32")),
+    [](const auto& instance) {
+      return concat(std::get<0>(instance.param), "_",
+                    std::get<1>(instance.param));
+    });
+
 TEST_F(ConvertTest, QuantisesAnewFromTheExpandedValues) {
   source_.tensors.quantize_all({8, 32});
   const auto weight = source_.load(*source_.find(kEmbed));
@@ -191,6 +251,15 @@ TEST_F(ConvertTest, RefusesQuantisingValuesTooLargeForFloat16) {
   error_of(ErrorCode::unsupported, [&] {
     convert({.quantize = true, .group_size = 32, .dtype = "float16"});
   });
+}
+
+TEST_F(ConvertTest, RefusesExpandingValuesTooLargeForFloat16) {
+  source_.tensors.put(kEmbed, quantize(mx::full({32, 32}, -1e5f), {8, 32}));
+  for (const char* mode : {"affine", "mxfp4", "nvfp4"}) {
+    error_of(ErrorCode::unsupported, [&] {
+      convert({.quantize = true, .mode = mode, .dtype = "float16"});
+    });
+  }
 }
 
 TEST_F(ConvertTest, RefusesWeightsThatAreNotFinite) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
-#include <utility>
+#include <tuple>
 
 namespace llamlx {
 namespace {
@@ -71,26 +71,34 @@ void settle(Json& config, const ModelConfig& model) {
   if (is_open(config, "mlp_bias")) config["mlp_bias"] = model.mlp_bias;
 }
 
+/// A module's entry: without its mode where that is what readers take it for.
+Json to_json(const Quantization& quantization) {
+  Json entry = {{"bits", quantization.bits},
+                {"group_size", quantization.group_size}};
+  if (!quantization.is_affine()) entry["mode"] = to_string(quantization.mode);
+  return entry;
+}
+
 }  // namespace
 
 Json quantization_of(const std::vector<PlannedWeight>& weights) {
-  std::map<std::pair<int, int>, std::int64_t> counts;
+  std::map<std::tuple<int, int, QuantizationMode>, std::int64_t> counts;
   for (const auto& weight : weights) {
     if (const auto& q = weight.quantization) {
-      counts[{q->bits, q->group_size}] += element_count(weight.source.shape);
+      counts[{q->bits, q->group_size, q->mode}] +=
+          element_count(weight.source.shape);
     }
   }
   if (counts.empty()) return nullptr;
-  const auto [bits, group_size] = most(counts);
-  const Quantization main = {bits, group_size};
-  Json result = {
-      {"bits", bits}, {"group_size", group_size}, {"mode", "affine"}};
+  const auto [bits, group_size, mode] = most(counts);
+  const Quantization main = {bits, group_size, mode};
+  Json result = to_json(main);
+  result["mode"] = to_string(main.mode);
   for (const auto& weight : weights) {
     const auto& q = weight.quantization;
     if (!q || *q == main) continue;
     const auto& name = weight.source.name;
-    result[name.substr(0, name.rfind('.'))] = {{"bits", q->bits},
-                                               {"group_size", q->group_size}};
+    result[name.substr(0, name.rfind('.'))] = to_json(*q);
   }
   return result;
 }

@@ -56,6 +56,27 @@ TEST(ConvertedConfigTest, NamesTheModulesThatDiffer) {
                   {"model.embed_tokens", {{"group_size", 32}, {"bits", 8}}}}));
 }
 
+TEST(ConvertedConfigTest, NamesTheModesThatDiffer) {
+  MemoryCheckpoint source;
+  const auto embeddings = source.value("model.embed_tokens.weight");
+  const auto head = source.value("lm_head.weight");
+  source.tensors.quantize_all(default_quantization(QuantizationMode::mxfp4));
+  source.tensors.put(
+      "model.embed_tokens.weight",
+      quantize(embeddings, default_quantization(QuantizationMode::nvfp4)));
+  source.tensors.put("lm_head.weight", quantize(head, {8, 32}));
+  const Json expected = {{"group_size", 32},
+                         {"bits", 4},
+                         {"mode", "mxfp4"},
+                         {"model.embed_tokens",
+                          {{"group_size", 16}, {"bits", 4}, {"mode", "nvfp4"}}},
+                         {"lm_head", {{"group_size", 32}, {"bits", 8}}}};
+  EXPECT_EQ(config_for(source)["quantization"], expected);
+  EXPECT_EQ(
+      config_for(source, {.layout = ModelLayout::seed})["quantization"]["mode"],
+      "mxfp4");
+}
+
 TEST(ConvertedConfigTest, ForgetsTheQuantisationOfAnExpandedSource) {
   MemoryCheckpoint source;
   source.tensors.quantize_all({4, 32});

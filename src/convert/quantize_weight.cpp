@@ -6,8 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include <mlx/allocator.h>
-
+#include "cpu/quantize/float_codes.h"
 #include "cpu/thread_pool.h"
 
 namespace llamlx {
@@ -24,52 +23,72 @@ std::optional<ValueType> value_type(mx::Dtype dtype) {
   return {};
 }
 
-mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
-  const auto size = static_cast<std::size_t>(element_count(shape));
-  return mx::array(
-      mx::allocator::Data(mx::allocator::malloc(size * dtype.size())), shape,
-      dtype);
-}
-
 Weight new_weight(const mx::Shape& shape, mx::Dtype dtype,
                   const Quantization& quantization) {
-  auto packed = shape;
-  packed.back() = shape.back() / 32 * quantization.bits;
+  const auto& [bits, group_size, mode] = quantization;
   auto groups = shape;
-  groups.back() /= quantization.group_size;
-  return {new_array(packed, mx::uint32), new_array(groups, dtype),
-          new_array(groups, dtype), quantization};
+  groups.back() /= group_size;
+  auto packed = shape;
+  packed.back() = groups.back() * (group_size * bits / 32);
+  Weight weight{new_array(packed, mx::uint32), {}, {}, quantization};
+  const bool is_affine = quantization.is_affine();
+  weight.scales = new_array(groups, is_affine ? dtype : mx::uint8);
+  if (is_affine) weight.biases = new_array(groups, dtype);
+  return weight;
 }
 
-std::byte* bytes_of(mx::array& values) { return values.data<std::byte>(); }
+/// Null: affine.
+QuantizeNumbers quantizer_of(QuantizationMode mode) {
+  switch (mode) {
+    case QuantizationMode::affine:
+      return nullptr;
+    case QuantizationMode::mxfp4:
+      return quantize_mxfp4;
+    case QuantizationMode::mxfp8:
+      return quantize_mxfp8;
+    case QuantizationMode::nvfp4:
+      return quantize_nvfp4;
+  }
+  return nullptr;
+}
+
+std::byte* bytes_of(std::optional<mx::array>& values) {
+  return values ? values->data<std::byte>() : nullptr;
+}
 
 /// The rows of the first axis, each as one run of values.
 class RowQuantizer {
  public:
-  RowQuantizer(const mx::array& values, Weight& result)
+  RowQuantizer(const mx::array& values, mx::Dtype dtype, Weight& result)
       : source_(*value_type(values.dtype())),
-        format_{*value_type(result.dtype()), result.quantization->bits,
+        format_{*value_type(dtype), result.quantization->bits,
                 result.quantization->group_size},
+        quantize_numbers_(quantizer_of(result.quantization->mode)),
         row_values_(element_count(values.shape()) / values.shape(0)),
+        scale_bytes_(static_cast<std::int64_t>(result.scales->itemsize())),
         from_(values.data<std::byte>()),
-        data_(bytes_of(result.data)),
-        scales_(bytes_of(*result.scales)),
-        biases_(bytes_of(*result.biases)) {}
+        data_(result.data.data<std::byte>()),
+        scales_(bytes_of(result.scales)),
+        biases_(bytes_of(result.biases)) {}
 
   std::int64_t row_values() const { return row_values_; }
 
   /// Rows [from, from + count) become rows [to, to + count) of the result.
   void run(std::int64_t from, std::int64_t to, std::int64_t count) {
     const auto groups = row_values_ / format_.group_size;
-    const auto value_bytes = static_cast<std::int64_t>(size_of(format_.values));
+    const auto scale = to * groups * scale_bytes_;
+    const QuantizedRows out = {data_ + to * row_values_ * format_.bits / 8,
+                               scales_ + scale,
+                               biases_ == nullptr ? nullptr : biases_ + scale};
+    const auto* values =
+        from_ +
+        from * row_values_ * static_cast<std::int64_t>(size_of(source_));
     const auto finiteness =
-        quantize_rows(format_,
-                      from_ + from * row_values_ *
-                                  static_cast<std::int64_t>(size_of(source_)),
-                      source_, count * groups, format_.group_size,
-                      {data_ + to * row_values_ * format_.bits / 8,
-                       scales_ + to * groups * value_bytes,
-                       biases_ + to * groups * value_bytes});
+        quantize_numbers_ != nullptr
+            ? quantize_numbers_(values, source_, format_.values, count * groups,
+                                out)
+            : quantize_rows(format_, values, source_, count * groups,
+                            format_.group_size, out);
     if (!finiteness.source) source_is_finite_ = false;
     if (!finiteness.result) result_is_finite_ = false;
   }
@@ -81,7 +100,9 @@ class RowQuantizer {
  private:
   const ValueType source_;
   const WeightFormat format_;
+  const QuantizeNumbers quantize_numbers_;
   const std::int64_t row_values_;
+  const std::int64_t scale_bytes_;
   const std::byte* const from_;
   std::byte* const data_;
   std::byte* const scales_;
@@ -101,7 +122,7 @@ QuantizedWeight quantize_weight(const mx::array& values,
   auto weight = new_weight(values.shape(), dtype, quantization);
   const std::int64_t rows = values.shape(0);
   if (values.size() == 0) return {std::move(weight), {true, true}};
-  RowQuantizer quantizer(values, weight);
+  RowQuantizer quantizer(values, dtype, weight);
   const auto step =
       std::max<std::int64_t>(kTaskValues / quantizer.row_values(), 1);
   const auto pool = thread_pool(0);

@@ -40,11 +40,11 @@ bool is_as_mlx_does(const mx::array& values, mx::Dtype dtype,
     const auto count = static_cast<int>(order.size());
     rows = mx::take(rows, mx::array(order.data(), {count}), 0, cpu);
   }
-  const auto expected =
-      mx::quantize(rows, q.group_size, q.bits, "affine", std::nullopt, cpu);
+  const auto expected = mx::quantize(rows, q.group_size, q.bits,
+                                     to_string(q.mode), std::nullopt, cpu);
   return got.quantization == q && same_bits(got.data, expected[0]) &&
          same_bits(*got.scales, expected[1]) &&
-         same_bits(*got.biases, expected[2]);
+         (q.is_affine() ? same_bits(*got.biases, expected[2]) : !got.biases);
 }
 
 /// A row of 128 of each odd kind; what they become in `dtype` is finite.
@@ -74,13 +74,24 @@ mx::array odd_values(mx::Dtype dtype) {
   return mx::array(values.data(), {rows, 128});
 }
 
-using Packing = std::tuple<int, int, mx::Dtype>;
+using Packing = std::tuple<Quantization, mx::Dtype>;
+
+std::vector<Quantization> every_packing() {
+  std::vector<Quantization> all;
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group_size : {32, 64, 128})
+      all.push_back({bits, group_size});
+  }
+  for (const auto* mode : {"mxfp4", "mxfp8", "nvfp4"}) {
+    all.push_back(default_quantization(*quantization_mode(mode)));
+  }
+  return all;
+}
 
 class QuantizeWeight : public ::testing::TestWithParam<Packing> {
  protected:
-  const Quantization packing_ = {std::get<0>(GetParam()),
-                                 std::get<1>(GetParam())};
-  const mx::Dtype dtype_ = std::get<2>(GetParam());
+  const Quantization packing_ = std::get<0>(GetParam());
+  const mx::Dtype dtype_ = std::get<1>(GetParam());
 };
 
 TEST_P(QuantizeWeight, MakesTheBitsOfMlxOfRandomValues) {
@@ -101,18 +112,41 @@ TEST_P(QuantizeWeight, MakesTheBitsOfMlxOfOddValues) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, QuantizeWeight,
-                         ::testing::Combine(::testing::Values(2, 3, 4, 5, 6, 8),
-                                            ::testing::Values(32, 64, 128),
-                                            ::testing::Values(mx::float16,
-                                                              mx::bfloat16,
-                                                              mx::float32)),
-                         [](const auto& instance) {
-                           return concat(
-                               std::get<0>(instance.param), "bits_in_",
-                               std::get<1>(instance.param), "s_",
-                               to_string(std::get<2>(instance.param)));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, QuantizeWeight,
+    ::testing::Combine(::testing::ValuesIn(every_packing()),
+                       ::testing::Values(mx::float16, mx::bfloat16,
+                                         mx::float32)),
+    [](const auto& instance) {
+      const auto& packing = std::get<0>(instance.param);
+      return concat(to_string(packing.mode), "_", packing.bits, "bits_in_",
+                    packing.group_size, "s_",
+                    to_string(std::get<1>(instance.param)));
+    });
+
+/// All finite numbers of 16 bits, or as many of float32, [512, 128].
+mx::array numbers_of_every_size(mx::Dtype dtype) {
+  auto bits = mx::arange(0, 1 << 16, mx::uint16);
+  if (dtype == mx::float32) bits = mx::random::bits({1 << 16});
+  const auto all = mx::view(bits, dtype);
+  const auto finite = mx::where(mx::isfinite(all), all, mx::array(0, dtype));
+  return mx::reshape(finite, {512, 128});
+}
+
+TEST(QuantizeWeightNumbers, OfEverySizeAreMlxs) {
+  for (const auto dtype : {mx::float16, mx::bfloat16, mx::float32}) {
+    const auto all = numbers_of_every_size(dtype);
+    const auto mixed = mx::transpose(all);
+    const auto small = mx::multiply(mixed, mx::array(1e-3f, dtype));
+    for (const auto& q : every_packing()) {
+      if (q.is_affine()) continue;
+      for (const auto& values : {all, mixed, small}) {
+        EXPECT_TRUE(is_as_mlx_does(values, dtype, q))
+            << to_string(q) << ' ' << to_string(dtype);
+      }
+    }
+  }
+}
 
 TEST(QuantizeWeightRows, AreCastFirst) {
   const auto values = mx::random::normal({33, 128}, mx::random::key(2));

@@ -73,6 +73,8 @@ OrderedJson seed_config(const Checkpoint& checkpoint, const ModelConfig& model,
   auto& settings = config["quantization"];
   settings["group_size"] = quantization["group_size"];
   settings["bits"] = quantization["bits"];
+  const auto& mode = quantization["mode"];
+  if (mode != "affine") settings["mode"] = mode;
   for (const auto& [module, value] : quantization.items()) {
     const auto name = meta_name(module + ".weight");
     if (name) settings[name->substr(0, name->rfind('.'))] = value;

@@ -1,6 +1,7 @@
 #include "convert/weight_converter.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
@@ -76,14 +77,11 @@ bool can_quantize_whole(const Weight& weight, const PlannedWeight& planned) {
 }
 
 void evaluate(const std::vector<Weight>& weights) {
-  std::vector<mx::array> parts;
+  std::vector<mx::array> all;
   for (const auto& weight : weights) {
-    parts.push_back(weight.data);
-    if (!weight.quantization) continue;
-    parts.push_back(*weight.scales);
-    parts.push_back(*weight.biases);
+    std::ranges::move(parts_of(weight), std::back_inserter(all));
   }
-  mx::eval(std::move(parts));
+  mx::eval(std::move(all));
 }
 
 }  // namespace
@@ -101,7 +99,9 @@ void WeightConverter::write(const PlannedWeight& planned,
     order = hugging_face_row_order(planned.source.shape.front(), head_dim_);
   }
   if (can_quantize_whole(weight, planned)) {
-    return write_quantized(weight.data, order, planned, on_bytes);
+    auto packed = quantized(weight.data, order, planned);
+    on_bytes(packed.nbytes());
+    return write_packed(planned, {std::move(packed)});
   }
   RowBlocks source(weight, order);
   std::vector<Weight> packed;
@@ -115,7 +115,10 @@ void WeightConverter::write(const PlannedWeight& planned,
     }
     evaluate(blocks);
     for (auto& done : blocks) {
-      if (!planned.is_kept) check_result(done, planned);
+      if (!planned.is_kept) {
+        check_result(done, planned);
+        if (planned.quantization) done = quantized(done.data, {}, planned);
+      }
       const auto nbytes = done.nbytes();
       if (planned.quantization) {
         packed.push_back(std::move(done));
@@ -128,30 +131,23 @@ void WeightConverter::write(const PlannedWeight& planned,
   if (planned.quantization) write_packed(planned, packed);
 }
 
-void WeightConverter::write_quantized(const mx::array& values,
-                                      std::span<const std::int32_t> order,
-                                      const PlannedWeight& planned,
-                                      const OnBytes& on_bytes) const {
+Weight WeightConverter::quantized(const mx::array& values,
+                                  std::span<const std::int32_t> order,
+                                  const PlannedWeight& planned) const {
   auto [weight, finiteness] = quantize_weight(
       row_by_row(values), order, planned.dtype, *planned.quantization);
   if (!finiteness.source) refuse_source(planned);
   if (!finiteness.result) refuse_result(planned);
-  const auto nbytes = weight.nbytes();
-  write_packed(planned, {std::move(weight)});
-  on_bytes(nbytes);
+  return std::move(weight);
 }
 
 void WeightConverter::write_packed(const PlannedWeight& planned,
                                    const std::vector<Weight>& blocks) const {
   const auto tensors = planned_tensors(planned);
-  for (const auto& block : blocks) {
-    writer_.append_rows(tensors[0].name, *block.biases);
-  }
-  for (const auto& block : blocks) {
-    writer_.append_rows(tensors[1].name, *block.scales);
-  }
-  for (const auto& block : blocks) {
-    writer_.append_rows(tensors[2].name, block.data);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    for (const auto& block : blocks) {
+      writer_.append_rows(tensors[i].name, parts_of(block)[i]);
+    }
   }
 }
 
@@ -160,9 +156,7 @@ Weight WeightConverter::compute(const Weight& block,
                                 mx::Stream stream) const {
   if (planned.is_kept) return block;
   const mx::StreamContext context(stream);
-  auto values = dequantize(block, planned.dtype);
-  if (!planned.quantization) return {std::move(values)};
-  return quantize(values, *planned.quantization);
+  return {dequantize(block, planned.dtype)};
 }
 
 void WeightConverter::check_source(const Weight& block,

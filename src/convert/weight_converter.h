@@ -37,12 +37,11 @@ class WeightConverter {
   void write(const PlannedWeight& planned, const OnBytes& on_bytes) const;
 
  private:
-  void write_quantized(const mx::array& values,
-                       std::span<const std::int32_t> order,
-                       const PlannedWeight& planned,
-                       const OnBytes& on_bytes) const;
+  Weight quantized(const mx::array& values, std::span<const std::int32_t> order,
+                   const PlannedWeight& planned) const;
   void write_packed(const PlannedWeight& planned,
                     const std::vector<Weight>& blocks) const;
+  /// The values of a block, or the block that is kept. Lazy.
   Weight compute(const Weight& block, const PlannedWeight& planned,
                  mx::Stream stream) const;
   void check_source(const Weight& block, const PlannedWeight& planned) const;

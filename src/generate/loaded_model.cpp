@@ -79,8 +79,7 @@ void check_memory(const Checkpoint& checkpoint, const Backend& backend,
                   mx::Dtype dtype) {
   std::uint64_t needed = 0;
   for (const auto& info : checkpoint.weights()) {
-    needed += stored_bytes(info.shape, held_dtype(backend, info.dtype, dtype),
-                           info.quantization);
+    needed += stored_bytes(info.shape, backend.held(info.format(), dtype));
   }
   const auto total = system_memory().total_bytes;
   if (total == 0 || needed <= total) return;

@@ -11,9 +11,8 @@ namespace llamlx {
 /// Who computes the steps of a decoder.
 struct Backend {
   std::string name;  ///< "mlx", or the instruction set of CPU kernels
-  /// Whether weights may be of any type, each as it is stored; if not, all are
-  /// of the type that is computed in.
-  bool reads_stored_types;
+  /// How it holds weights (kernels/held_weight.h).
+  ValueFormat (*held)(const ValueFormat& stored, mx::Dtype compute);
   std::function<std::shared_ptr<const Stack>(DecoderWeights, StackParams)> make;
 };
 

@@ -17,7 +17,8 @@ struct Linear {
 /// Computes x weight^T + bias with MLX's own ops: matmul, or quantized_matmul.
 ///
 /// Shapes   x [..., in]; returns [..., out].
-/// Dtypes   x and the weight's values alike.
+/// Dtypes   x and the weight's values alike; x of any floating type where the
+///          weight's scales are bytes.
 mx::array linear(const mx::array& x, const Linear& layer);
 
 }  // namespace llamlx

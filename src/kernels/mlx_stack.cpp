@@ -1,6 +1,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/backend.h"
 #include "kernels/embed/embed.h"
+#include "kernels/held_weight.h"
 #include "kernels/logits/logits.h"
 #include "kernels/output/output.h"
 
@@ -22,7 +23,8 @@ class MlxStack final : public Stack {
   mx::array forward(const mx::array& ids, const Rope& rope,
                     const Rows& rows) const override {
     const QkvParams qkv{params_.heads, rope, params_.rms_norm_eps};
-    auto x = embed_mlx(ids, weights_.embed_tokens);
+    // What is not packed is of the type that is computed in.
+    auto x = embed_mlx(ids, weights_.embed_tokens, weights_.norm.dtype());
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       const auto& layer = weights_.layers[i];
       const int index = static_cast<int>(i);
@@ -46,7 +48,7 @@ class MlxStack final : public Stack {
 }  // namespace
 
 Backend mlx_backend() {
-  return {"mlx", false, [](DecoderWeights weights, StackParams params) {
+  return {"mlx", held_by_ops, [](DecoderWeights weights, StackParams params) {
             return std::make_shared<const MlxStack>(std::move(weights),
                                                     std::move(params));
           }};

@@ -29,8 +29,8 @@ Decoder Decoder::load(const Checkpoint& checkpoint, mx::Dtype dtype,
                       const Backend& backend, long long expected_tokens) {
   auto config = read_model_config(checkpoint);
   verify_tensors(config, checkpoint);
-  const auto held = [&](mx::Dtype stored) {
-    return held_dtype(backend, stored, dtype);
+  const auto held = [&](const ValueFormat& stored) {
+    return backend.held(stored, dtype);
   };
   auto weights = load_decoder_weights(checkpoint, config, held);
   return {std::move(config), std::move(weights), backend, expected_tokens};
@@ -77,13 +77,6 @@ mx::array Decoder::logits(const mx::array& x) const {
 
 std::unique_ptr<KVCache> Decoder::make_cache(int capacity) const {
   return stack_->make_cache(capacity);
-}
-
-mx::Dtype held_dtype(const Backend& backend, mx::Dtype stored,
-                     mx::Dtype dtype) {
-  const bool keeps =
-      backend.reads_stored_types && mx::size_of(stored) <= mx::size_of(dtype);
-  return keeps ? stored : dtype;
 }
 
 }  // namespace llamlx

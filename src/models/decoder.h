@@ -21,9 +21,9 @@ namespace llamlx {
 /// of its own. Everything is lazy, as MLX is: evaluate what you need.
 class Decoder {
  public:
-  /// Reads the config, verifies the tensors against it, and loads them: as
-  /// `dtype`, or, where the backend reads what is stored, in the smaller of
-  /// that and `dtype`. `expected_tokens` as in StackParams.
+  /// Reads the config, verifies the tensors against it, and loads them, held as
+  /// the backend does when it computes in `dtype`. `expected_tokens` as in
+  /// StackParams.
   /// Errors: Error when the checkpoint is not what its config says, or what a
   /// backend plans does not fit its memory (out_of_memory).
   static Decoder load(const Checkpoint& checkpoint, mx::Dtype dtype,
@@ -70,9 +70,4 @@ class Decoder {
   std::shared_ptr<const Stack> stack_;
   Rope rope_;
 };
-
-/// The type that `backend` holds weights in which are stored as `stored`, when
-/// the decoder computes in `dtype`.
-mx::Dtype held_dtype(const Backend& backend, mx::Dtype stored, mx::Dtype dtype);
-
 }  // namespace llamlx

@@ -11,6 +11,7 @@
 #include "base/concat.h"
 #include "base/testing.h"
 #include "cuda/modules.h"
+#include "kernels/held_weight.h"
 #include "models/backend_choice.h"
 #include "models/random_checkpoint.h"
 
@@ -307,6 +308,12 @@ const std::vector<KernelCase> kKernelCases = {
     {"FourBitsInFloat32", mx::float16, Quantization{4, 32}, mx::float32},
     {"ThreeBits", mx::float32, Quantization{3, 32}, mx::float32},
     {"EightBits", mx::float16, Quantization{8, 32}, mx::float16},
+    {"Mxfp4", mx::bfloat16, default_quantization(QuantizationMode::mxfp4),
+     mx::bfloat16},
+    {"Mxfp8InFloat32", mx::float32,
+     default_quantization(QuantizationMode::mxfp8), mx::float32},
+    {"Nvfp4", mx::float16, default_quantization(QuantizationMode::nvfp4),
+     mx::float16},
 };
 
 std::string name_of_kernels(
@@ -434,17 +441,30 @@ TEST_F(DynamicPositionsTest, SequencesOfAnyLengthShareAStep) {
                logits_at_once(decoder_, ids.first(2)), kTolerance);
 }
 
-TEST(DecoderOfQuantizedWeightsTest, EqualsDecoderOfTheirValues) {
+class DecoderOfQuantizedWeightsTest
+    : public ::testing::TestWithParam<Quantization> {};
+
+TEST_P(DecoderOfQuantizedWeightsTest, EqualsDecoderOfTheirValues) {
   RandomCheckpoint packed(RandomCheckpoint::tiny_config());
-  packed.quantize_all({.bits = 4, .group_size = 32});
+  packed.quantize_all(GetParam());
   RandomCheckpoint dense(RandomCheckpoint::tiny_config());
   for (const auto& info : packed.weights()) {
     dense.put(info.name, dequantize(packed.load(info), mx::float32));
   }
-  expect_close(logits_at_once(Decoder::load(packed, mx::float32), kIds),
-               logits_at_once(Decoder::load(dense, mx::float32), kIds),
-               kTolerance);
+  const auto expected = logits_at_once(Decoder::load(dense, mx::float32), kIds);
+  for (const auto& backend : {mlx_backend(), cpu_backend(mx::float32)}) {
+    const auto decoder = Decoder::load(packed, mx::float32, backend);
+    expect_close(logits_at_once(decoder, kIds), expected, kTolerance);
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Modes, DecoderOfQuantizedWeightsTest,
+    ::testing::Values(Quantization{4, 32},
+                      default_quantization(QuantizationMode::mxfp4),
+                      default_quantization(QuantizationMode::mxfp8),
+                      default_quantization(QuantizationMode::nvfp4)),
+    [](const auto& test) { return to_string(test.param.mode); });
 
 TEST(DecoderTest, TiedEmbeddingsAreHeldOnce) {
   auto config = RandomCheckpoint::tiny_config();
@@ -459,8 +479,10 @@ TEST(DecoderTest, TiedEmbeddingsAreHeldOnce) {
 TEST(DecoderTest, GradientsFlowThroughTheStepsAndTheCache) {
   const RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
   const auto config = read_model_config(checkpoint);
-  const auto weights = load_decoder_weights(
-      checkpoint, config, [](mx::Dtype) { return mx::float32; });
+  const auto weights =
+      load_decoder_weights(checkpoint, config, [](const ValueFormat& stored) {
+        return held_by_ops(stored, mx::float32);
+      });
   const auto loss = [&](const mx::array& k_proj) {
     auto changed = weights;
     changed.layers[0].qkv.k_proj.weight.data = k_proj;

@@ -5,6 +5,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "kernels/held_weight.h"
 #include "tensor/finite.h"
 
 namespace llamlx {
@@ -13,7 +14,7 @@ namespace {
 /// Reads parameters by name and counts their bytes.
 class WeightLoader {
  public:
-  WeightLoader(const Checkpoint& checkpoint, const HeldType& held)
+  WeightLoader(const Checkpoint& checkpoint, const HeldFormat& held)
       : checkpoint_(checkpoint), held_(held) {}
 
   Weight weight(const std::string& name) {
@@ -22,10 +23,9 @@ class WeightLoader {
       fail(ErrorCode::mismatch, checkpoint_.path().string(),
            concat("tensor ", name, " is missing"), "convert the model again");
     }
-    auto result = astype(checkpoint_.load(*info), held_(info->dtype));
+    auto result = hold(checkpoint_.load(*info), held_(info->format()));
     // Evaluated one by one, so that the stored values go before the next come.
-    mx::eval(result.data);
-    if (result.quantization) mx::eval(*result.scales, *result.biases);
+    mx::eval(parts_of(result));
     nbytes_ += result.nbytes();
     return result;
   }
@@ -42,7 +42,7 @@ class WeightLoader {
 
  private:
   const Checkpoint& checkpoint_;
-  const HeldType& held_;
+  const HeldFormat& held_;
   std::size_t nbytes_ = 0;
 };
 
@@ -118,7 +118,7 @@ class FiniteCheck {
 
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
                                     const ModelConfig& config,
-                                    const HeldType& held) {
+                                    const HeldFormat& held) {
   WeightLoader loader(checkpoint, held);
   auto embed_tokens = loader.weight("model.embed_tokens.weight");
   std::vector<DecoderLayer> layers;

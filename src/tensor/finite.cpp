@@ -10,7 +10,8 @@ namespace {
 /// has no early end, so that compilers make vectors of it.
 template <typename Bits>
 bool none_has_all(const mx::array& values, Bits exponent) {
-  const std::span<const Bits> all(values.data<Bits>(), values.size());
+  const std::span<const Bits> all(values.data<Bits>(),
+                                  values.nbytes() / sizeof(Bits));
   Bits found = 0;
   for (const Bits bits : all) {
     found |= static_cast<Bits>((bits & exponent) == exponent);
@@ -38,7 +39,24 @@ bool all_finite(const mx::array& values) {
 
 bool all_finite(const Weight& weight) {
   if (!weight.quantization) return all_finite(weight.data);
-  return all_finite(*weight.scales) && all_finite(*weight.biases);
+  const auto bytes_lack = [](const mx::array& values, std::uint8_t bits) {
+    return none_has_all<std::uint8_t>(row_by_row(values), bits);
+  };
+  // A number of 8 bits (e4m3) is NaN where all but its sign are set, a power of
+  // two where all are.
+  constexpr std::uint8_t kNumber = 0x7f, kPower = 0xff;
+  switch (weight.quantization->mode) {
+    case QuantizationMode::affine:
+      return all_finite(*weight.scales) && all_finite(*weight.biases);
+    case QuantizationMode::mxfp4:
+      return bytes_lack(*weight.scales, kPower);
+    case QuantizationMode::mxfp8:
+      return bytes_lack(*weight.scales, kPower) &&
+             bytes_lack(weight.data, kNumber);
+    case QuantizationMode::nvfp4:
+      return bytes_lack(*weight.scales, kNumber);
+  }
+  return false;
 }
 
 }  // namespace llamlx

@@ -10,7 +10,8 @@ namespace llamlx {
 /// Evaluates and reads once, at the speed of memory.
 bool all_finite(const mx::array& values);
 
-/// The same of a weight's values: of its scales and biases when quantised.
+/// The same of a weight's values: when quantised, of its scales and biases, and
+/// of numbers of 8 bits.
 bool all_finite(const Weight& weight);
 
 }  // namespace llamlx

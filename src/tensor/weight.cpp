@@ -1,16 +1,11 @@
 #include "tensor/weight.h"
 
+#include <mlx/allocator.h>
 #include <mlx/ops.h>
 
 #include "base/concat.h"
 
 namespace llamlx {
-
-bool is_supported(const Quantization& q) {
-  const bool bits = q.bits >= 2 && q.bits <= 8 && q.bits != 7;
-  return bits &&
-         (q.group_size == 32 || q.group_size == 64 || q.group_size == 128);
-}
 
 mx::Shape Weight::shape() const {
   auto shape = data.shape();
@@ -19,32 +14,54 @@ mx::Shape Weight::shape() const {
 }
 
 mx::Dtype Weight::dtype() const {
-  return scales ? scales->dtype() : data.dtype();
+  if (!quantization) return data.dtype();
+  return quantization->is_affine() ? scales->dtype() : mx::bfloat16;
 }
 
 std::size_t Weight::nbytes() const {
-  return data.nbytes() + (scales ? scales->nbytes() : 0) +
-         (biases ? biases->nbytes() : 0);
+  std::size_t bytes = 0;
+  for (const auto& part : parts_of(*this)) bytes += part.nbytes();
+  return bytes;
+}
+
+std::vector<mx::array> parts_of(const Weight& weight) {
+  std::vector<mx::array> parts;
+  if (weight.biases) parts.push_back(*weight.biases);
+  if (weight.scales) parts.push_back(*weight.scales);
+  parts.push_back(weight.data);
+  return parts;
 }
 
 Weight quantize(const mx::array& dense, const Quantization& quantization) {
-  auto parts = mx::quantize(dense, quantization.group_size, quantization.bits);
-  return {parts[0], parts[1], parts[2], quantization};
+  const auto& [bits, group_size, mode] = quantization;
+  auto parts = mx::quantize(dense, group_size, bits, to_string(mode));
+  Weight weight{parts[0], parts[1], {}, quantization};
+  if (quantization.is_affine()) weight.biases = parts[2];
+  return weight;
 }
 
 mx::array dequantize(const Weight& weight, mx::Dtype dtype) {
   if (!weight.quantization) return mx::astype(weight.data, dtype);
+  const auto& [bits, group_size, mode] = *weight.quantization;
   const auto exact = astype(weight, mx::float32);
   const auto values =
-      mx::dequantize(exact.data, *exact.scales, exact.biases,
-                     exact.quantization->group_size, exact.quantization->bits);
+      mx::dequantize(exact.data, *exact.scales, exact.biases, group_size, bits,
+                     to_string(mode), std::nullopt, mx::float32);
   return mx::astype(values, dtype);
 }
 
 Weight astype(const Weight& weight, mx::Dtype dtype) {
   if (!weight.quantization) return {mx::astype(weight.data, dtype)};
+  if (!weight.quantization->is_affine()) return weight;
   return {weight.data, mx::astype(*weight.scales, dtype),
           mx::astype(*weight.biases, dtype), weight.quantization};
+}
+
+mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
+  const auto size = static_cast<std::size_t>(element_count(shape));
+  return mx::array(
+      mx::allocator::Data(mx::allocator::malloc(size * dtype.size())), shape,
+      dtype);
 }
 
 mx::array row_by_row(const mx::array& values) {
@@ -62,9 +79,11 @@ namespace {
 /// Applies `change` to every part of a weight.
 template <typename Change>
 Weight with_parts(const Weight& weight, const Change& change) {
-  if (!weight.quantization) return {change(weight.data)};
-  return {change(weight.data), change(*weight.scales), change(*weight.biases),
-          weight.quantization};
+  auto changed = weight;
+  changed.data = change(weight.data);
+  if (weight.scales) changed.scales = change(*weight.scales);
+  if (weight.biases) changed.biases = change(*weight.biases);
+  return changed;
 }
 
 }  // namespace
@@ -111,20 +130,16 @@ std::int64_t element_count(const mx::Shape& shape) {
   return count;
 }
 
-std::uint64_t stored_bytes(const mx::Shape& shape, mx::Dtype dtype,
-                           const std::optional<Quantization>& quantization) {
+std::uint64_t stored_bytes(const mx::Shape& shape, const ValueFormat& format) {
+  const auto& [dtype, quantization] = format;
   const auto count = static_cast<std::uint64_t>(element_count(shape));
   if (!quantization) return count * mx::size_of(dtype);
   const auto bits = static_cast<std::uint64_t>(quantization->bits);
   const auto groups =
       count / static_cast<std::uint64_t>(quantization->group_size);
-  // Each group has a scale and a bias.
-  return count * bits / 8 + groups * 2 * mx::size_of(dtype);
-}
-
-std::string to_string(const Quantization& quantization) {
-  return concat("affine ", quantization.bits, "-bit, group ",
-                quantization.group_size);
+  // Of a group: a scale and a bias, or a scale that is a byte.
+  const auto more = quantization->is_affine() ? 2 * mx::size_of(dtype) : 1;
+  return count * bits / 8 + groups * more;
 }
 
 std::string to_string(const mx::Shape& shape) {

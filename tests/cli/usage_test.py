@@ -58,12 +58,22 @@ class UsageTest(CommandLineTest):
             ["-q", "--q-bits", "7"],
             ["-q", "--q-bits", "four"],
             ["-q", "--q-group-size", "48"],
+            ["-q", "--q-mode", "mxfp6"],
             ["--dtype", "float64"],
             ["--q-bits", "4"],
             ["--q-group-size", "32"],
+            ["--q-mode", "mxfp4"],
         ]:
             done = llamlx("convert", "a", self.folder / "b", *arguments)
             self.assert_wrong_usage(done, arguments[-2])
+        for arguments, told in [
+            (["--q-mode", "mxfp4", "--q-bits", "8"], "mxfp4 takes 4 bits"),
+            (["--q-mode", "nvfp4", "--q-group-size", "32"], "groups of 16"),
+            (["--q-group-size", "16"], "affine takes"),
+            (["--q-mode", "mxfp8", "--compat", "seed"], "--q-mode"),
+        ]:
+            done = llamlx("convert", "a", self.folder / "b", "-q", *arguments)
+            self.assert_wrong_usage(done, told)
         self.assert_holds_only(self.folder)
 
     def test_convert_wants_one_source_and_one_destination(self):

@@ -28,6 +28,27 @@ from program import Program, Report, read_json
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
+MODES = {
+    mode: {"group_size": group_size, "bits": bits, "mode": mode}
+    for mode, group_size, bits in (
+        ("mxfp4", 32, 4),
+        ("mxfp8", 32, 8),
+        ("nvfp4", 16, 4),
+    )
+}
+
+
+def affine(bits):
+    return {"group_size": 32, "bits": bits, "mode": "affine"}
+
+
+def mixed_modes(path):
+    """Another mode for each kind of module."""
+    if "embed_tokens" in path:
+        return affine(8)
+    if "down_proj" in path:
+        return MODES["mxfp8"]
+    return MODES["nvfp4" if "self_attn" in path else "mxfp4"]
 
 
 def ignored_window(config):
@@ -142,21 +163,23 @@ class Check:
 
         self.report.attempt(name, compare)
 
-    def packing(self, source, bits, group_size):
+    def packing(self, source, *options):
         ids = read_json(source / "answers.json")["nll"][-1]["ids"][:16]
-        name = f"{source.name}, {bits}-bit, group {group_size}"
-        options = ("-q", "--q-bits", bits, "--q-group-size", group_size)
+        name = f"{source.name}, {' '.join(map(str, options))}"
 
         def compare():
-            folder = self.convert_and_compare(name, source, ids, *options)
+            folder = self.convert_and_compare(
+                name, source, ids, "-q", *options
+            )
             packed = [n for n in read_tensors(folder) if n.endswith(".scales")]
             # Seven in each of two layers, the embedding, and the head.
             self.report.equal(f"{name}: packed weights", len(packed), 16)
 
         self.report.attempt(name, compare)
 
-    def written_by_mlx_lm(self, source, form, bits):
-        """A folder of mlx_lm's own, dense or with `bits` for a module's path."""
+    def written_by_mlx_lm(self, source, form, packing):
+        """A folder of mlx_lm's own, dense or packed as `packing` says of a
+        module's path."""
         ids = read_json(source / "answers.json")["nll"][-1]["ids"]
         name = f"{source.name} by mlx_lm, {form}"
 
@@ -164,16 +187,12 @@ class Check:
             folder = self._scratch / "written"
             shutil.rmtree(folder, ignore_errors=True)
             model, config = load_model(source)
-            if bits:
+            if packing:
                 model, config = quantize_model(
                     model,
                     config,
-                    32,
-                    4,
-                    quant_predicate=lambda path, _: {
-                        "group_size": 32,
-                        "bits": bits(path),
-                    },
+                    quant_predicate=lambda path, _: packing(path),
+                    **packing(""),
                 )
             save_model(folder, model)
             save_config(config, folder / "config.json")
@@ -227,16 +246,26 @@ def main():
         check = Check(args, scratch)
         for answers in sorted(args.data.glob("*/answers.json")):
             check.tiny(answers.parent)
+        divided = data / "tiny" / "groups_divide"
         for bits in BITS:
-            for group_size in GROUPS:
-                check.packing(data / "tiny" / "groups_divide", bits, group_size)
+            for size in GROUPS:
+                check.packing(
+                    divided, "--q-bits", bits, "--q-group-size", size
+                )
+        for mode in MODES:
+            check.packing(divided, "--q-mode", mode)
         for name in ("groups_divide", "tied", "qwen3"):
             source = data / "tiny" / name
             check.written_by_mlx_lm(source, "dense", None)
-            check.written_by_mlx_lm(source, "4-bit", lambda _: 4)
+            check.written_by_mlx_lm(source, "4-bit", lambda _: affine(4))
             check.written_by_mlx_lm(
-                source, "mixed", lambda path: 8 if "down_proj" in path else 3
+                source,
+                "mixed",
+                lambda path: affine(8 if "down_proj" in path else 3),
             )
+            for mode, form in MODES.items():
+                check.written_by_mlx_lm(source, mode, lambda _, form=form: form)
+            check.written_by_mlx_lm(source, "mixed modes", mixed_modes)
         if args.gguf:
             check.smollm2(args.gguf, data / "smollm2")
     return check.report.finish()

@@ -4,7 +4,7 @@
 Makes a small dense checkpoint with the values that quantisers get wrong (rows
 that are constant, zero, of one sign, tiny, or have one outlier), in each
 floating-point type, and converts it with every number of bits and every group
-size. Runs in an environment with mlx.
+size, and in every mode. Runs in an environment with mlx.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from program import Program, Report
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
+MODES = ("mxfp4", "mxfp8", "nvfp4")
 DTYPES = ("float16", "bfloat16", "float32")
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -87,7 +88,7 @@ def write_source(folder, dtype):
     return tensors
 
 
-def expected_tensors(tensors, bits, group_size):
+def expected_tensors(tensors, packing):
     """What the converted folder should hold, by mx.quantize."""
     wanted = {}
     for name, tensor in tensors.items():
@@ -95,14 +96,10 @@ def expected_tensors(tensors, bits, group_size):
             wanted[name] = tensor
             continue
         module = name.removesuffix(".weight")
-        packed, scales, biases = mx.quantize(
-            tensor, group_size=group_size, bits=bits
-        )
-        wanted |= {
-            name: packed,
-            f"{module}.scales": scales,
-            f"{module}.biases": biases,
-        }
+        packed, scales, *biases = mx.quantize(tensor, **packing)
+        wanted |= {name: packed, f"{module}.scales": scales}
+        if biases:
+            wanted[f"{module}.biases"] = biases[0]
     return wanted
 
 
@@ -120,11 +117,16 @@ def compare(report, name, folder, wanted):
 def check_dtype(report, program, dtype, scratch):
     source, folder = scratch / dtype, scratch / "converted"
     tensors = write_source(source, dtype)
-    cases = [(bits, group, None) for bits in BITS for group in GROUPS]
-    cases += [(4, 64, other) for other in DTYPES if other != dtype]
-    for bits, group_size, target in cases:
-        name = f"{dtype}, {bits} bits, group {group_size}"
-        options = ["-q", "--q-bits", bits, "--q-group-size", group_size]
+    packings = [
+        {"bits": bits, "group_size": group} for bits in BITS for group in GROUPS
+    ] + [{"mode": mode} for mode in MODES]
+    cases = [(packing, None) for packing in packings]
+    cases += [({}, other) for other in DTYPES if other != dtype]
+    for packing, target in cases:
+        name = f"{dtype}, {packing}"
+        options = ["-q"]
+        for key, value in packing.items():
+            options += ["--q-" + key.replace("_", "-"), value]
         cast = tensors
         if target:
             name += f", as {target}"
@@ -134,11 +136,11 @@ def check_dtype(report, program, dtype, scratch):
             }
 
         def action(
-            name=name, options=options, cast=cast, sizes=(bits, group_size)
+            name=name, options=options, cast=cast, packing=packing
         ):
             shutil.rmtree(folder, ignore_errors=True)
             program.convert(source, folder, *options)
-            compare(report, name, folder, expected_tensors(cast, *sizes))
+            compare(report, name, folder, expected_tensors(cast, packing))
 
         report.attempt(name, action)
 

@@ -4,7 +4,9 @@
 For every case of tiny_cases.py and tiny_families.py this writes a Hugging Face
 folder and, beside the weights, answers.json: greedy tokens, logits and
 likelihoods that transformers computes in float32 from the files as they were
-stored. Needs torch and transformers.
+stored. For those of tiny_packed.py it writes an MLX folder, and transformers
+answers from one that has the same values unpacked. Needs torch, transformers
+and mlx.
 
 Each greedy token comes from a whole forward pass without a cache. Where
 positions turn as the length asks ("dynamic") that is not what a cached run
@@ -20,12 +22,14 @@ import argparse
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from tiny_cases import LLAMAS
 from tiny_families import FAMILIES
+from tiny_packed import PACKED, pack, write_packed
 from tiny_random import random_case
 from torch_answers import (
     STEPS,
@@ -199,10 +203,16 @@ def make(case, out):
         config = AutoConfig.for_model(case.model_type, **case.config)
         model = AutoModelForCausalLM.from_config(config)
         draw_weights(model, generator, case.embed_std)
-        write_folder(folder, model, case)
+        packed = case.packing and pack(model, case)
+        # Of values that are left by packing nothing is rounded off.
+        write_folder(
+            folder, model, replace(case, dtype="float32") if packed else case
+        )
         answers, clear = answer(folder, case, generator)
         if not (clear or case.any_draw):
             return None
+        if packed:
+            write_packed(folder, *packed)
         if case.eos is None or add_eos(folder, case, answers):
             return answers
         return None
@@ -238,7 +248,7 @@ def main():
         parser.error(
             "--more needs --out: random cases do not belong in the tree"
         )
-    cases = LLAMAS + FAMILIES
+    cases = LLAMAS + FAMILIES + PACKED
     if args.more:
         cases = [random_case(i, args.more[1]) for i in range(args.more[0])]
     quiet()

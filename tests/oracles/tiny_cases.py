@@ -46,6 +46,9 @@ class Case:
     # Takes the first weights that are drawn, however close their answers are;
     # the checks name the steps they leave out.
     any_draw: bool = False
+    # mlx_lm's settings of packed weights by a part of a module's name, "" for
+    # all others; None: they are dense.
+    packing: dict | None = None
     model_type: str = "llama"
     prompt_lengths: tuple = (1, 5, 12)
     nll_lengths: tuple = (2, 40)

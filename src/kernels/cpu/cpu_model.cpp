@@ -18,14 +18,10 @@ CpuVector view_vector(const std::optional<mx::array>& values) {
 
 WeightView view_weight(const Weight& weight) {
   const auto shape = weight.shape();
-  const WeightFormat format{
-      value_type(weight.dtype()),
-      weight.quantization ? weight.quantization->bits : 0,
-      weight.quantization ? weight.quantization->group_size : 0};
   const auto data = [](const std::optional<mx::array>& part) {
     return part ? part->data<void>() : nullptr;
   };
-  return {format,
+  return {weight_format({weight.dtype(), weight.quantization}),
           shape.at(0),
           shape.at(1),
           weight.data.data<void>(),
@@ -95,6 +91,12 @@ ValueType value_type(mx::Dtype dtype) {
       throw std::invalid_argument(
           concat("kernels do not read values of type ", to_string(dtype)));
   }
+}
+
+WeightFormat weight_format(const ValueFormat& held) {
+  const auto none = Quantization{.bits = 0, .group_size = 0};
+  const auto q = held.quantization.value_or(none);
+  return {value_type(held.dtype), q.bits, q.group_size};
 }
 
 CpuModel::CpuModel(DecoderWeights loaded, StackParams stack, ValueType type,

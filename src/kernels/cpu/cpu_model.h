@@ -113,4 +113,8 @@ struct CpuModel {
 /// float16 or bfloat16.
 ValueType value_type(mx::Dtype dtype);
 
+/// What kernels read of a weight that is held so (held_by_kernels()). Errors:
+/// as value_type().
+WeightFormat weight_format(const ValueFormat& held);
+
 }  // namespace llamlx

@@ -13,6 +13,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_pass.h"
 #include "kernels/cpu/rows_of.h"
+#include "kernels/held_weight.h"
 #include "kernels/poison.h"
 
 namespace llamlx {
@@ -206,7 +207,7 @@ class CpuStack final : public Stack {
 }  // namespace
 
 Backend cpu_backend(mx::Dtype compute, int threads) {
-  return {std::string(to_string(active_isa())), true,
+  return {std::string(to_string(active_isa())), held_by_kernels,
           [type = value_type(compute), threads](DecoderWeights weights,
                                                 StackParams params) {
             return std::make_shared<const CpuStack>(std::make_shared<CpuModel>(

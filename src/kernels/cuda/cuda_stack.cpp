@@ -14,6 +14,7 @@
 #include "kernels/cpu/rows_of.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/cuda_pass.h"
+#include "kernels/held_weight.h"
 #include "kernels/poison.h"
 
 namespace llamlx {
@@ -353,7 +354,7 @@ std::optional<mx::array> choose_on_gpu(const mx::array& logits,
 
 Backend cuda_backend(mx::Dtype compute) {
   return {
-      concat("cuda, sm_", cuda_device().compute_capability), true,
+      concat("cuda, sm_", cuda_device().compute_capability), held_by_kernels,
       [compute](DecoderWeights weights, StackParams params) {
         return std::make_shared<const CudaStack>(std::make_shared<CudaModel>(
             std::move(weights), std::move(params), compute));

@@ -4,14 +4,13 @@
 
 namespace llamlx {
 
-mx::array embed_mlx(const mx::array& ids, const Weight& table) {
-  const auto rows = [&](const mx::array& part) {
-    return mx::take(part, ids, 0);
-  };
-  if (!table.quantization) return rows(table.data);
-  return mx::dequantize(rows(table.data), rows(*table.scales),
-                        rows(*table.biases), table.quantization->group_size,
-                        table.quantization->bits);
+mx::array embed_mlx(const mx::array& ids, const Weight& table,
+                    mx::Dtype dtype) {
+  const auto rows = take_rows(table, ids);
+  if (!rows.quantization) return rows.data;
+  const auto& [bits, group_size, mode] = *rows.quantization;
+  return mx::dequantize(rows.data, *rows.scales, rows.biases, group_size, bits,
+                        to_string(mode), std::nullopt, dtype);
 }
 
 }  // namespace llamlx
