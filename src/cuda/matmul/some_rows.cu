@@ -101,16 +101,17 @@ struct ProductsByWarps {
       const LaneOfX x(stages.wait(), stage, part.lane);
       stages.ask();
       const int count = is_there ? part.tiles - first : 0;
+#pragma unroll 1
+      for (int from = 0; from < OperandStage::kTiles; from += S::kChunk) {
+        if (from >= count) break;
+        const auto* chunk = chunks.wait();
 #pragma unroll
-      for (int i = 0; i < OperandStage::kTiles; ++i) {
-        if (i >= count) break;
-        const int in_chunk = i % S::kChunk;
-        if (in_chunk == 0) chunks.wait();
-        Tile tile;
-        tile.template load<FromShared>(
-            chunks.current() + in_chunk * Tile::kBytes, part.lane);
-        multiply_tile<S>(tile, x.at<S>(i), planes, acc);
-        if (in_chunk + 1 < S::kChunk) continue;
+        for (int i = 0; i < S::kChunk; ++i) {
+          if (from + i >= count) break;
+          Tile tile;
+          tile.template load<FromShared>(chunk + i * Tile::kBytes, part.lane);
+          multiply_tile<S>(tile, x.at<S>(from + i), planes, acc);
+        }
         chunks.pass();
         chunks.ask();
       }

@@ -78,11 +78,7 @@ class ProductWriter {
         cols_(is_gated_ ? kRowsOfWeight / 2 : kRowsOfWeight),
         out_cols_(is_gated_ ? args_.out_rows / 2 : args_.out_rows) {}
 
-  /// Asks for what the first answers of a thread are added to and multiplied
-  /// by, while products meet.
-  __device__ void ask() { ahead_ = load_ahead(Slices::first()); }
-
-  __device__ void run(const Part& part, const typename S::Sums& acc) {
+  __device__ void run(const Part& part, const typename S::Sums& acc) const {
     __syncthreads();  // all are done with x
 #pragma unroll
     for (int n = 0; n < S::kColumns; ++n) {
@@ -94,56 +90,24 @@ class ProductWriter {
       }
     }
     Slices::meet();
+    const int quads = cols_ / 4;
 #pragma unroll 1
-    for (int i = Slices::first(); i < count(); i += Slices::step()) {
-      const auto ahead = ahead_;
-      ahead_ = load_ahead(i + Slices::step());
-      write(i, ahead);
+    for (int i = Slices::first(); i < S::kRows * quads; i += Slices::step()) {
+      write(i / quads, i % quads * 4);
     }
     Slices::leave();
   }
 
  private:
-  struct Ahead {
-    Floats4 before;   // what answers are added to
-    Floats4 weights;  // of the next norm
-  };
-
-  /// Four columns each.
-  __device__ int count() const { return S::kRows * cols_ / 4; }
-  __device__ int row_of(int i) const { return i / (cols_ / 4); }
-  __device__ int at_of(int i) const { return i % (cols_ / 4) * 4; }
-  __device__ int col_of(int i) const {
-    return static_cast<int>(blockIdx.x) * cols_ + at_of(i);
-  }
-  __device__ bool is_there(int i) const {
-    return row_of(i) < args_.rows && col_of(i) < out_cols_;
-  }
-
-  __device__ Ahead load_ahead(int i) const {
-    Ahead ahead{};
-    if (i >= count()) return ahead;
-    if (args_.output == Output::add && is_there(i)) {
-      ahead.before = load_out(row_of(i), col_of(i));
-    }
-    if (next_.stages.bytes != nullptr) {
-      ahead.weights = load_norm(next_.norm, col_of(i), out_cols_);
-    }
-    return ahead;
-  }
-
   /// By a whole warp, which has 128 columns of a row or 64 of two.
-  __device__ void write(int i, const Ahead& ahead) const {
-    const int row = row_of(i);
-    const int at = at_of(i);
-    const int col = col_of(i);
+  __device__ void write(int row, int at) const {
+    const int col = static_cast<int>(blockIdx.x) * cols_ + at;
     Floats4 y{};
-    if (is_there(i)) {
-      y = is_gated_ ? gated(row, at, col) : plain(row, at, col, ahead.before);
+    if (row < args_.rows && col < out_cols_) {
+      y = is_gated_ ? gated(row, at, col) : plain(row, at, col);
       if (args_.out != nullptr) store(row, col, y);
     }
-    if (next_.stages.bytes == nullptr) return;
-    make_operands(row, at, col, y, ahead.weights);
+    if (next_.stages.bytes != nullptr) make_operands(row, at, col, y);
   }
 
   __device__ Floats4 load(int row, int at) const {
@@ -154,9 +118,10 @@ class ProductWriter {
     return product * scales_[row] + (is_biased ? args_.bias[n] : 0);
   }
 
-  __device__ Floats4 plain(int row, int at, int col,
-                           const Floats4& before) const {
+  __device__ Floats4 plain(int row, int at, int col) const {
     const auto products = load(row, at);
+    const auto before =
+        args_.output == Output::add ? load_out(row, col) : Floats4{};
     Floats4 y{};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
@@ -211,8 +176,7 @@ class ProductWriter {
     }
   }
 
-  __device__ void make_operands(int row, int at, int col, Floats4 y,
-                                const Floats4& weights) const {
+  __device__ void make_operands(int row, int at, int col, Floats4 y) const {
     if (next_.squares != nullptr) {
       float squares = 0;
 #pragma unroll
@@ -224,6 +188,7 @@ class ProductWriter {
         next_.squares[static_cast<int>(blockIdx.x) * S::kRows + row] = squares;
       }
     }
+    const auto weights = load_norm(next_.norm, col, out_cols_);
 #pragma unroll
     for (int j = 0; j < 4; ++j) y.f[j] *= weights.f[j];
     write_quad<typename S::Operand>(next_.stages, row, col, true, y);
@@ -236,7 +201,6 @@ class ProductWriter {
   bool is_gated_;
   int cols_;  // of the output, of a block
   int out_cols_;
-  Ahead ahead_{};  // for the next answers of the thread
 };
 
 /// The kernels. `Products<S>::add` adds to sums the products of a slice;
@@ -260,9 +224,9 @@ __device__ void some_rows(const SomeRowsArgs& args, unsigned char* memory) {
   make_scales<S>(args, part, space.scales);
   typename S::Sums acc = {};
   Products<S>::add(args, part, space.stage, chunks, stages, acc);
-  ProductWriter<S, Slices<S>> writer(args, space);
-  writer.ask();
-  if (Slices<S>::add(args, space, acc)) writer.run(part, acc);
+  if (Slices<S>::add(args, space, acc)) {
+    ProductWriter<S, Slices<S>>(args, space).run(part, acc);
+  }
 }
 
 }  // namespace llamlx::cuda
