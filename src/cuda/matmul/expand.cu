@@ -22,24 +22,11 @@ __device__ void expand(const ExpandArgs& args) {
 
 }  // namespace
 
-#define LLAMLX_EXPAND_KERNEL(bits, group, type, Type)                \
-  LLAMLX_KERNEL(expand_affine##bits##_g##group##_##type, ExpandArgs, \
-                kExpandThreads, 1) {                                 \
-    expand<AffineTile<bits, group, Type>>(args);                     \
+#define LLAMLX_EXPAND_KERNEL(name, ...)                         \
+  LLAMLX_KERNEL(expand_##name, ExpandArgs, kExpandThreads, 1) { \
+    expand<__VA_ARGS__>(args);                                  \
   }
-#define LLAMLX_EXPAND_KERNELS(bits)          \
-  LLAMLX_EXPAND_KERNEL(bits, 32, f32, F32)   \
-  LLAMLX_EXPAND_KERNEL(bits, 32, f16, F16)   \
-  LLAMLX_EXPAND_KERNEL(bits, 32, bf16, Bf16) \
-  LLAMLX_EXPAND_KERNEL(bits, 64, f32, F32)   \
-  LLAMLX_EXPAND_KERNEL(bits, 64, f16, F16)   \
-  LLAMLX_EXPAND_KERNEL(bits, 64, bf16, Bf16)
 
-LLAMLX_EXPAND_KERNELS(2)
-LLAMLX_EXPAND_KERNELS(3)
-LLAMLX_EXPAND_KERNELS(4)
-LLAMLX_EXPAND_KERNELS(5)
-LLAMLX_EXPAND_KERNELS(6)
-LLAMLX_EXPAND_KERNELS(8)
+LLAMLX_AFFINE_FORMATS(LLAMLX_EXPAND_KERNEL)
 
 }  // namespace llamlx::cuda

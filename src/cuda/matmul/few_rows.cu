@@ -204,34 +204,12 @@ __device__ void few_rows(const FewRowsArgs& args) {
 
 }  // namespace
 
-LLAMLX_KERNEL(few_rows_f32, FewRowsArgs, kFewRowsThreads, 2) {
-  few_rows<DenseTile32>(args);
-}
-LLAMLX_KERNEL(few_rows_f16, FewRowsArgs, kFewRowsThreads, 2) {
-  few_rows<DenseTile<F16>>(args);
-}
-LLAMLX_KERNEL(few_rows_bf16, FewRowsArgs, kFewRowsThreads, 2) {
-  few_rows<DenseTile<Bf16>>(args);
-}
-
-#define LLAMLX_AFFINE_KERNEL(bits, group, type, Type)                   \
-  LLAMLX_KERNEL(few_rows_affine##bits##_g##group##_##type, FewRowsArgs, \
-                kFewRowsThreads, 2) {                                   \
-    few_rows<AffineTile<bits, group, Type>>(args);                      \
+#define LLAMLX_FEW_ROWS_KERNEL(name, ...)                           \
+  LLAMLX_KERNEL(few_rows_##name, FewRowsArgs, kFewRowsThreads, 2) { \
+    few_rows<__VA_ARGS__>(args);                                    \
   }
-#define LLAMLX_AFFINE_KERNELS(bits)          \
-  LLAMLX_AFFINE_KERNEL(bits, 32, f32, F32)   \
-  LLAMLX_AFFINE_KERNEL(bits, 32, f16, F16)   \
-  LLAMLX_AFFINE_KERNEL(bits, 32, bf16, Bf16) \
-  LLAMLX_AFFINE_KERNEL(bits, 64, f32, F32)   \
-  LLAMLX_AFFINE_KERNEL(bits, 64, f16, F16)   \
-  LLAMLX_AFFINE_KERNEL(bits, 64, bf16, Bf16)
 
-LLAMLX_AFFINE_KERNELS(2)
-LLAMLX_AFFINE_KERNELS(3)
-LLAMLX_AFFINE_KERNELS(4)
-LLAMLX_AFFINE_KERNELS(5)
-LLAMLX_AFFINE_KERNELS(6)
-LLAMLX_AFFINE_KERNELS(8)
+LLAMLX_FEW_ROWS_KERNEL(f32, DenseTile32)
+LLAMLX_FORMATS_OF_16_BITS(LLAMLX_FEW_ROWS_KERNEL)
 
 }  // namespace llamlx::cuda

@@ -7,16 +7,17 @@
 
 namespace llamlx::cuda {
 
-// What some_rows and some_rows_hopper share.
+// What some_rows, some_rows_hopper and some_rows_bf16 share.
 
-/// What a kernel is made for: weights of such tiles, 8 kColumns rows of x in
-/// that order.
+/// What a kernel is made for: weights of such tiles, and 8 kColumns rows of x
+/// whose operands lie in that order, are of that type and have sums of so many
+/// columns (0: none).
 template <typename Tile_, int kColumns_, OperandOrder kOrder_,
           typename Operand_ = typename Tile_::Operand,
           int kSumGroup_ = some_rows_sum_group(Tile_::layout())>
 struct SomeRowsShape {
   using Tile = Tile_;
-  using Operand = Operand_;  // what x is made of
+  using Operand = Operand_;
   static constexpr int kSumGroup = kSumGroup_;
   static constexpr int kColumns = kColumns_;
   static constexpr OperandOrder kOrder = kOrder_;
