@@ -114,11 +114,15 @@ struct ProductsByWarpgroups {
   static __device__ void add(const SomeRowsArgs& args, const Part& part,
                              const OperandStage& stage, Chunks<S>& chunks,
                              XStages& stages, typename S::Sums& acc) {
+    // There are no more. Products in a loop of unknown length would each be
+    // waited for.
     const int planes = args.products.planes;
     if (planes == 1) {
       add_planes(args, part, stage, chunks, stages, PlaneCount<1>{}, acc);
+    } else if (planes == 2) {
+      add_planes(args, part, stage, chunks, stages, PlaneCount<2>{}, acc);
     } else {
-      add_planes(args, part, stage, chunks, stages, planes, acc);
+      add_planes(args, part, stage, chunks, stages, PlaneCount<3>{}, acc);
     }
   }
 
