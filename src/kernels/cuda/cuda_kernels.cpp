@@ -10,25 +10,23 @@ CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
                                     mx::Dtype compute) {
   const int capability = device.compute_capability;
   const auto number = concat(capability / 10, ".", capability % 10);
-  const char* const few_rows =
-      has_warpgroups(device) ? "some_rows_hopper" : "some_rows";
   if (compute == mx::float32) {
-    return {"few_rows", few_rows, few_rows,
+    return {"few_rows", "some_rows", "some_rows",
             "up to 64 rows at a time, as float32 has more digits than weights "
             "that are expanded"};
   }
   const char* const one_row =
       capability >= kDecodeCapability ? "decode" : "few_rows";
   if (has_warpgroups(device)) {
-    return {one_row, few_rows, "many_rows_hopper",
+    return {one_row, "some_rows", "many_rows_hopper",
             concat("warpgroups (wgmma), which compute capability ", number,
                    " has")};
   }
   if (capability == 90) {
-    return {one_row, few_rows, "many_rows",
+    return {one_row, "some_rows", "many_rows",
             "mma, as this build has no kernels for warpgroups (9.0a)"};
   }
-  return {one_row, few_rows, "many_rows",
+  return {one_row, "some_rows", "many_rows",
           concat("mma, as compute capability ", number,
                  " has no warpgroups like 9.0's")};
 }

@@ -15,7 +15,8 @@ struct CudaKernelChoice {
   /// "decode" is one kernel for all of a token, of models whose weights have
   /// one format (cuda_decode.h); those of others are multiplied by few_rows.
   std::string one_row;
-  std::string few_rows;   ///< up to 64: e.g. "some_rows_hopper"
+  /// Up to 64: "some_rows", also what it becomes by warpgroups (some_rows.h).
+  std::string few_rows;
   std::string many_rows;  ///< e.g. "many_rows_hopper"
   /// What multiplies many rows there, and why that: "warpgroups (wgmma), which
   /// compute capability 9.0 has".
@@ -26,7 +27,7 @@ struct CudaKernelChoice {
 CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
                                     mx::Dtype compute);
 
-/// "decode for one row, some_rows_hopper for few, many_rows_hopper for many:
+/// "decode for one row, some_rows for few, many_rows_hopper for many:
 /// warpgroups (wgmma), which compute capability 9.0 has".
 std::string to_string(const CudaKernelChoice& choice);
 
