@@ -50,6 +50,7 @@ int Kernel::registers() const { absent(); }
 void Kernel::allow_shared(unsigned) const { absent(); }
 const Kernel& cuda_kernel(std::string_view, std::string_view) { absent(); }
 int blocks_per_multiprocessor(const Kernel&, unsigned, unsigned) { absent(); }
+int clusters_at_once(const Kernel&, const LaunchShape&) { absent(); }
 void launch_bytes(Stream&, const Kernel&, const LaunchShape&, const void*,
                   std::size_t) {
   absent();
