@@ -351,6 +351,13 @@ __device__ inline void copy_bulk_part(void* shared, const void* global,
       "l"(global), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
 }
+/// Adds to memory, where nobody else adds meanwhile, without reading it.
+__device__ inline void add_floats(Floats4* to, const Floats4& x) {
+  asm volatile(
+      "red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to),
+      "f"(x.f[0]), "f"(x.f[1]), "f"(x.f[2]), "f"(x.f[3])
+      : "memory");
+}
 /// Begins to copy `bytes` that the barrier opens after, as one thread.
 __device__ inline void copy_bulk(void* shared, const void* global, int bytes,
                                  std::uint64_t* barrier) {

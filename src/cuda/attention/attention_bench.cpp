@@ -1,4 +1,5 @@
-// How fast decoding attends to caches that are in no cache of the GPU.
+// How fast decoding attends to caches that are in no cache of the GPU, and how
+// fast prompts attend to themselves.
 #include "cuda/attention/attention_bench.h"
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <benchmark/benchmark.h>
 
 #include "cuda/attention/few_rows.h"
+#include "cuda/attention/many_rows_hopper.h"
 #include "cuda/device.h"
 #include "cuda/graph.h"
 #include "cuda/kernel.h"
@@ -139,14 +141,74 @@ void attend(benchmark::State& state, const Shape& shape) {
   }
 }
 
-void add(const Shape& shape) {
-  const auto name = "attend/d:" + std::to_string(shape.dim) +
+/// A prompt of `shape.positions` rows, by warpgroups; everything is 0.
+void attend_prompt(benchmark::State& state, const Shape& shape) {
+  Stream stream;
+  const auto rows = static_cast<std::size_t>(shape.positions);
+  const int heads = shape.group * shape.kv_heads;
+  const DeviceBuffer cache(shape.layer_bytes());
+  const DeviceBuffer queries(rows * heads * shape.dim * 2);
+  const DeviceBuffer out(rows * heads * shape.dim * 4);
+  for (const auto* buffer : {&cache, &queries}) {
+    fill_zero(stream, buffer->data(), buffer->bytes());
+  }
+  const std::vector<cuda::SegmentView> views = {
+      {cache.as<unsigned char>(), shape.layer_bytes(), shape.positions + 1, 0,
+       0, shape.positions}};
+  const DeviceBuffer segments(sizeof(cuda::SegmentView));
+  upload(stream, segments.data(), views.data(), segments.bytes());
+  stream.synchronize();
+  cuda::AttentionManyArgs args{};
+  args.segments = segments.as<const cuda::SegmentView>();
+  args.num_heads = heads;
+  args.num_kv_heads = shape.kv_heads;
+  args.head_dim = shape.dim;
+  args.rows = shape.positions;
+  args.q = queries.as<std::uint16_t>();
+  args.out = out.as<float>();
+  args.num_segments = 1;
+  args.row_blocks = (shape.positions + cuda::kAttentionHopperRows - 1) /
+                    cuda::kAttentionHopperRows;
+  const auto& kernel =
+      cuda_kernel("attention/many_rows_hopper",
+                  "attention_hopper_bf16_d" +
+                      std::to_string(cuda::attention_padded_dim(shape.dim)));
+  const LaunchShape grid{
+      .grid_x = static_cast<unsigned>(
+          std::min(heads * args.row_blocks, cuda_device().multiprocessors)),
+      .block = cuda::kAttentionHopperThreads,
+      .shared_bytes = static_cast<unsigned>(
+          cuda::attention_hopper_shared_bytes(shape.dim))};
+  const auto put_all = [&] {
+    for (int i = 0; i < kChain; ++i) launch(stream, kernel, grid, args);
+  };
+  put_all();
+  auto graph = Graph::capture(stream, put_all);
+  for (auto _ : state) {
+    Event from(EventTiming::on);
+    Event to(EventTiming::on);
+    from.record(stream);
+    graph.launch(stream);
+    to.record(stream);
+    to.synchronize();
+    const double seconds = elapsed_ms(from, to) / 1e3 / kChain;
+    state.SetIterationTime(seconds);
+    state.counters["us"] = seconds * 1e6;
+    // Of what is seen alone: half of all products.
+    state.counters["TFLOP/s"] = 2.0 * static_cast<double>(rows * rows) * heads *
+                                shape.dim / seconds / 1e12;
+  }
+}
+
+template <typename Run>
+void add(const char* what, const Shape& shape, const Run& run) {
+  const auto name = std::string(what) + "/d:" + std::to_string(shape.dim) +
                     "/kv:" + std::to_string(shape.kv_heads) +
                     "/group:" + std::to_string(shape.group) +
                     "/batch:" + std::to_string(shape.batch) +
                     "/positions:" + std::to_string(shape.positions);
   benchmark::RegisterBenchmark(
-      name.c_str(), [=](benchmark::State& state) { attend(state, shape); })
+      name.c_str(), [=](benchmark::State& state) { run(state, shape); })
       ->UseManualTime()
       ->Iterations(5)
       ->Unit(benchmark::kMicrosecond);
@@ -159,9 +221,13 @@ void add_attention_benchmarks() {
     for (const int kv_heads : {3, 8}) {
       for (const int batch : {1, 8}) {
         for (const int positions : {64, 600, 2048, 8192, 32768}) {
-          add({dim, kv_heads, kv_heads == 3 ? 3 : 4, positions, batch});
+          add("attend",
+              {dim, kv_heads, kv_heads == 3 ? 3 : 4, positions, batch}, attend);
         }
       }
+    }
+    for (const int positions : {512, 2048, 8192}) {
+      add("attend_prompt", {dim, 8, 4, positions, 1}, attend_prompt);
     }
   }
 }

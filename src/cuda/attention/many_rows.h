@@ -28,6 +28,12 @@ struct AttentionManyArgs {
   int rows;                ///< of all segments together
   const std::uint16_t* q;  ///< aligned to 16 bytes
   float* out;
+  int num_segments;
+  int row_blocks;  ///< of a block's rows in the longest segment
+  /// Instead of `out`: operands of the product that follows, numbers of
+  /// bfloat16 [H Dh / 64, rows, 64] in tiles (matmul/operand_order.h), H Dh
+  /// being a multiple of 64. Null: none; of attention_hopper.
+  std::uint16_t* operands = nullptr;
 };
 
 /// Positions that are in shared memory together.

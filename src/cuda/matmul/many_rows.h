@@ -23,7 +23,7 @@ struct ManyRowsArgs {
   int row_blocks;
   int tiles;
   const std::uint16_t* x;  ///< [planes, rows, 64 * tiles]
-  const float* scales;     ///< [rows]
+  const float* scales;     ///< [rows]; by warpgroups also null: all are 1
   int rows;
   int planes;
   const float* bias;  ///< or null
@@ -31,6 +31,10 @@ struct ManyRowsArgs {
   int out_rows;
   int out_stride;
   Output output;
+  /// Instead of `out`, for gates: operands [1, out_rows / 128, rows, 64] in
+  /// tiles, out_rows / 2 being a multiple of 64. Null: none; of
+  /// many_rows_hopper.
+  std::uint16_t* operands = nullptr;
 };
 
 }  // namespace llamlx::cuda

@@ -18,12 +18,14 @@ LLAMLX_HOST_DEVICE constexpr int hopper_stages(int tokens, bool is_dense) {
   return (192 << 10) / hopper_stage_bytes(tokens, is_dense);
 }
 /// Rows of x whose answers lie in shared memory together, so that they go out
-/// side by side; how far from each other, in floats, of 64 rows of the weight.
-inline constexpr int kHopperOutTokens = 32;
+/// side by side, and in how many places, so that some go while others come; how
+/// far from each other, in floats, of 64 rows of the weight.
+inline constexpr int kHopperOutTokens = 16;
+inline constexpr int kHopperOutBuffers = 2;
 inline constexpr int kHopperOutStride = 64 + 4;
 /// Bytes of answers, and of what scales them, for a warpgroup.
 LLAMLX_HOST_DEVICE constexpr int hopper_answer_bytes(int tokens) {
-  return (kHopperOutTokens * kHopperOutStride + tokens) * 4;
+  return (kHopperOutBuffers * kHopperOutTokens * kHopperOutStride + tokens) * 4;
 }
 /// Bytes of dynamic shared memory of a block that takes so many rows of x: its
 /// stages, answers, two barriers of each stage, and what aligns them.
@@ -34,7 +36,8 @@ constexpr int hopper_shared_bytes(int tokens, bool is_dense) {
 }
 
 // As many_rows.h says, on the matrix unit of compute capability 9.0 alone: x as
-// make_operands makes it in tiles, or, for codes, in fragments.
+// make_operands makes it in tiles, or, for codes, in fragments. Answers of
+// gates can be operands of what follows, numbers of bfloat16.
 //
 // Kernels  many_rows_hopper_W_nN: N of 128 and 256 is how many rows of x a
 //          block takes at a time; W of f16, bf16, or affineB_gG_T of any kind,

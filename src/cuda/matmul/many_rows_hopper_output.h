@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/matmul/many_rows_hopper.h"
+#include "cuda/matmul/operand_order.h"
 #include "cuda/matmul/row_loads.h"
 #include "cuda/matmul/warpgroup.h"
 
@@ -26,18 +27,24 @@ struct Piece {
   }
 };
 
+/// How answers leave: as they are, or of gates, as floats or as operands.
+enum class Leaving { plain, gated, operands };
+
 /// Answers on their way out: the sums of a warpgroup's 64 rows of the weight
 /// and some rows of x meet in shared memory, and go from there side by side.
 template <int kTokens>
 class Answers {
  public:
-  /// `memory` [kHopperOutTokens, kHopperOutStride], and then scales [kTokens],
-  /// is the warpgroup's.
+  /// `memory` of hopper_answer_bytes() is the warpgroup's.
   __device__ Answers(const ManyRowsArgs& args, float* memory, int group)
       : args_(args),
         memory_(memory),
-        scales_(memory + kHopperOutTokens * kHopperOutStride),
-        group_(group) {}
+        scales_(memory + kHopperOutBuffers * kBuffer),
+        group_(group) {
+    width_ = args.output == Output::swiglu ? args.out_rows / 2 : args.out_rows;
+    is_whole_ = width_ % 4 == 0 && args.out_stride % 4 == 0 &&
+                reinterpret_cast<std::uintptr_t>(args.out) % 16 == 0;
+  }
 
   /// Asks for what will be wanted, while products are computed.
   __device__ void begin(const Piece<kTokens>& piece) {
@@ -46,7 +53,8 @@ class Answers {
 #pragma unroll
     for (int i = 0; i < kTokens / 128; ++i) {
       const int token = first_token_ + 128 * i + thread();
-      scale_[i] = token < args_.rows ? args_.scales[token] : 0;
+      const bool is_scaled = args_.scales != nullptr && token < args_.rows;
+      scale_[i] = is_scaled ? args_.scales[token] : 1;
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -58,142 +66,159 @@ class Answers {
 
   /// Lane 4 g + t has, of each 8 rows of x, 2 t and 2 t + 1, and rows g and
   /// g + 8 of its warp's block.
-  __device__ void write(const float (&sums)[kTokens / 8][4]) const {
-    constexpr int kAtOnce = kHopperOutTokens / 8;
+  __device__ void write(const float (&sums)[kTokens / 8][4]) {
 #pragma unroll
     for (int i = 0; i < kTokens / 128; ++i) {
       scales_[128 * i + thread()] = scale_[i];
     }
     meet();
-    // Code that runs once comes from far away: there is little of it.
-#pragma unroll 1
-    for (int turn = 0; turn < kTokens / kHopperOutTokens; ++turn) {
-      const int first = turn * kHopperOutTokens;
-      if (first_token_ + first >= args_.rows) break;
-      Out out(*this, first);
-#pragma unroll
-      for (int i = 0; i < kTokens / kHopperOutTokens; ++i) {
-        if (i != turn) continue;
-#pragma unroll
-        for (int n = 0; n < kAtOnce; ++n) {
-          put(sums[i * kAtOnce + n], scales_ + first, 8 * n);
-        }
-      }
-      meet();
-      out.send();
-      meet();
-    }
+    if (args_.output != Output::swiglu) return leave<Leaving::plain>(sums);
+    if (args_.operands == nullptr) return leave<Leaving::gated>(sums);
+    leave<Leaving::operands>(sums);
   }
 
  private:
+  static constexpr int kBuffer = kHopperOutTokens * kHopperOutStride;
+  /// Numbers from a row of operands to the next, in a buffer: 8 of them begin
+  /// in different banks.
+  static constexpr int kOperandStride = 32 + 8;
+
   const ManyRowsArgs& args_;
   float* memory_;
   float* scales_;
   int group_;
+  int width_;  // columns of what is written
+  bool is_whole_;
   int first_row_ = 0;
   int first_token_ = 0;
   float scale_[kTokens / 128] = {};  // of the thread's rows of x
   float bias_[2] = {};
 
   static __device__ int thread() { return static_cast<int>(threadIdx.x) % 128; }
+  static __device__ int lane() { return thread() % kWarpSize; }
   /// The first of the lane's rows of the weight, within the warpgroup's.
   static __device__ int row() {
-    return thread() / kWarpSize * kTileRows + thread() % kWarpSize / 4;
+    return thread() / kWarpSize * kTileRows + lane() / 4;
   }
   __device__ void meet() const { meet_group(1 + group_, 128); }
 
-  __device__ void put(const float (&sums)[4], const float* scales,
-                      int token) const {
+  template <Leaving kLeaving>
+  __device__ void leave(const float (&sums)[kTokens / 8][4]) {
+    // Code that runs once comes from far away: there is little of it.
+#pragma unroll 1
+    for (int turn = 0; turn < kTokens / kHopperOutTokens; ++turn) {
+      const int first = turn * kHopperOutTokens;
+      if (first_token_ + first >= args_.rows) break;
+      // Of two buffers one is read by those who are late.
+      auto* const buffer = memory_ + turn % kHopperOutBuffers * kBuffer;
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const int at = token + thread() % 4 * 2 + j;
-      auto* to = memory_ + at * kHopperOutStride + row();
-      to[0] = sums[j] * scales[at] + bias_[0];
-      to[8] = sums[2 + j] * scales[at] + bias_[1];
+      for (int n = 0; n < kTokens / 8; ++n) {
+        if (n / (kHopperOutTokens / 8) != turn) continue;
+        put<kLeaving>(sums[n], buffer, first, n % (kHopperOutTokens / 8) * 8);
+      }
+      meet();
+      if constexpr (kLeaving == Leaving::operands) {
+        send_operands(buffer, first);
+      } else if (is_whole_) {
+        send<kLeaving>(buffer, first);
+      } else {
+        send_apart<kLeaving>(buffer, first);
+      }
     }
   }
 
-  /// Some rows of x on their way: four rows of the weight a thread, or an
-  /// answer of gates.
-  class Out {
-   public:
-    __device__ Out(const Answers& answers, int first)
-        : answers_(answers), first_token_(answers.first_token_ + first) {
-      const auto& args = answers.args_;
-      left_ = args.out_rows - answers.first_row_ - col();
-      is_whole_ = left_ >= 4 && args.out_stride % 4 == 0 &&
-                  reinterpret_cast<std::uintptr_t>(args.out) % 16 == 0;
-      if (args.output != Output::add) return;
+  /// Of 8 rows of x from `token` of the buffer on.
+  template <Leaving kLeaving>
+  __device__ void put(const float (&sums)[4], float* buffer, int first,
+                      int token) const {
 #pragma unroll
-      for (int i = 0; i < kEach; ++i) {
-        if (!is_there(i)) continue;
-        if (is_whole_) {
-          before_[i] = load_fresh(reinterpret_cast<const Floats4*>(place(i)));
-          continue;
-        }
-        for (int j = 0; j < 4 && j < left_; ++j) {
-          before_[i].f[j] = load_fresh(place(i) + j);
-        }
-      }
-    }
-
-    __device__ void send() {
-      if (answers_.args_.output == Output::swiglu) return send_gated();
-#pragma unroll
-      for (int i = 0; i < kEach; ++i) {
-        if (!is_there(i)) continue;
-        const auto y = *reinterpret_cast<const Floats4*>(
-            answers_.memory_ + token(i) * kHopperOutStride + col());
-#pragma unroll
-        for (int j = 0; j < 4; ++j) before_[i].f[j] += y.f[j];
-        if (is_whole_) {
-          *reinterpret_cast<Floats4*>(place(i)) = before_[i];
-          continue;
-        }
-        for (int j = 0; j < 4 && j < left_; ++j) {
-          place(i)[j] = before_[i].f[j];
+    for (int j = 0; j < 2; ++j) {
+      const int at = token + lane() % 4 * 2 + j;
+      const float by = scales_[first + at];
+      const float low = sums[j] * by + bias_[0];
+      const float high = sums[2 + j] * by + bias_[1];
+      if constexpr (kLeaving == Leaving::plain) {
+        auto* to = buffer + at * kHopperOutStride + row();
+        to[0] = low;
+        to[8] = high;
+      } else {
+        const int col = thread() / kWarpSize * 8 + lane() / 4;
+        const float gated = silu(low) * high;
+        if constexpr (kLeaving == Leaving::gated) {
+          buffer[at * kHopperOutStride + col] = gated;
+        } else {
+          reinterpret_cast<std::uint16_t*>(buffer)[at * kOperandStride + col] =
+              static_cast<std::uint16_t>(pack(Bf16{}, gated, 0));
         }
       }
     }
+  }
 
-   private:
-    static constexpr int kEach = kHopperOutTokens / 8;
+  /// Columns of what is written: of the warpgroup, and the first of them.
+  template <Leaving kLeaving>
+  static constexpr int kCols = kLeaving == Leaving::plain ? 64 : 32;
+  template <Leaving kLeaving>
+  __device__ int first_col() const {
+    return kLeaving == Leaving::plain ? first_row_ : first_row_ / 2;
+  }
+  __device__ float* place(int token, int col) const {
+    return args_.out + static_cast<long long>(token) * args_.out_stride + col;
+  }
 
-    const Answers& answers_;
-    int first_token_;
-    int left_;  // rows of the weight from the thread's first on
-    bool is_whole_;
-    Floats4 before_[kEach] = {};
-
-    static __device__ int col() { return thread() % 16 * 4; }
-    static __device__ int token(int i) { return 8 * i + thread() / 16; }
-    __device__ bool is_there(int i) const {
-      return left_ > 0 && first_token_ + token(i) < answers_.args_.rows;
-    }
-    __device__ float* place(int i) const {
-      const auto& args = answers_.args_;
-      return args.out +
-             static_cast<long long>(first_token_ + token(i)) * args.out_stride +
-             answers_.first_row_ + col();
-    }
-
-    __device__ void send_gated() const {
-      const auto& args = answers_.args_;
-      const int col = thread() % 32;
-      const int gate = col / 8 * kTileRows + col % 8;
-      const int to = answers_.first_row_ / 2 + col;
-      if (2 * to >= args.out_rows) return;
+  /// Four numbers of a row of x a thread.
+  template <Leaving kLeaving>
+  __device__ void send(const float* buffer, int first) const {
+    constexpr int kThreads = kCols<kLeaving> / 4;  // of a row of x
+    const int at = thread() % kThreads * 4;
+    const int col = first_col<kLeaving>() + at;
+    if (col >= width_) return;
 #pragma unroll
-      for (int i = 0; i < kHopperOutTokens / 4; ++i) {
-        const int token = 4 * i + thread() / 32;
-        if (first_token_ + token >= args.rows) break;
-        const auto* y = answers_.memory_ + token * kHopperOutStride + gate;
-        args.out[static_cast<long long>(first_token_ + token) *
-                     args.out_stride +
-                 to] = silu(y[0]) * y[8];
+    for (int i = 0; i < kHopperOutTokens * kThreads / 128; ++i) {
+      const int row = (128 * i + thread()) / kThreads;
+      const int token = first_token_ + first + row;
+      if (token >= args_.rows) break;
+      auto* to = reinterpret_cast<Floats4*>(place(token, col));
+      const auto y = *reinterpret_cast<const Floats4*>(
+          buffer + row * kHopperOutStride + at);
+      if (args_.output != Output::add) {
+        *to = y;
+      } else if (args_.operands == nullptr) {
+        add_floats(to, y);
+      } else {
+        auto before = load_fresh(to);
+        for (int j = 0; j < 4; ++j) before.f[j] += y.f[j];
+        *to = before;
       }
     }
-  };
+  }
+
+  /// Where rows do not begin at multiples of 16 bytes.
+  template <Leaving kLeaving>
+  __device__ void send_apart(const float* buffer, int first) const {
+    constexpr int kEach = kCols<kLeaving>;
+    for (int i = thread(); i < kHopperOutTokens * kEach; i += 128) {
+      const int token = first_token_ + first + i / kEach;
+      const int col = first_col<kLeaving>() + i % kEach;
+      if (token >= args_.rows || col >= width_) continue;
+      auto* to = place(token, col);
+      const float y = buffer[i / kEach * kHopperOutStride + i % kEach];
+      *to = args_.output == Output::add ? load_fresh(to) + y : y;
+    }
+  }
+
+  /// 8 numbers a thread.
+  __device__ void send_operands(const float* buffer, int first) const {
+    const int token = first_token_ + first + thread() / 4;
+    const int col = first_row_ / 2 + thread() % 4 * 8;
+    if (thread() >= 4 * kHopperOutTokens || token >= args_.rows) return;
+    if (col >= width_) return;
+    const auto tile = static_cast<long long>(col / kTileCols) * args_.rows;
+    const auto* numbers = reinterpret_cast<const std::uint16_t*>(buffer) +
+                          thread() / 4 * kOperandStride + thread() % 4 * 8;
+    auto* to = args_.operands + (tile + token) * kTileCols +
+               place_in_row(OperandOrder::tiles, token, col % kTileCols);
+    *reinterpret_cast<Words4*>(to) = *reinterpret_cast<const Words4*>(numbers);
+  }
 };
 
 #endif  // LLAMLX_HAS_WARPGROUPS

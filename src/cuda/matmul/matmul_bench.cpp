@@ -307,7 +307,7 @@ void many_rows(benchmark::State& state, const Shape& shape,
                                 out.as<float>(),
                                 shape.rows,
                                 shape.rows,
-                                cuda::Output::store};
+                                shape.output};
   const bool by_warpgroups = tokens > 0;
   const auto& kernel =
       by_warpgroups

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -66,6 +67,23 @@ void expect_row(TestStages& stages, bool is_bf16, int row, int width,
       ASSERT_NEAR(*stages.view().sum(row, col), sum, magnitude * 0x1p-18)
           << "row " << row << ", column " << col;
       sum = magnitude = 0;
+    }
+  }
+}
+
+/// `operands` [cols / 64, rows, 64] in tiles are `values` [rows, cols] rounded
+/// to bfloat16: kernels that write either of the same sums.
+inline void expect_handed(const std::vector<std::uint16_t>& operands,
+                          const std::vector<float>& values, int rows,
+                          int cols) {
+  for (int row = 0; row < rows; ++row) {
+    for (int col = 0; col < cols; ++col) {
+      const int at = (col / kTileCols * rows + row) * kTileCols +
+                     place_in_row(OperandOrder::tiles, row, col % kTileCols);
+      ASSERT_EQ(
+          operands[static_cast<std::size_t>(at)],
+          emulator::to_bf16(values[static_cast<std::size_t>(row * cols + col)]))
+          << "row " << row << ", column " << col;
     }
   }
 }

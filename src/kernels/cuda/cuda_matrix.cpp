@@ -152,16 +152,19 @@ std::size_t packed_bytes(const Weight& weight) {
          cuda::tile_bytes(layout_of(weight));
 }
 
-std::vector<CudaMatrix> pack_linears(Stream& stream,
-                                     std::span<const Linear* const> layers,
-                                     Packing packing) {
+bool are_packed_together(std::span<const Linear* const> layers) {
   const auto& first = layers.front()->weight;
-  const bool are_alike = std::ranges::all_of(layers, [&](const Linear* layer) {
+  return std::ranges::all_of(layers, [&](const Linear* layer) {
     return layer->weight.dtype() == first.dtype() &&
            layer->weight.quantization == first.quantization;
   });
+}
+
+std::vector<CudaMatrix> pack_linears(Stream& stream,
+                                     std::span<const Linear* const> layers,
+                                     Packing packing) {
   std::vector<CudaMatrix> result;
-  if (are_alike) {
+  if (are_packed_together(layers)) {
     result.push_back(pack(stream, layers, packing));
     result.back().bias = pack_biases(stream, layers, packing);
     return result;

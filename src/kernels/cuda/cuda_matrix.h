@@ -43,8 +43,11 @@ std::size_t packed_bytes(const Weight& weight);
 /// What is packed together: weights one after another, or two whose rows meet.
 enum class Packing { side_by_side, interleaved };
 
-/// Packs layers that read the same rows, as few matrices as their formats
-/// allow: one if all are alike, else one for each.
+/// Whether layers are alike, so that one matrix holds them all.
+bool are_packed_together(std::span<const Linear* const> layers);
+
+/// Packs layers that read the same rows: one matrix if they are alike, else one
+/// for each.
 std::vector<CudaMatrix> pack_linears(Stream& stream,
                                      std::span<const Linear* const> layers,
                                      Packing packing);

@@ -87,22 +87,34 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
   return 2 * stages + parts;
 }
 
-/// Of many rows: numbers of 16 bits, and a weight of codes that is expanded to
-/// such, of one product at a time.
+/// Of many rows: numbers of 16 bits, of one product at a time and those that it
+/// is handed (handed_operands()), and a weight of codes that is expanded to
+/// such.
 std::size_t operand_bytes(const CudaDeviceInfo& device,
-                          const DecoderWeights& weights, std::size_t rows) {
-  std::size_t widest = 0, expanded = 0;
+                          const DecoderWeights& weights,
+                          cuda::NumberType compute, std::size_t rows) {
+  std::size_t made = 0, handed = 0, expanded = 0;
+  const auto add = [&](const Product& product, bool can_be_handed) {
+    const auto& weight = product.front()->weight;
+    const auto cols = cols_of(product);
+    const bool is_handed =
+        can_be_handed && has_warpgroups(device) &&
+        compute == cuda::NumberType::bf16 && !weight.quantization &&
+        weight.dtype() == mx::bfloat16 && cols % cuda::kTileCols == 0;
+    auto& widest = is_handed ? handed : made;
+    widest = std::max(widest, cols);
+    // Warpgroups read codes as they are.
+    if (!weight.quantization || has_warpgroups(device)) return;
+    expanded = std::max(expanded, rows_of(product) * cols);
+  };
   for (const auto& layer : weights.layers) {
-    for (const auto& product : products_of(layer)) {
-      const auto cols = cols_of(product);
-      widest = std::max(widest, cols);
-      // Warpgroups read codes as they are.
-      const bool has_codes =
-          product.front()->weight.quantization && !has_warpgroups(device);
-      if (has_codes) expanded = std::max(expanded, rows_of(product) * cols);
+    const auto products = products_of(layer);
+    // What attention and gates answer goes to the second and the last.
+    for (std::size_t i = 0; i < products.size(); ++i) {
+      add(products[i], i % 2 == 1);
     }
   }
-  return 2 * (rows * widest + expanded);
+  return 2 * (rows * (made + handed) + expanded);
 }
 
 /// What products of so many rows need beside their weights.
@@ -112,7 +124,9 @@ std::size_t product_bytes(const CudaDeviceInfo& device,
   const bool is_exact = compute == cuda::NumberType::f32;
   const auto most = static_cast<std::size_t>(cuda::kSomeRowsMost);
   if (rows == 1) return 0;
-  if (!is_exact && rows > most) return operand_bytes(device, weights, rows);
+  if (!is_exact && rows > most) {
+    return operand_bytes(device, weights, compute, rows);
+  }
   return stages_bytes(device, weights, static_cast<int>(std::min(rows, most)),
                       is_exact ? 3 : 1);
 }
@@ -129,11 +143,14 @@ std::size_t workspace_bytes(const CudaDeviceInfo& device,
   const auto key = dim * static_cast<std::size_t>(heads.num_key_value_heads);
   const auto hidden = cols_of({&weights.lm_head});
   std::size_t inner = 0;
+  bool are_apart = false;
   for (const auto& layer : weights.layers) {
     inner = std::max(inner, cols_of({&layer.mlp.down_proj}));
+    const Linear* const gates[] = {&layer.mlp.gate_proj, &layer.mlp.up_proj};
+    are_apart = are_apart || !are_packed_together(gates);
   }
   const auto qkv = query + 2 * key;
-  const auto floats = dim + hidden + qkv + query + 3 * inner;
+  const auto floats = dim + hidden + qkv + query + (are_apart ? 3 : 1) * inner;
   const int splits = cuda::attention_few_splits(heads.num_key_value_heads,
                                                 device.multiprocessors);
   return rows * (4 * floats + 2 * query) +

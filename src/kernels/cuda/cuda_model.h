@@ -72,6 +72,7 @@ struct CudaWorkspace {
   GrowingBuffer counters{growths};  // zeros between kernels
   GrowingBuffer queries{growths};   // [H, rows, Dh] 16 bits
   GrowingBuffer operands{growths};  // [planes, rows, K] 16 bits
+  GrowingBuffer handed{growths};    // the same, made by what comes before
   GrowingBuffer scales{growths};    // [rows] float
   // Of some_rows: what a product reads, stages[turn], and the other, what it
   // makes for the next.

@@ -71,7 +71,9 @@ void reserve(CudaModel& model, int rows) {
     inner = std::max(inner, static_cast<std::size_t>(layer.down_proj.cols));
   }
   space.hidden.reserve<float>(count * inner);
-  space.gate_up.reserve<float>(2 * count * inner);
+  const bool are_apart = std::ranges::any_of(
+      model.layers, [](const auto& layer) { return layer.gate_up.size() > 1; });
+  if (are_apart) space.gate_up.reserve<float>(2 * count * inner);
   space.queries.reserve<std::uint16_t>(count * heads.num_attention_heads *
                                        heads.head_dim);
   space.parts.reserve<std::byte>(cuda::attention_few_parts_bytes(
@@ -233,38 +235,51 @@ AttentionShape attention_shape(const Pass& pass) {
           cuda::attention_many_shared_bytes(heads.head_dim)};
 }
 
-void attend_many(const Pass& pass, int layer) {
+/// Whether the answers are operands of the product that follows.
+bool attend_many(const Pass& pass, int layer) {
   auto& model = pass.model;
   const auto& heads = model.params.heads;
+  const auto& weights = model.layers[static_cast<std::size_t>(layer)];
+  const auto shape = attention_shape(pass);
+  const auto num_heads = static_cast<unsigned>(heads.num_attention_heads);
+  const auto row_blocks = ceil_div<unsigned>(pass.longest, shape.block_rows);
+  const auto segments = static_cast<unsigned>(pass.segments);
+  const bool is_hopper = shape.threads == cuda::kAttentionHopperThreads;
   const cuda::AttentionManyArgs args{
       pass.space().segments.as<const cuda::SegmentView>(),
       layer,
       heads.num_attention_heads,
       heads.num_key_value_heads,
       heads.head_dim,
-      model.layers[static_cast<std::size_t>(layer)].window,
+      weights.window,
       pass.rows,
       pass.space().queries.as<const std::uint16_t>(),
-      pass.space().attended.as<float>()};
-  const auto shape = attention_shape(pass);
-  const bool is_hopper = shape.threads == cuda::kAttentionHopperThreads;
+      pass.space().attended.as<float>(),
+      pass.segments,
+      static_cast<int>(row_blocks),
+      is_hopper ? handed_operands(model, weights.o_proj, pass.rows) : nullptr};
+  LaunchShape grid{.grid_x = num_heads,
+                   .grid_y = row_blocks,
+                   .grid_z = segments,
+                   .block = shape.threads,
+                   .shared_bytes = static_cast<unsigned>(shape.shared_bytes)};
+  if (is_hopper) {
+    const auto most = static_cast<unsigned>(model.device.multiprocessors);
+    grid.grid_x = std::min(num_heads * row_blocks * segments, most);
+    grid.grid_y = grid.grid_z = 1;
+  }
   launch(model.stream,
          cuda_kernel(
              is_hopper ? "attention/many_rows_hopper" : "attention/many_rows",
              shape.kernel),
-         {.grid_x = static_cast<unsigned>(heads.num_attention_heads),
-          .grid_y = ceil_div<unsigned>(pass.longest, shape.block_rows),
-          .grid_z = static_cast<unsigned>(pass.segments),
-          .block = shape.threads,
-          .shared_bytes = static_cast<unsigned>(shape.shared_bytes)},
-         args);
+         grid, args);
+  return args.operands != nullptr;
 }
 
 bool attend(const Pass& pass, int layer) {
   if (pass.longest <= cuda::kAttentionFewRows) return attend_few(pass, layer);
   turn(pass, layer);
-  attend_many(pass, layer);
-  return false;
+  return attend_many(pass, layer);
 }
 
 /// Queries, keys and values of all rows, side by side.

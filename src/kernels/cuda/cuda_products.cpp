@@ -359,21 +359,22 @@ int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
   return 13 * turns(256) < 10 * turns(128) ? 256 : 128;
 }
 
-void multiply_many(CudaModel& model, const CudaMatrix& matrix,
-                   const ProductRows& x, const ProductTarget& target) {
-  const bool by_warpgroups = has_warpgroups(model.device);
-  const int planes = planes_of(model, operand_of(matrix));
+/// Rows of x as products of many rows read them.
+struct ManyOperands {
+  const std::uint16_t* numbers;
+  const float* scales;
+};
+
+ManyOperands make_operands(CudaModel& model, const CudaMatrix& matrix,
+                           const ProductRows& x, int planes) {
   const auto count = static_cast<std::size_t>(x.rows);
-  const auto* weight = by_warpgroups ? matrix.bytes.as<const unsigned char>()
-                                     : expanded(model, matrix);
   const int stride = matrix.tiles * cuda::kTileCols;
-  auto* operands =
+  auto* numbers =
       model.space.operands.reserve<std::uint16_t>(planes * count * stride);
   auto* scales = model.space.scales.reserve<float>(count);
-  const bool is_dense = matrix.layout.bits == 0;
-  const auto order = !by_warpgroups ? cuda::OperandOrder::rows
-                     : is_dense     ? cuda::OperandOrder::tiles
-                                    : cuda::OperandOrder::fragments;
+  const auto order = !has_warpgroups(model.device) ? cuda::OperandOrder::rows
+                     : matrix.layout.bits == 0     ? cuda::OperandOrder::tiles
+                                               : cuda::OperandOrder::fragments;
   launch(
       model.stream,
       cuda_kernel("matmul/operands",
@@ -382,37 +383,73 @@ void multiply_many(CudaModel& model, const CudaMatrix& matrix,
        .block = cuda::kOperandThreads,
        .shared_bytes = 256},
       cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(), x.eps,
-                        planes, order, operands, scales});
-  const cuda::ManyRowsArgs args{weight,        matrix.row_blocks,
-                                matrix.tiles,  operands,
-                                scales,        x.rows,
-                                planes,        matrix.bias.data(),
-                                target.out,    matrix.rows,
-                                target.stride, target.output};
+                        planes, order, numbers, scales});
+  return {numbers, scales};
+}
+
+void launch_many(CudaModel& model, const CudaMatrix& matrix,
+                 const cuda::ManyRowsArgs& args) {
   const auto blocks_of_weight =
-      ceil_div<unsigned>(static_cast<std::size_t>(matrix.row_blocks),
+      ceil_div<unsigned>(static_cast<std::size_t>(args.row_blocks),
                          cuda::kManyRowsBlock / cuda::kTileRows);
-  if (!by_warpgroups) {
-    return launch(
-        model.stream,
-        cuda_kernel("matmul/many_rows",
-                    concat("many_rows_", operand_name(operand_of(matrix)))),
-        {.grid_x = ceil_div<unsigned>(count, cuda::kManyRowsTokens),
-         .grid_y = blocks_of_weight,
-         .block = cuda::kManyRowsThreads,
-         .shared_bytes = cuda::kManyRowsSharedBytes},
-        args);
-  }
-  const int tokens = hopper_tokens(model, matrix, x.rows);
+  launch(model.stream,
+         cuda_kernel("matmul/many_rows",
+                     concat("many_rows_", operand_name(operand_of(matrix)))),
+         {.grid_x = ceil_div<unsigned>(args.rows, cuda::kManyRowsTokens),
+          .grid_y = blocks_of_weight,
+          .block = cuda::kManyRowsThreads,
+          .shared_bytes = cuda::kManyRowsSharedBytes},
+         args);
+}
+
+void launch_many_hopper(CudaModel& model, const CudaMatrix& matrix,
+                        const cuda::ManyRowsArgs& args) {
+  const int tokens = hopper_tokens(model, matrix, args.rows);
+  const auto shared =
+      cuda::hopper_shared_bytes(tokens, matrix.layout.bits == 0);
   const auto name =
       concat("many_rows_hopper_", matrix.kernel_suffix(), "_n", tokens);
   launch(model.stream, cuda_kernel("matmul/many_rows_hopper", name),
-         {.grid_x = cuda::hopper_blocks(tokens, x.rows, matrix.row_blocks,
+         {.grid_x = cuda::hopper_blocks(tokens, args.rows, matrix.row_blocks,
                                         model.device.multiprocessors),
           .block = cuda::kHopperThreads,
-          .shared_bytes = static_cast<unsigned>(
-              cuda::hopper_shared_bytes(tokens, is_dense))},
+          .shared_bytes = static_cast<unsigned>(shared)},
          args);
+}
+
+bool multiply_many(CudaModel& model, const CudaMatrix& matrix,
+                   const ProductRows& x, const ProductTarget& target) {
+  const bool by_warpgroups = has_warpgroups(model.device);
+  const int planes = planes_of(model, operand_of(matrix));
+  const auto* weight = by_warpgroups ? matrix.bytes.as<const unsigned char>()
+                                     : expanded(model, matrix);
+  const auto operands =
+      x.are_operands
+          ? ManyOperands{model.space.handed.as<const std::uint16_t>(), nullptr}
+          : make_operands(model, matrix, x, planes);
+  // What is read cannot be written meanwhile.
+  const bool has_next = target.output == cuda::Output::swiglu &&
+                        target.next.matrix != nullptr && !x.are_operands;
+  const cuda::ManyRowsArgs args{
+      weight,
+      matrix.row_blocks,
+      matrix.tiles,
+      operands.numbers,
+      operands.scales,
+      x.rows,
+      planes,
+      matrix.bias.data(),
+      target.out,
+      matrix.rows,
+      target.stride,
+      target.output,
+      has_next ? handed_operands(model, *target.next.matrix, x.rows) : nullptr};
+  if (by_warpgroups) {
+    launch_many_hopper(model, matrix, args);
+  } else {
+    launch_many(model, matrix, args);
+  }
+  return args.operands != nullptr;
 }
 
 }  // namespace
@@ -430,6 +467,19 @@ OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
   return {stages, operand_of(matrix, stages.stage)};
 }
 
+std::uint16_t* handed_operands(CudaModel& model, const CudaMatrix& matrix,
+                               int rows) {
+  const bool takes_them = way_of(model, matrix, rows) == Way::many &&
+                          has_warpgroups(model.device) &&
+                          matrix.layout.bits == 0 &&
+                          matrix.layout.type == cuda::NumberType::bf16 &&
+                          planes_of(model, cuda::NumberType::bf16) == 1 &&
+                          matrix.cols % cuda::kTileCols == 0;
+  if (!takes_them) return nullptr;
+  return model.space.handed.reserve<std::uint16_t>(
+      static_cast<std::size_t>(rows) * matrix.cols);
+}
+
 bool multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
               const ProductTarget& target) {
   switch (way_of(model, matrix, x.rows)) {
@@ -443,8 +493,7 @@ bool multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
       multiply_some_often(model, matrix, x, target);
       return false;
     case Way::many:
-      multiply_many(model, matrix, x, target);
-      return false;
+      return multiply_many(model, matrix, x, target);
   }
   return false;
 }

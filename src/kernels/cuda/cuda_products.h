@@ -48,6 +48,12 @@ struct OperandTarget {
 OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
                            int rows);
 
+/// Where somebody else can put operands for the next product of so many rows,
+/// in numbers of bfloat16, which need no scales (cuda::ManyRowsArgs::operands);
+/// null where it does not take them.
+std::uint16_t* handed_operands(CudaModel& model, const CudaMatrix& matrix,
+                               int rows);
+
 /// Puts the product of rows and a matrix into the model's stream. Returns
 /// whether it made operands for the next: that has to follow before any other,
 /// and products of gates are then not written.
