@@ -18,14 +18,12 @@ LLAMLX_HOST_DEVICE constexpr int hopper_stages(int tokens, bool is_dense) {
   return (192 << 10) / hopper_stage_bytes(tokens, is_dense);
 }
 /// Rows of x whose answers lie in shared memory together, so that they go out
-/// side by side, and in how many places, so that some go while others come; how
-/// far from each other, in floats, of 64 rows of the weight.
-inline constexpr int kHopperOutTokens = 16;
-inline constexpr int kHopperOutBuffers = 2;
+/// side by side; how far from each other, in floats, of 64 rows of the weight.
+inline constexpr int kHopperOutTokens = 32;
 inline constexpr int kHopperOutStride = 64 + 4;
 /// Bytes of answers, and of what scales them, for a warpgroup.
 LLAMLX_HOST_DEVICE constexpr int hopper_answer_bytes(int tokens) {
-  return (kHopperOutBuffers * kHopperOutTokens * kHopperOutStride + tokens) * 4;
+  return (kHopperOutTokens * kHopperOutStride + tokens) * 4;
 }
 /// Bytes of dynamic shared memory of a block that takes so many rows of x: its
 /// stages, answers, two barriers of each stage, and what aligns them.

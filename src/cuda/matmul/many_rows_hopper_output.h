@@ -39,7 +39,7 @@ class Answers {
   __device__ Answers(const ManyRowsArgs& args, float* memory, int group)
       : args_(args),
         memory_(memory),
-        scales_(memory + kHopperOutBuffers * kBuffer),
+        scales_(memory + kHopperOutTokens * kHopperOutStride),
         group_(group) {
     width_ = args.output == Output::swiglu ? args.out_rows / 2 : args.out_rows;
     is_whole_ = width_ % 4 == 0 && args.out_stride % 4 == 0 &&
@@ -66,7 +66,7 @@ class Answers {
 
   /// Lane 4 g + t has, of each 8 rows of x, 2 t and 2 t + 1, and rows g and
   /// g + 8 of its warp's block.
-  __device__ void write(const float (&sums)[kTokens / 8][4]) {
+  __device__ void write(const float (&sums)[kTokens / 8][4]) const {
 #pragma unroll
     for (int i = 0; i < kTokens / 128; ++i) {
       scales_[128 * i + thread()] = scale_[i];
@@ -78,9 +78,9 @@ class Answers {
   }
 
  private:
-  static constexpr int kBuffer = kHopperOutTokens * kHopperOutStride;
-  /// Numbers from a row of operands to the next, in a buffer: 8 of them begin
-  /// in different banks.
+  static constexpr int kTurns = kTokens / kHopperOutTokens;
+  /// Numbers from a row of operands to the next: 8 rows begin in different
+  /// banks.
   static constexpr int kOperandStride = 32 + 8;
 
   const ManyRowsArgs& args_;
@@ -103,122 +103,183 @@ class Answers {
   __device__ void meet() const { meet_group(1 + group_, 128); }
 
   template <Leaving kLeaving>
-  __device__ void leave(const float (&sums)[kTokens / 8][4]) {
-    // Code that runs once comes from far away: there is little of it.
-#pragma unroll 1
-    for (int turn = 0; turn < kTokens / kHopperOutTokens; ++turn) {
-      const int first = turn * kHopperOutTokens;
-      if (first_token_ + first >= args_.rows) break;
-      // Of two buffers one is read by those who are late.
-      auto* const buffer = memory_ + turn % kHopperOutBuffers * kBuffer;
-#pragma unroll
-      for (int n = 0; n < kTokens / 8; ++n) {
-        if (n / (kHopperOutTokens / 8) != turn) continue;
-        put<kLeaving>(sums[n], buffer, first, n % (kHopperOutTokens / 8) * 8);
+  __device__ void leave(const float (&sums)[kTokens / 8][4]) const {
+    auto sender = [&] {
+      if constexpr (kLeaving == Leaving::operands) return OperandSender(*this);
+      if constexpr (kLeaving != Leaving::operands) {
+        return FloatSender<kLeaving>(*this);
       }
+    }();
+    // Two warps of a scheduler wait for each other here: few instructions that
+    // follow from each other, and no branches that go far.
+#pragma unroll 1
+    for (int turn = 0; turn < kTurns; ++turn) {
+      if (first_token_ + turn * kHopperOutTokens >= args_.rows) break;
+      put_turn<kLeaving, 0, kTurns>(sums, turn);
       meet();
-      if constexpr (kLeaving == Leaving::operands) {
-        send_operands(buffer, first);
-      } else if (is_whole_) {
-        send<kLeaving>(buffer, first);
+      sender.send();
+      meet();
+    }
+  }
+
+  /// Of one turn of those from kFirst to kEnd: registers have no index.
+  template <Leaving kLeaving, int kFirst, int kEnd>
+  __device__ void put_turn(const float (&sums)[kTokens / 8][4],
+                           int turn) const {
+    constexpr int kMiddle = (kFirst + kEnd) / 2;
+    if constexpr (kEnd - kFirst > 1) {
+      if (turn < kMiddle) {
+        put_turn<kLeaving, kFirst, kMiddle>(sums, turn);
       } else {
-        send_apart<kLeaving>(buffer, first);
+        put_turn<kLeaving, kMiddle, kEnd>(sums, turn);
+      }
+    } else {
+      constexpr int kTiles = kHopperOutTokens / 8;
+      Words2 scales[kTiles];
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n) {
+        scales[n] = *reinterpret_cast<const Words2*>(
+            scales_ + kFirst * kHopperOutTokens + 8 * n + lane() % 4 * 2);
+      }
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n) {
+        put<kLeaving>(sums[kFirst * kTiles + n], scales[n], 8 * n);
       }
     }
   }
 
-  /// Of 8 rows of x from `token` of the buffer on.
+  /// Of 8 rows of x from `token` of the turn on.
   template <Leaving kLeaving>
-  __device__ void put(const float (&sums)[4], float* buffer, int first,
+  __device__ void put(const float (&sums)[4], const Words2& scales,
                       int token) const {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const int at = token + lane() % 4 * 2 + j;
-      const float by = scales_[first + at];
-      const float low = sums[j] * by + bias_[0];
-      const float high = sums[2 + j] * by + bias_[1];
+      const float scale = __uint_as_float(scales.w[j]);
+      const float low = sums[j] * scale + bias_[0];
+      const float high = sums[2 + j] * scale + bias_[1];
       if constexpr (kLeaving == Leaving::plain) {
-        auto* to = buffer + at * kHopperOutStride + row();
+        auto* to = memory_ + at * kHopperOutStride + row();
         to[0] = low;
         to[8] = high;
       } else {
         const int col = thread() / kWarpSize * 8 + lane() / 4;
         const float gated = silu(low) * high;
         if constexpr (kLeaving == Leaving::gated) {
-          buffer[at * kHopperOutStride + col] = gated;
+          memory_[at * kHopperOutStride + col] = gated;
         } else {
-          reinterpret_cast<std::uint16_t*>(buffer)[at * kOperandStride + col] =
+          reinterpret_cast<std::uint16_t*>(memory_)[at * kOperandStride + col] =
               static_cast<std::uint16_t>(pack(Bf16{}, gated, 0));
         }
       }
     }
   }
 
-  /// Columns of what is written: of the warpgroup, and the first of them.
+  /// What a thread writes of each turn: four numbers of some rows of x.
   template <Leaving kLeaving>
-  static constexpr int kCols = kLeaving == Leaving::plain ? 64 : 32;
-  template <Leaving kLeaving>
-  __device__ int first_col() const {
-    return kLeaving == Leaving::plain ? first_row_ : first_row_ / 2;
-  }
-  __device__ float* place(int token, int col) const {
-    return args_.out + static_cast<long long>(token) * args_.out_stride + col;
-  }
+  class FloatSender {
+   public:
+    __device__ explicit FloatSender(const Answers& answers)
+        : answers_(answers),
+          from_(answers.memory_ + row() * kHopperOutStride + col()) {
+      const auto& args = answers.args_;
+      const int first_col = kLeaving == Leaving::plain ? answers.first_row_
+                                                       : answers.first_row_ / 2;
+      cols_ = answers.width_ - first_col - col();
+      rows_ = cols_ > 0 ? args.rows - answers.first_token_ - row() : 0;
+      to_ = args.out +
+            static_cast<long long>(answers.first_token_ + row()) *
+                args.out_stride +
+            first_col + col();
+    }
 
-  /// Four numbers of a row of x a thread.
-  template <Leaving kLeaving>
-  __device__ void send(const float* buffer, int first) const {
-    constexpr int kThreads = kCols<kLeaving> / 4;  // of a row of x
-    const int at = thread() % kThreads * 4;
-    const int col = first_col<kLeaving>() + at;
-    if (col >= width_) return;
+    __device__ void send() {
+      Floats4 y[kEach];
 #pragma unroll
-    for (int i = 0; i < kHopperOutTokens * kThreads / 128; ++i) {
-      const int row = (128 * i + thread()) / kThreads;
-      const int token = first_token_ + first + row;
-      if (token >= args_.rows) break;
-      auto* to = reinterpret_cast<Floats4*>(place(token, col));
-      const auto y = *reinterpret_cast<const Floats4*>(
-          buffer + row * kHopperOutStride + at);
-      if (args_.output != Output::add) {
-        *to = y;
-      } else if (args_.operands == nullptr) {
-        add_floats(to, y);
+      for (int i = 0; i < kEach; ++i) {
+        y[i] = *reinterpret_cast<const Floats4*>(from_ + i * kRowsAtOnce *
+                                                             kHopperOutStride);
+      }
+      if (answers_.is_whole_ && answers_.args_.output == Output::add) {
+        each([&](float* to, int i) {
+          add_floats(reinterpret_cast<Floats4*>(to), y[i]);
+        });
+      } else if (answers_.is_whole_) {
+        each([&](float* to, int i) { *reinterpret_cast<Floats4*>(to) = y[i]; });
       } else {
-        auto before = load_fresh(to);
-        for (int j = 0; j < 4; ++j) before.f[j] += y.f[j];
-        *to = before;
+        each([&](float* to, int i) { send_apart(to, y[i]); });
+      }
+      rows_ -= kHopperOutTokens;
+      to_ +=
+          static_cast<long long>(kHopperOutTokens) * answers_.args_.out_stride;
+    }
+
+   private:
+    static constexpr int kThreads = kLeaving == Leaving::plain ? 16 : 8;
+    static constexpr int kRowsAtOnce = 128 / kThreads;
+    static constexpr int kEach = kHopperOutTokens / kRowsAtOnce;
+
+    const Answers& answers_;
+    const float* from_;
+    float* to_;
+    int cols_;  // from the thread's first on
+    int rows_;  // from that of the turn on
+
+    template <typename Write>
+    __device__ void each(const Write& write) const {
+      const auto step =
+          static_cast<long long>(kRowsAtOnce) * answers_.args_.out_stride;
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) {
+        if (i * kRowsAtOnce < rows_) write(to_ + i * step, i);
       }
     }
-  }
+    static __device__ int row() { return thread() / kThreads; }
+    static __device__ int col() { return thread() % kThreads * 4; }
 
-  /// Where rows do not begin at multiples of 16 bytes.
-  template <Leaving kLeaving>
-  __device__ void send_apart(const float* buffer, int first) const {
-    constexpr int kEach = kCols<kLeaving>;
-    for (int i = thread(); i < kHopperOutTokens * kEach; i += 128) {
-      const int token = first_token_ + first + i / kEach;
-      const int col = first_col<kLeaving>() + i % kEach;
-      if (token >= args_.rows || col >= width_) continue;
-      auto* to = place(token, col);
-      const float y = buffer[i / kEach * kHopperOutStride + i % kEach];
-      *to = args_.output == Output::add ? load_fresh(to) + y : y;
+    /// Where rows do not begin at multiples of 16 bytes.
+    __device__ void send_apart(float* to, const Floats4& y) const {
+      const bool adds = answers_.args_.output == Output::add;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (j < cols_) to[j] = adds ? load_fresh(to + j) + y.f[j] : y.f[j];
+      }
     }
-  }
+  };
 
-  /// 8 numbers a thread.
-  __device__ void send_operands(const float* buffer, int first) const {
-    const int token = first_token_ + first + thread() / 4;
-    const int col = first_row_ / 2 + thread() % 4 * 8;
-    if (thread() >= 4 * kHopperOutTokens || token >= args_.rows) return;
-    if (col >= width_) return;
-    const auto tile = static_cast<long long>(col / kTileCols) * args_.rows;
-    const auto* numbers = reinterpret_cast<const std::uint16_t*>(buffer) +
-                          thread() / 4 * kOperandStride + thread() % 4 * 8;
-    auto* to = args_.operands + (tile + token) * kTileCols +
-               place_in_row(OperandOrder::tiles, token, col % kTileCols);
-    *reinterpret_cast<Words4*>(to) = *reinterpret_cast<const Words4*>(numbers);
-  }
+  /// The same, of operands: eight numbers of a row of x.
+  class OperandSender {
+   public:
+    __device__ explicit OperandSender(const Answers& answers) {
+      const auto& args = answers.args_;
+      const int row = thread() / 4;
+      const int token = answers.first_token_ + row;
+      const int at = thread() % 4 * 8;
+      const int col = answers.first_row_ / 2 + at;
+      const auto tile = static_cast<long long>(col / kTileCols) * args.rows;
+      from_ = reinterpret_cast<const std::uint16_t*>(answers.memory_) +
+              row * kOperandStride + at;
+      to_ = args.operands + (tile + token) * kTileCols +
+            place_in_row(OperandOrder::tiles, token, col % kTileCols);
+      rows_ = col < answers.width_ ? args.rows - token : 0;
+    }
+
+    __device__ void send() {
+      if (rows_ > 0) {
+        *reinterpret_cast<Words4*>(to_) =
+            *reinterpret_cast<const Words4*>(from_);
+      }
+      rows_ -= kHopperOutTokens;
+      to_ += kHopperOutTokens * kTileCols;
+    }
+
+   private:
+    static_assert(4 * kHopperOutTokens == 128);
+
+    const std::uint16_t* from_;
+    std::uint16_t* to_;
+    int rows_;
+  };
 };
 
 #endif  // LLAMLX_HAS_WARPGROUPS
