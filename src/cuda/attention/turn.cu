@@ -6,68 +6,81 @@
 namespace llamlx::cuda {
 namespace {
 
-/// One row of a segment; warps take its heads in turn.
+/// What is done to heads of one kind.
+struct Turning {
+  bool is_turned;
+  const float* norm;
+  float scale;
+};
+
+/// One row of a segment. A warp takes some of its heads at once, so that
+/// several are on their way.
 template <typename T, int kDim>
 class RowTurner {
  public:
   __device__ RowTurner(const TurnArgs& args, const SegmentView& segment,
                        int row)
       : args_(args),
-        segment_(segment),
-        row_(row),
-        lane_(static_cast<int>(threadIdx.x) % kWarpSize) {}
+        cache_(segment, args.layer, args.num_kv_heads, 0, args.head_dim),
+        head_bytes_(static_cast<long long>(segment.capacity) *
+                    cache_.row_bytes),
+        row_(segment.first_row + row),
+        at_(static_cast<long long>(segment.offset + row) * cache_.row_bytes) {}
 
   __device__ void run() const {
-    const int heads = args_.num_heads + 2 * args_.num_kv_heads;
-    constexpr int kWarps = kTurnThreads / kWarpSize;
-    for (int head = static_cast<int>(threadIdx.x) / kWarpSize; head < heads;
-         head += kWarps) {
-      turn(head);
-    }
+    const float scale = kLog2E * rsqrtf(static_cast<float>(args_.head_dim));
+    const int heads = args_.num_heads;
+    const int kv_heads = args_.num_kv_heads;
+    const auto head_size = static_cast<long long>(args_.rows) * args_.head_dim;
+    auto* queries = args_.q + row_ * args_.head_dim;
+    take(0, heads, {true, args_.q_norm, scale}, [&](int head) {
+      return reinterpret_cast<unsigned char*>(queries + head * head_size);
+    });
+    take(heads, kv_heads, {true, args_.k_norm, 1},
+         [&](int head) { return cache_.keys + at_ + head * head_bytes_; });
+    take(heads + kv_heads, kv_heads, {false, nullptr, 1},
+         [&](int head) { return cache_.values + at_ + head * head_bytes_; });
   }
 
  private:
+  static constexpr int kWarps = kTurnThreads / kWarpSize;
+
   const TurnArgs& args_;
-  const SegmentView& segment_;
-  int row_;  // of the segment
-  int lane_;
+  CachedHead<T> cache_;   // the first
+  long long head_bytes_;  // from a cached head to the next
+  long long row_;         // of the pass
+  long long at_;          // of the row, in a cached head
 
-  __device__ long long pass_row() const { return segment_.first_row + row_; }
-
-  /// Of queries, keys and values together.
-  __device__ void turn(int head) const {
-    const int kv_heads = args_.num_kv_heads;
-    const long long heads = args_.num_heads + 2 * kv_heads;
-    TurnedHead<kDim> x({args_.head_dim, args_.traditional}, lane_);
-    x.load(args_.qkv + (pass_row() * heads + head) * args_.head_dim);
-    const auto* cos_sin = args_.cos_sin + pass_row() * args_.head_dim;
-    const int kv_head = head - args_.num_heads;
-    if (kv_head < 0) {
-      const float scale = kLog2E * rsqrtf(static_cast<float>(args_.head_dim));
-      x.prepare(args_.q_norm, cos_sin);
-      x.turn(args_.eps, scale);
-      auto* to =
-          args_.q + (static_cast<long long>(head) * args_.rows + pass_row()) *
-                        args_.head_dim;
-      store(x, reinterpret_cast<unsigned char*>(to));
-      return;
+  /// Heads `first` and those that follow go where place(0), ... say.
+  template <typename Place>
+  __device__ void take(int first, int count, const Turning& turning,
+                       const Place& place) const {
+    constexpr int kAtOnce = kDim <= 128 ? 4 : 2;  // by registers
+    const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+    TurnedHead<kDim> each({args_.head_dim, args_.traditional}, lane);
+    if (turning.is_turned) {
+      each.prepare(turning.norm, args_.cos_sin + row_ * args_.head_dim);
     }
-    const CachedHead<T> cache(segment_, args_.layer, kv_heads,
-                              kv_head % kv_heads, args_.head_dim);
-    const auto at =
-        static_cast<long long>(segment_.offset + row_) * cache.row_bytes;
-    if (kv_head >= kv_heads) {
-      store(x, cache.values + at);
-      return;
+    const int heads = args_.num_heads + 2 * args_.num_kv_heads;
+    const auto* from = args_.qkv + (row_ * heads + first) * args_.head_dim;
+    for (int head = static_cast<int>(threadIdx.x) / kWarpSize; head < count;
+         head += kAtOnce * kWarps) {
+      TurnedHead<kDim> x[4] = {each, each, each, each};
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int at = head + i * kWarps;
+        if (at < count) x[i].load(from + at * args_.head_dim);
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        if (head + i * kWarps >= count) break;
+        if (turning.is_turned) x[i].turn(args_.eps, turning.scale);
+        auto* to = place(head + i * kWarps);
+        x[i].store([&](int at, float a, float b) {
+          store_duo(T{}, to + 2 * at, a, b);
+        });
+      }
     }
-    x.prepare(args_.k_norm, cos_sin);
-    x.turn(args_.eps, 1);
-    store(x, cache.keys + at);
-  }
-
-  __device__ static void store(const TurnedHead<kDim>& x, unsigned char* to) {
-    x.store(
-        [&](int at, float a, float b) { store_duo(T{}, to + 2 * at, a, b); });
   }
 };
 
@@ -87,10 +100,10 @@ __device__ void turn_rows(const TurnArgs& args) {
 
 }  // namespace
 
-LLAMLX_KERNEL(turn_rows_f16, TurnArgs, kTurnThreads, 1) {
+LLAMLX_KERNEL(turn_rows_f16, TurnArgs, kTurnThreads, 4) {
   turn_rows<F16>(args);
 }
-LLAMLX_KERNEL(turn_rows_bf16, TurnArgs, kTurnThreads, 1) {
+LLAMLX_KERNEL(turn_rows_bf16, TurnArgs, kTurnThreads, 4) {
   turn_rows<Bf16>(args);
 }
 

@@ -38,7 +38,7 @@ __device__ Statistics statistics(const OperandArgs& args, const float* x) {
   return mine;
 }
 
-/// Where two columns of a row from `col` on lie.
+/// Where two columns of a row from `col` on lie; but for fragments, four.
 __device__ std::uint32_t* place_of(const OperandArgs& args, int plane, int row,
                                    int col) {
   const auto planes_before = static_cast<long long>(plane) * args.rows;
@@ -71,8 +71,15 @@ __device__ void make_operands(const OperandArgs& args) {
     const auto w = load_norm(args.norm, col, args.cols);
     for (int j = 0; j < 4; ++j) v.f[j] *= w.f[j] * (norm * range);
     for (int plane = 0; plane < args.planes; ++plane) {
-      *place_of(args, plane, row, col) = split2<Operand>(v.f[0], v.f[1]);
-      *place_of(args, plane, row, col + 2) = split2<Operand>(v.f[2], v.f[3]);
+      const Words2 four = {
+          {split2<Operand>(v.f[0], v.f[1]), split2<Operand>(v.f[2], v.f[3])}};
+      auto* to = place_of(args, plane, row, col);
+      if (args.order == OperandOrder::fragments) {
+        to[0] = four.w[0];
+        *place_of(args, plane, row, col + 2) = four.w[1];
+      } else {
+        *reinterpret_cast<Words2*>(to) = four;
+      }
     }
   }
 }

@@ -9,11 +9,11 @@ namespace llamlx {
 
 namespace mx = mlx::core;
 
-/// Tokens [M] of logits [M, V] that the CUDA backend has not computed yet, of
-/// rows that it has not computed either: they are chosen on the GPU by the pass
-/// that makes the logits, which never leave it. The likeliest, or, with a
-/// temperature above 0, drawn from softmax(logits / temperature) as `key`
-/// decides. Nothing for other logits.
+/// Tokens [M] of logits [M, V] that the CUDA backend has not computed yet: they
+/// are chosen on the GPU, which the logits never leave; where their rows have
+/// not been computed either, by the pass that makes both. The likeliest, or,
+/// with a temperature above 0, drawn from softmax(logits / temperature) as
+/// `key` decides. Nothing for other logits.
 std::optional<mx::array> choose_on_gpu(const mx::array& logits,
                                        float temperature = 0,
                                        std::uint64_t key = 0);

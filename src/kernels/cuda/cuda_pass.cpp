@@ -59,8 +59,6 @@ void reserve(CudaModel& model, int rows) {
   space.segments.reserve<cuda::SegmentView>(cuda::kMostSegments);
   space.choice.reserve<cuda::Choice>(1);
   space.ids.reserve<int>(count);
-  // Never grows: the next pass may still have to read them.
-  space.tokens.reserve<int>(kMostChoices);
   space.cos_sin.reserve<float>(count * heads.head_dim);
   space.x.reserve<float>(count * model.hidden_size());
   space.qkv.reserve<float>(count * model.qkv_width());
@@ -406,13 +404,28 @@ std::vector<Part> cut(std::span<const CudaSegment> segments,
   return parts;
 }
 
-void choose_tokens(const Pass& pass) {
-  auto& model = pass.model;
-  auto& space = pass.space();
+/// Room for logits of so many rows and for what is chosen of them.
+void reserve_choice(CudaModel& model, int rows) {
+  auto& space = model.space;
+  const auto count = static_cast<std::size_t>(rows);
+  space.choice.reserve<cuda::Choice>(1);
+  // Never grows: the next pass may still have to read them.
+  space.tokens.reserve<int>(kMostChoices);
+  space.logits.reserve<float>(count * model.vocab_size());
+  space.argmax_parts.reserve<cuda::LargestValue>(count * cuda::kArgmaxBlocks);
+}
+
+cuda::Choice next_choice(const CudaModel& model, const cuda::Draw& draw) {
+  return {static_cast<int>(model.passes % cuda::kTokenSlots), draw};
+}
+
+/// By the workspace's choice.
+void choose_tokens(CudaModel& model, int rows) {
+  auto& space = model.space;
   const cuda::ArgmaxArgs args{
       space.logits.as<const float>(),
       model.vocab_size(),
-      pass.rows,
+      rows,
       space.argmax_parts.as<cuda::LargestValue>(),
       space.counters.as<unsigned>(),
       space.choice.as<const cuda::Choice>(),
@@ -420,7 +433,7 @@ void choose_tokens(const Pass& pass) {
       static_cast<int*>(model.host_tokens.device_data())};
   launch(model.stream, cuda_kernel("token/argmax", "argmax_rows"),
          {.grid_x = cuda::kArgmaxBlocks,
-          .grid_y = static_cast<unsigned>(pass.rows),
+          .grid_y = static_cast<unsigned>(rows),
           .block = cuda::kArgmaxThreads,
           .shared_bytes = 256},
          args);
@@ -478,15 +491,11 @@ void run_and_choose(CudaModel& model, std::span<const CudaSegment> segments,
   const auto pass = make_pass(model, segments, rope);
   const int rows = pass.rows;
   reserve(model, rows);
-  model.space.argmax_parts.reserve<cuda::LargestValue>(
-      static_cast<std::size_t>(rows) * cuda::kArgmaxBlocks);
-  model.space.logits.reserve<float>(static_cast<std::size_t>(rows) *
-                                    model.vocab_size());
+  reserve_choice(model, rows);
   upload_periods(model, rope.periods);
   const int* const there = ids == nullptr ? model.space.tokens.as<const int>()
                                           : upload_ids(model, ids, rows);
-  const cuda::Choice choice{static_cast<int>(model.passes % cuda::kTokenSlots),
-                            draw};
+  const auto choice = next_choice(model, draw);
   if (rows == 1 && model.decode) {
     const auto view = make_views(model, segments).front();
     ++model.passes;
@@ -497,7 +506,7 @@ void run_and_choose(CudaModel& model, std::span<const CudaSegment> segments,
   const auto put_in = [&] {
     run_pass(pass, args);
     run_logits(model, model.space.x.as<const float>(), rows);
-    choose_tokens(pass);
+    choose_tokens(model, rows);
   };
   // Graphs know where the workspace was.
   if (model.graphs_growths != model.space.growths) model.graphs.clear();
@@ -513,6 +522,17 @@ void run_and_choose(CudaModel& model, std::span<const CudaSegment> segments,
     graph->set_first_args(args);
     graph->launch(model.stream);
   }
+  ++model.passes;
+}
+
+void choose_after(CudaModel& model, const float* x, int rows,
+                  const cuda::Draw& draw) {
+  reserve_choice(model, rows);
+  const auto choice = next_choice(model, draw);
+  upload(model.stream, model.space.choice.as<cuda::Choice>(), &choice,
+         sizeof choice);
+  run_logits(model, x, rows);
+  choose_tokens(model, rows);
   ++model.passes;
 }
 

@@ -50,6 +50,11 @@ void run_and_choose(CudaModel& model, std::span<const CudaSegment> segments,
                     const CudaRope& rope, const std::int32_t* ids,
                     const cuda::Draw& draw);
 
+/// Step 6 for rows of x [rows, D] on the GPU, and the choice of tokens as
+/// above.
+void choose_after(CudaModel& model, const float* x, int rows,
+                  const cuda::Draw& draw);
+
 /// Rows of a prompt that go through together: with fewer, products of narrow
 /// weights leave multiprocessors without work.
 inline constexpr int kCudaPrefillRows = 2048;

@@ -114,6 +114,15 @@ class CudaForward final : public CudaPrimitive {
   PassPlan plan_;
 };
 
+/// Hidden states [M, D] on the GPU.
+const float* upload_states(CudaModel& model, const mx::array& x) {
+  const auto rows = rows_of<float>(x);
+  cuda_device();
+  auto* on_device = model.space.x.reserve<float>(x.size());
+  upload(model.stream, on_device, rows.data(), x.nbytes());
+  return on_device;
+}
+
 /// Step 6. Input: x [M, D].
 class CudaLogits final : public CudaPrimitive {
  public:
@@ -121,6 +130,7 @@ class CudaLogits final : public CudaPrimitive {
       : CudaPrimitive(stream), model_(std::move(model)) {}
 
   const char* name() const override { return "CudaLogits"; }
+  const std::shared_ptr<CudaModel>& model() const { return model_; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     out.set_data(mx::allocator::malloc(out.nbytes()));
@@ -128,12 +138,8 @@ class CudaLogits final : public CudaPrimitive {
         [model = model_, x = inputs[0], logits = out.data<float>(),
          size = out.size()] {
           compute_or_poison(logits, size, [&] {
-            const auto rows = rows_of<float>(x);
             const std::scoped_lock lock(model->running);
-            cuda_device();
-            auto* on_device = model->space.x.reserve<float>(x.size());
-            upload(model->stream, on_device, rows.data(), x.nbytes());
-            run_logits(*model, on_device, x.shape(0));
+            run_logits(*model, upload_states(*model, x), x.shape(0));
             download(model->stream, logits,
                      model->space.logits.as<const float>(),
                      size * sizeof(float));
@@ -233,6 +239,34 @@ class CudaTokensOf final : public CudaPrimitive {
   std::shared_ptr<ChoiceTicket> ticket_;
 };
 
+/// Step 6 and the choice of tokens [M], of hidden states that are there
+/// already: a prompt's. Input: x [M, D].
+class CudaChooseAfter final : public CudaPrimitive {
+ public:
+  CudaChooseAfter(mx::Stream stream, std::shared_ptr<CudaModel> model,
+                  const cuda::Draw& draw)
+      : CudaPrimitive(stream), model_(std::move(model)), draw_(draw) {}
+
+  const char* name() const override { return "CudaChooseAfter"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [model = model_, draw = draw_, x = inputs[0],
+         tokens = out.data<std::int32_t>(), size = out.size()] {
+          std::fill_n(tokens, size, kNotFinite);
+          const std::scoped_lock lock(model->running);
+          choose_after(*model, upload_states(*model, x), x.shape(0), draw);
+          model->stream.synchronize();
+          std::copy_n(model->tokens_of(model->passes - 1), size, tokens);
+        });
+  }
+
+ private:
+  std::shared_ptr<CudaModel> model_;
+  cuda::Draw draw_;
+};
+
 /// The primitive of an array that has not been evaluated, if it is a P.
 template <typename P>
 const P* unevaluated(const mx::array& x) {
@@ -317,17 +351,26 @@ class CudaStack final : public Stack {
 
 std::optional<mx::array> choose_on_gpu(const mx::array& logits,
                                        float temperature, std::uint64_t key) {
-  if (unevaluated<CudaLogits>(logits) == nullptr) return {};
+  const auto* step = unevaluated<CudaLogits>(logits);
+  if (step == nullptr || logits.shape(0) > kMostChoices) return {};
+  const cuda::Draw draw{
+      std::min(temperature, cuda::kHighestTemperature),
+      {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)}};
   const auto& x = logits.inputs().front();
+  const int rows = x.shape(0);
   const auto* forward = unevaluated<CudaForward>(x);
-  if (forward == nullptr) return {};
-  const auto& plan = forward->plan();
-  const int rows = x.inputs().front().shape(0);
-  const auto state = plan.state.lock();
-  if (rows > kMostChoices || rows != static_cast<int>(plan.segments.size()) ||
-      !state) {
-    return {};
+  const auto state =
+      forward == nullptr ? nullptr : forward->plan().state.lock();
+  const bool is_of_single_tokens =
+      state && x.inputs().front().shape(0) == rows &&
+      rows == static_cast<int>(forward->plan().segments.size());
+  if (!is_of_single_tokens) {
+    return mx::array(mx::Shape{rows}, mx::int32,
+                     std::make_shared<CudaChooseAfter>(launching_stream(),
+                                                       step->model(), draw),
+                     {x});
   }
+  const auto& plan = forward->plan();
   auto inputs = x.inputs();
   std::shared_ptr<const ChoiceTicket> before;
   const auto chosen = plan.chosen->get();
@@ -335,9 +378,6 @@ std::optional<mx::array> choose_on_gpu(const mx::array& logits,
     before = chosen->ticket;
     inputs.front() = chosen->launched;
   }
-  const cuda::Draw draw{
-      std::min(temperature, cuda::kHighestTemperature),
-      {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)}};
   auto chooses = std::make_shared<CudaChoose>(launching_stream(), plan, draw,
                                               std::move(before));
   const auto ticket = chooses->ticket();
