@@ -45,7 +45,7 @@ class Graph {
 
   std::unique_ptr<CUgraph_st, DestroyCudaGraph> graph_;
   std::unique_ptr<CUgraphExec_st, DestroyCudaGraph> executable_;
-  CUgraphNode_st* first_kernel_ = nullptr;
+  [[maybe_unused]] CUgraphNode_st* first_kernel_ = nullptr;  // where CUDA is
 };
 
 }  // namespace llamlx

@@ -8,7 +8,9 @@
 
 #include "cuda/intrinsics.h"
 #include "cuda/matmul/matmul_testing.h"
+#include "cuda/matmul/product_testing.h"
 #include "cuda/matmul/weight_tile.h"
+#include "cuda/testing.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -110,6 +112,103 @@ TEST(WeightTile, HasNumbersOfBfloat16) {
   expect_bf16_numbers<AffineTile<5, 32, Bf16>>();
   expect_bf16_numbers<AffineTile<6, 64, Bf16>>();
 }
+
+TEST(SomeRows, Dense) {
+  check({.slice = 3,
+         .layout = {NumberType::f16, 0, 0},
+         .rows = 5,
+         .weight_rows = 37,
+         .cols = 160});
+  check({.slice = 1,
+         .layout = {NumberType::bf16, 0, 0},
+         .rows = 20,
+         .weight_rows = 550,
+         .cols = 416,
+         .planes = 2,
+         .is_normed = true,
+         .output = Output::add});
+}
+
+TEST(SomeRows, Gated) {
+  check({.slice = 1,
+         .layout = {NumberType::bf16, 0, 0},
+         .rows = 9,
+         .weight_rows = 70,
+         .cols = 192,
+         .is_normed = true,
+         .output = Output::swiglu});
+  check({.slice = 1,
+         .layout = {NumberType::bf16, 4, 64},
+         .rows = 33,
+         .weight_rows = 70,
+         .cols = 320,
+         .planes = 3,
+         .output = Output::swiglu});
+}
+
+class SomeRowsTest : public ::testing::TestWithParam<PackedLayout> {};
+
+TEST_P(SomeRowsTest, EveryFormatMultiplies) {
+  for (const int rows : {3, 16, 31, 64}) {
+    check({.slice = 2,
+           .layout = GetParam(),
+           .rows = rows,
+           .weight_rows = 120 + rows,
+           .cols = 832,
+           .is_normed = true});
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SomeRowsTest,
+                         ::testing::ValuesIn(layouts_of_16_bits()),
+                         [](const auto& test) {
+                           return to_string(test.param);
+                         });
+
+class GpuSomeRowsTest : public ::testing::TestWithParam<PackedLayout> {
+ protected:
+  void SetUp() override { llamlx::testing::skip_without_warpgroups(); }
+};
+
+/// Whole and ragged tiles, stages and clusters, and operands for the next.
+void check_some(const std::string& some, const PackedLayout& layout, int rows,
+                int most_planes) {
+  const ProductCase whole{.slice = 2,
+                          .some = some,
+                          .layout = layout,
+                          .rows = rows,
+                          .weight_rows = 120 + rows,
+                          .cols = 832,
+                          .is_normed = true};
+  check(whole);
+  auto ragged = whole;
+  ragged.slice = 3;
+  ragged.weight_rows = 37;
+  ragged.cols = layout.group == 64 ? 192 : 160;
+  ragged.planes = most_planes;
+  ragged.output = Output::add;
+  check(ragged);
+  auto gated = whole;
+  gated.slice = 1;
+  gated.cols = 320;
+  gated.planes = smaller(most_planes, 2);
+  gated.output = Output::swiglu;
+  check(gated);
+}
+
+TEST_P(GpuSomeRowsTest, EveryFormatMultiplies) {
+  for (const int rows : {9, 31, 64}) {
+    check_some("some_rows_hopper", GetParam(), rows, rows == 64 ? 1 : 3);
+    if (!some_rows_bf16_takes(GetParam(), some_rows_columns(rows))) continue;
+    check_some("some_rows_bf16", GetParam(), rows, 1);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GpuSomeRowsTest,
+                         ::testing::ValuesIn(layouts_of_16_bits()),
+                         [](const auto& test) {
+                           return to_string(test.param);
+                         });
 
 }  // namespace
 }  // namespace llamlx::cuda
