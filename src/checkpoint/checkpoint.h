@@ -14,9 +14,11 @@ namespace llamlx {
 
 /// What a checkpoint says of one parameter before its values are read.
 struct WeightInfo {
-  std::string name;  ///< Hugging Face's, e.g. "model.norm.weight"
-  mx::Shape shape;   ///< logical: before packing
-  mx::Dtype dtype;   ///< as Weight::dtype()
+  /// Hugging Face's, e.g. "model.norm.weight"; that of all experts is mlx_lm's
+  /// (checkpoint/expert_stacks.h).
+  std::string name;
+  mx::Shape shape;  ///< logical: before packing
+  mx::Dtype dtype;  ///< as Weight::dtype()
   std::optional<Quantization> quantization = {};
 
   ValueFormat format() const { return {dtype, quantization}; }

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <stdexcept>
 #include <utility>
 
 #include <mlx/ops.h>
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "checkpoint/expert_stacks.h"
 
 namespace llamlx {
 namespace {
@@ -169,15 +169,12 @@ const StoredTensor* find(const TensorSet& tensors, std::string_view name) {
 
 std::vector<WeightInfo> list_weights(const TensorSet& tensors,
                                      const QuantizationConfig& quantization) {
-  return WeightLister(tensors, quantization).list();
+  return join_experts(WeightLister(tensors, quantization).list(), tensors);
 }
 
 Weight load_weight(const TensorSet& tensors, const WeightInfo& info) {
   const auto* data = find(tensors, info.name);
-  if (data == nullptr) {
-    throw std::invalid_argument(
-        concat("[load_weight] expected one of the weights, got ", info.name));
-  }
+  if (data == nullptr) return load_stack(tensors, info);
   if (!info.quantization) {
     const auto values = data->read();
     if (values.dtype() == info.dtype) return {values};

@@ -34,7 +34,8 @@ const StoredTensor* find(const TensorSet& tensors, std::string_view name);
 /// it needs `<module>.biases` too. (The bias of a linear layer is
 /// `<module>.bias`.)
 /// Rotary frequencies (`*.rotary_emb.inv_freq`), which old checkpoints carry
-/// and config.json tells, are left out.
+/// and config.json tells, are left out. Experts that are stored one by one are
+/// joined (checkpoint/expert_stacks.h).
 ///
 /// Weights in float64 are read as float32.
 ///

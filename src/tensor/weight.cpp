@@ -98,6 +98,11 @@ Weight slice_rows(const Weight& weight, int begin, int end) {
   });
 }
 
+Weight join_rows(const Weight& weight) {
+  return with_parts(
+      weight, [](const mx::array& part) { return mx::flatten(part, 0, -2); });
+}
+
 Weight take_rows(const Weight& weight, const mx::array& indices) {
   return with_parts(weight, [&](const mx::array& part) {
     return mx::take(part, indices, 0);

@@ -69,6 +69,10 @@ mx::array row_by_row(const mx::array& values);
 /// Rows [begin, end) of the first axis. Lazy.
 Weight slice_rows(const Weight& weight, int begin, int end);
 
+/// The same weight as a matrix: rows of all axes but the last, one after
+/// another. Lazy.
+Weight join_rows(const Weight& weight);
+
 /// Rows of the first axis in the order of `indices` [N], int32. Lazy.
 Weight take_rows(const Weight& weight, const mx::array& indices);
 
