@@ -332,7 +332,8 @@ BenchReport run_bench(const std::filesystem::path& path,
   BenchReport report;
   report.path = path.string();
   report.machine = this_machine();
-  const auto processor = resolve_processor(load_options.device);
+  const auto processor = resolve_processor(
+      load_options.device, read_model_config(*Checkpoint::open(path)));
   if (processor == Processor::cuda) report.machine.gpu = this_gpu();
   Watch watch(on_progress, record_of(options, processor));
   for (const int threads : order) {

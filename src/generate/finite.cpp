@@ -7,7 +7,7 @@ namespace llamlx {
 
 void fail_not_finite(const Decoder& decoder) {
   const auto dtype = to_string(decoder.weights().norm.dtype());
-  const auto parameter = first_not_finite(decoder.weights());
+  const auto parameter = first_not_finite(decoder.weights(), decoder.config());
   if (parameter) {
     fail(ErrorCode::not_finite, *parameter,
          concat("holds NaN or infinite values in ", dtype,

@@ -94,9 +94,10 @@ void check_memory(const Checkpoint& checkpoint, const Backend& backend,
 
 LoadedModel load_model(const std::filesystem::path& path,
                        const LoadOptions& options) {
-  const auto processor = resolve_processor(options.device);
-  const DeviceScope scope(array_device(processor));
   const auto checkpoint = Checkpoint::open(path);
+  const auto processor =
+      resolve_processor(options.device, read_model_config(*checkpoint));
+  const DeviceScope scope(array_device(processor));
   const auto dtype = resolve_dtype(options.dtype, stored_dtype(*checkpoint));
   const auto backend = resolve_backend(processor, dtype, options.threads);
   if (processor == Processor::cpu) check_memory(*checkpoint, backend, dtype);
@@ -140,6 +141,18 @@ Processor resolve_processor(Device device) {
   if (mx::is_available(mx::Device(mx::Device::gpu))) return Processor::mlx;
   if (device == Device::automatic) return Processor::cpu;
   fail(ErrorCode::no_device, "device gpu", cuda_absence(),
+       "use the CPU (--device cpu)");
+}
+
+Processor resolve_processor(Device device, const ModelConfig& config) {
+  const auto processor = resolve_processor(device);
+  if (processor != Processor::cuda || config.moe.layers.empty()) {
+    return processor;
+  }
+  if (mx::is_available(mx::Device(mx::Device::gpu))) return Processor::mlx;
+  if (device == Device::automatic) return Processor::cpu;
+  fail(ErrorCode::no_device, "device gpu",
+       "our kernels there know no mixtures of experts, and this MLX has no GPU",
        "use the CPU (--device cpu)");
 }
 

@@ -31,7 +31,9 @@ class MlxStack final : public Stack {
       const auto q = qkv_mlx(x, layer.qkv, qkv, index, rows);
       const auto heads = attention_mlx(q, index, params_.windows[i], rows);
       x = output_mlx(heads, layer.o_proj, x);
-      x = mlp_mlx(x, layer.mlp, params_.rms_norm_eps);
+      x = layer.mlp.router
+              ? experts_mlx(x, layer.mlp, params_.experts, params_.rms_norm_eps)
+              : mlp_mlx(x, layer.mlp, params_.rms_norm_eps);
     }
     return x;
   }

@@ -16,6 +16,7 @@ struct StackParams {
   /// Of all caches together, as far as that is known: memory is planned for
   /// them where it cannot be had later.
   long long expected_tokens = 0;
+  ExpertParams experts = {};  ///< of layers that have some
 };
 
 /// The steps of a decoder over its weights, as one backend computes them. Each

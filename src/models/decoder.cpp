@@ -20,7 +20,8 @@ StackParams make_stack_params(const ModelConfig& c, long long expected_tokens) {
   return {{c.num_attention_heads, c.num_key_value_heads, c.head_dim},
           c.rms_norm_eps,
           c.layer_windows,
-          expected_tokens};
+          expected_tokens,
+          {c.moe.num_experts_per_tok, c.moe.norm_topk_prob}};
 }
 
 }  // namespace

@@ -13,26 +13,18 @@
 #include "cuda/modules.h"
 #include "kernels/held_weight.h"
 #include "models/backend_choice.h"
-#include "models/random_checkpoint.h"
+#include "models/decoder_testing.h"
 
 namespace llamlx {
 namespace {
 
 using testing::By;
+using testing::logits_at_once;
+using testing::tiny_config;
+using testing::to_array;
+using testing::Variant;
 
 const std::vector<std::int32_t> kIds = {3, 17, 9, 30, 1, 1, 22, 5};
-
-mx::array to_array(std::span<const std::int32_t> ids) {
-  return mx::array(ids.begin(), {static_cast<int>(ids.size())}, mx::int32);
-}
-
-/// Logits [N, V] of one sequence, computed in one go.
-mx::array logits_at_once(const Decoder& decoder,
-                         std::span<const std::int32_t> ids) {
-  const auto cache = decoder.make_cache(static_cast<int>(ids.size()));
-  const Rows rows = {{cache.get(), static_cast<int>(ids.size())}};
-  return decoder.logits(decoder.forward(to_array(ids), rows));
-}
 
 void expect_close(const mx::array& a, const mx::array& b, float tolerance) {
   ASSERT_EQ(a.shape(), b.shape());
@@ -42,17 +34,6 @@ void expect_close(const mx::array& a, const mx::array& b, float tolerance) {
 // Both sides sum the same float32 products in another order: a few units in
 // the last place of logits of size about 10, through two layers.
 constexpr float kTolerance = 1e-4f;
-
-struct Variant {
-  const char* name;
-  Json changes;
-};
-
-Json tiny_config(const Json& changes) {
-  auto config = RandomCheckpoint::tiny_config();
-  config.update(changes);
-  return config;
-}
 
 /// A model of every variant, computed by MLX's ops and by our kernels.
 class DecoderTest : public ::testing::TestWithParam<std::tuple<Variant, By>> {
@@ -131,34 +112,6 @@ TEST_P(DecoderTest, ATokenThatIsNoneReadsTheLastRowOfTheTable) {
                   .item<bool>());
 }
 
-const std::vector<Variant> kVariants = {
-    Variant{"Grouped", Json::object()},
-    Variant{"MultiHead", {{"num_key_value_heads", 4}}},
-    Variant{"MultiQuery", {{"num_key_value_heads", 1}}},
-    Variant{"SevenHeads",
-            {{"hidden_size", 112},
-             {"num_attention_heads", 7},
-             {"num_key_value_heads", 1}}},
-    Variant{"ExplicitHeadDim", {{"head_dim", 24}}},
-    Variant{"Biases", {{"attention_bias", true}, {"mlp_bias", true}}},
-    Variant{"Tied", {{"tie_word_embeddings", true}}},
-    Variant{"Traditional", {{"rope_traditional", true}}},
-    Variant{"Mistral", {{"model_type", "mistral"}, {"sliding_window", 3}}},
-    Variant{"Qwen2",
-            {{"model_type", "qwen2"},
-             {"use_sliding_window", true},
-             {"sliding_window", 2},
-             {"max_window_layers", 1}}},
-    Variant{"Qwen3", {{"model_type", "qwen3"}, {"head_dim", 16}}},
-    Variant{"Yarn",
-            {{"rope_scaling",
-              {{"type", "yarn"},
-               {"factor", 4},
-               {"original_max_position_embeddings", 16}}}}},
-    Variant{"DynamicWithinTheContext",
-            {{"max_position_embeddings", 8},
-             {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}}}};
-
 std::string name_of_model(
     const ::testing::TestParamInfo<std::tuple<Variant, By>>& test) {
   const auto& [variant, by] = test.param;
@@ -167,8 +120,14 @@ std::string name_of_model(
 
 INSTANTIATE_TEST_SUITE_P(
     Variants, DecoderTest,
-    ::testing::Combine(::testing::ValuesIn(kVariants),
+    ::testing::Combine(::testing::ValuesIn(testing::kVariants),
                        ::testing::ValuesIn(testing::kEveryone)),
+    name_of_model);
+
+INSTANTIATE_TEST_SUITE_P(
+    Experts, DecoderTest,
+    ::testing::Combine(::testing::ValuesIn(testing::kExpertVariants),
+                       ::testing::Values(By::ops, By::cpu)),
     name_of_model);
 
 TEST(CpuBackendTest, APassThatNobodyWantsEndsWithoutAResult) {
@@ -210,192 +169,6 @@ TEST(CpuBackendTest, ShorterCopiesOfWeightsGiveTheSameBits) {
   EXPECT_NEAR(spared, reads_them ? 0.24 : 0, 0.02);
   EXPECT_EQ(decoder.spared_bytes(9), 0u);
 }
-
-/// Our kernels against MLX's ops, over the same stored values.
-struct KernelCase {
-  const char* name;
-  mx::Dtype stored;
-  std::optional<Quantization> quantization;
-  mx::Dtype compute;
-};
-
-double root_mean_square(const mx::array& x) {
-  return mx::sqrt(mx::mean(mx::square(x))).item<float>();
-}
-
-RandomCheckpoint random_checkpoint(const Variant& variant,
-                                   const KernelCase& kernels) {
-  auto changes = variant.changes;
-  changes.update(Json{{"hidden_size", 224}, {"intermediate_size", 160}});
-  RandomCheckpoint result(tiny_config(changes));
-  result.store_as(kernels.stored);
-  if (kernels.quantization) result.quantize_all(*kernels.quantization);
-  return result;
-}
-
-class KernelDecoderTest
-    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase, By>> {
- protected:
-  void SetUp() override { testing::skip_unless_here(std::get<2>(GetParam())); }
-};
-
-TEST_P(KernelDecoderTest, IsAsNearToFloat32AsMlxsOpsAre) {
-  const auto& [variant, kernels, by] = GetParam();
-  const auto model = random_checkpoint(variant, kernels);
-  // More rows than go through the kernels for a few.
-  std::vector<std::int32_t> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back(i * 7 % 32);
-  const auto exact =
-      logits_at_once(Decoder::load(model, mx::float32, mlx_backend()), ids);
-  const auto error = [&](const mx::array& logits, int from) {
-    return root_mean_square(
-        mx::subtract(logits, mx::slice(exact, {from, 0}, exact.shape())));
-  };
-  // In float32 both differ by roundings alone, a few thousand of which make a
-  // logit: at random they add up to the square root of that.
-  const double least = 128 * 6e-8 * root_mean_square(exact);
-  const auto theirs =
-      logits_at_once(Decoder::load(model, kernels.compute, mlx_backend()), ids);
-  const double bound = std::max(error(theirs, 0), least);
-
-  const auto decoder = Decoder::load(model, kernels.compute,
-                                     testing::backend_of(by, kernels.compute));
-  EXPECT_LE(error(logits_at_once(decoder, ids), 0), bound);
-  // The last rows again, by the kernels for a few, and by those for one.
-  const auto cache = decoder.make_cache(1);
-  cache->expect(40);
-  const std::span<const std::int32_t> all = ids;
-  decoder.forward(to_array(all.first(32)), {{cache.get(), 32}});
-  std::vector<mx::array> last;
-  for (const int count : {5, 1, 1, 1}) {
-    const auto next = all.subspan(static_cast<std::size_t>(cache->offset()),
-                                  static_cast<std::size_t>(count));
-    last.push_back(decoder.logits(
-        decoder.forward(to_array(next), {{cache.get(), count}})));
-  }
-  EXPECT_LE(error(mx::concatenate(last, 0), 32), bound);
-}
-
-class CpuDecoderTest
-    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase>> {};
-
-TEST_P(CpuDecoderTest, AnyNumberOfThreadsGivesTheSameBits) {
-  const auto& kernels = std::get<1>(GetParam());
-  const auto model = random_checkpoint(std::get<0>(GetParam()), kernels);
-  std::vector<std::int32_t> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back(i * 5 % 32);
-  const auto logits = [&](int threads) {
-    const auto decoder = Decoder::load(model, kernels.compute,
-                                       cpu_backend(kernels.compute, threads));
-    const auto cache = decoder.make_cache(1);
-    const auto many = decoder.forward(to_array(ids), {{cache.get(), 40}});
-    const auto few = decoder.forward(mx::array({3}), {{cache.get(), 1}});
-    return decoder.logits(mx::concatenate({many, few}, 0));
-  };
-  const auto one = logits(1);
-  for (const int threads : {2, 3, 7}) {
-    EXPECT_TRUE(mx::array_equal(logits(threads), one).item<bool>())
-        << threads << " threads";
-  }
-}
-
-const std::vector<KernelCase> kKernelCases = {
-    {"Float32", mx::float32, {}, mx::float32},
-    {"Float16", mx::float16, {}, mx::float16},
-    {"Bfloat16", mx::bfloat16, {}, mx::bfloat16},
-    {"Bfloat16InFloat32", mx::bfloat16, {}, mx::float32},
-    {"FourBits", mx::bfloat16, Quantization{4, 32}, mx::bfloat16},
-    {"FourBitsInFloat32", mx::float16, Quantization{4, 32}, mx::float32},
-    {"ThreeBits", mx::float32, Quantization{3, 32}, mx::float32},
-    {"EightBits", mx::float16, Quantization{8, 32}, mx::float16},
-    {"Mxfp4", mx::bfloat16, default_quantization(QuantizationMode::mxfp4),
-     mx::bfloat16},
-    {"Mxfp8InFloat32", mx::float32,
-     default_quantization(QuantizationMode::mxfp8), mx::float32},
-    {"Nvfp4", mx::float16, default_quantization(QuantizationMode::nvfp4),
-     mx::float16},
-};
-
-std::string name_of_kernels(
-    const ::testing::TestParamInfo<std::tuple<Variant, KernelCase, By>>& test) {
-  const auto& [variant, kernels, by] = test.param;
-  return concat(variant.name, kernels.name, testing::to_string(by));
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Variants, KernelDecoderTest,
-    ::testing::Combine(::testing::ValuesIn(kVariants),
-                       ::testing::ValuesIn(kKernelCases),
-                       ::testing::ValuesIn(testing::kKernels)),
-    name_of_kernels);
-
-TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
-  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
-  const RandomCheckpoint odd_heads(tiny_config({{"head_dim", 12}}));
-  const auto message = testing::error_of(ErrorCode::unsupported, [&] {
-    Decoder::load(odd_heads, mx::float32, cuda_backend(mx::float32));
-  });
-  EXPECT_THAT(message, ::testing::HasSubstr("not 12"));
-  EXPECT_THAT(message, ::testing::HasSubstr("--device cpu"));
-}
-
-/// Prompts of hundreds of rows, which only a real GPU is quick enough for:
-/// blocks of its kernels that are full, and some that are not.
-class LongPromptTest : public ::testing::TestWithParam<KernelCase> {
- protected:
-  void SetUp() override {
-    if (cuda_modules().empty() || !cuda_device_info()) {
-      GTEST_SKIP() << "needs a GPU";
-    }
-  }
-};
-
-TEST_P(LongPromptTest, IsAsNearToFloat32AsTokenByToken) {
-  const auto& kernels = GetParam();
-  RandomCheckpoint model(tiny_config({{"hidden_size", 768},
-                                      {"intermediate_size", 1088},
-                                      {"head_dim", 64},
-                                      {"max_position_embeddings", 512}}));
-  model.store_as(kernels.stored);
-  if (kernels.quantization) model.quantize_all(*kernels.quantization);
-  std::vector<std::int32_t> ids;
-  for (int i = 0; i < 300; ++i) ids.push_back(i * 7 % 32);
-  const auto exact =
-      logits_at_once(Decoder::load(model, mx::float32, mlx_backend()), ids);
-  const auto decoder =
-      Decoder::load(model, kernels.compute, cuda_backend(kernels.compute));
-  const auto cache = decoder.make_cache(300);
-  std::vector<mx::array> rows;
-  const std::span<const std::int32_t> all = ids;
-  for (std::size_t i = 0; i < ids.size(); i += 5) {
-    const auto x =
-        decoder.forward(to_array(all.subspan(i, 5)), {{cache.get(), 5}});
-    rows.push_back(decoder.logits(x));
-  }
-  const double few =
-      root_mean_square(mx::subtract(mx::concatenate(rows, 0), exact));
-  const double many =
-      root_mean_square(mx::subtract(logits_at_once(decoder, ids), exact));
-  // Prompts round weights of codes, and the weights of attention, to 16 bits.
-  EXPECT_LE(many, std::max(3 * few, 2e-3 * root_mean_square(exact)));
-}
-
-INSTANTIATE_TEST_SUITE_P(Formats, LongPromptTest,
-                         ::testing::ValuesIn(kKernelCases),
-                         [](const auto& test) {
-                           return std::string(test.param.name);
-                         });
-
-std::string name_of_cpu_kernels(
-    const ::testing::TestParamInfo<std::tuple<Variant, KernelCase>>& test) {
-  const auto& [variant, kernels] = test.param;
-  return concat(variant.name, kernels.name);
-}
-
-INSTANTIATE_TEST_SUITE_P(Variants, CpuDecoderTest,
-                         ::testing::Combine(::testing::ValuesIn(kVariants),
-                                            ::testing::ValuesIn(kKernelCases)),
-                         name_of_cpu_kernels);
 
 class DynamicPositionsTest : public ::testing::Test {
  protected:

@@ -58,6 +58,16 @@ std::optional<LayerWindows> read_layer_types(const Json& config, int num_layers,
   return windows;
 }
 
+void check_layer_types(const Json& config, int num_layers,
+                       std::optional<int> window, std::string_view subject) {
+  const auto types = read_layer_types(config, num_layers, window, subject);
+  if (!types || *types == LayerWindows(num_layers, window.value_or(0))) return;
+  fail_unsupported(subject,
+                   "its \"layer_types\" differ from its \"sliding_window\", "
+                   "which speaks of all layers",
+                   "make config.json say one of the two");
+}
+
 LayerWindows read_qwen_windows(const Json& config, int num_layers,
                                std::string_view subject) {
   std::optional<int> window;

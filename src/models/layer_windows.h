@@ -24,6 +24,11 @@ std::optional<LayerWindows> read_layer_types(const Json& config, int num_layers,
                                              std::optional<int> window,
                                              std::string_view subject);
 
+/// For families whose layers all slide by `window`, or none: refuses
+/// "layer_types" that say otherwise. Errors: also Error (unsupported).
+void check_layer_types(const Json& config, int num_layers,
+                       std::optional<int> window, std::string_view subject);
+
 /// Qwen's rule: "sliding_window" counts when "use_sliding_window" says so;
 /// then the layers from "max_window_layers" on slide, or those that
 /// "layer_types" names. Absent keys are as in transformers' Qwen2Config.

@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "base/error.h"
 #include "models/config_values.h"
 #include "models/layer_windows.h"
 #include "models/registry.h"
@@ -22,14 +21,7 @@ ModelConfig read_mistral_config(const Checkpoint& checkpoint) {
   auto window = read_sliding_window(config, subject);
   if (!config.contains("sliding_window")) window = kDefaultWindow;
   std::ranges::fill(result.layer_windows, window.value_or(0));
-  const auto types =
-      read_layer_types(config, result.num_hidden_layers, window, subject);
-  if (types && *types != result.layer_windows) {
-    fail_unsupported(subject,
-                     "a mistral's \"layer_types\" differ from its "
-                     "\"sliding_window\", which speaks of all layers",
-                     "make config.json say one of the two");
-  }
+  check_layer_types(config, result.num_hidden_layers, window, subject);
   return result;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include "base/concat.h"
 #include "base/error.h"
@@ -131,6 +132,28 @@ void refuse_biases(const Checkpoint& checkpoint,
                      "models of this type have no such biases; correct "
                      "config.json");
   }
+}
+
+MoeConfig read_moe_config(const Json& config, std::string_view subject,
+                          const char* count_key, const ModelConfig& model,
+                          MoeConfig otherwise) {
+  constexpr const char* kUsedKey = "num_experts_per_tok";
+  auto moe = std::move(otherwise);
+  moe.layers.assign(static_cast<std::size_t>(model.num_hidden_layers), true);
+  moe.num_experts = optional_size(config, count_key, subject, moe.num_experts);
+  moe.num_experts_per_tok =
+      optional_size(config, kUsedKey, subject, moe.num_experts_per_tok);
+  if (moe.num_experts_per_tok > moe.num_experts) {
+    fail_value(subject, concat('"', kUsedKey, "\" is ", moe.num_experts_per_tok,
+                               ", of ", moe.num_experts, " experts"));
+  }
+  const auto rows = std::int64_t{moe.num_experts} *
+                    std::max(moe.intermediate_size, model.hidden_size);
+  if (rows > kLargestConfigSize) {
+    fail_value(subject, concat(moe.num_experts, " experts hold ", rows,
+                               " rows of weights"));
+  }
+  return moe;
 }
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -40,6 +41,19 @@ struct RopeConfig {
 /// Its name in config.json: "default", "linear", ...
 std::string_view to_string(RopeConfig::Scaling scaling);
 
+/// Layers that have experts in place of one mlp: a router picks some of them
+/// for every row.
+struct MoeConfig {
+  std::vector<bool> layers = {};  ///< which; empty: none
+  std::string module = {};        ///< of a layer: "mlp", "block_sparse_moe"
+  int num_experts = 0;
+  int num_experts_per_tok = 0;
+  int intermediate_size = 0;  ///< of one expert
+  /// The shares of a row's experts add up to 1; else they are what the router
+  /// gives them among all experts.
+  bool norm_topk_prob = false;
+};
+
 /// What a decoder-only transformer of the Llama kind is made of. The names are
 /// those of Hugging Face's config.json.
 struct ModelConfig {
@@ -61,6 +75,12 @@ struct ModelConfig {
   RopeConfig rope = {};
   /// How many positions a row of each layer sees, its own included; 0: all.
   std::vector<int> layer_windows = {};
+  MoeConfig moe = {};
+
+  /// Whether layer `layer` is a mixture of experts.
+  bool has_experts(int layer) const {
+    return !moe.layers.empty() && moe.layers[static_cast<std::size_t>(layer)];
+  }
 
   /// The number of tokens the model is made for; 0: not said. Scaling by
   /// "linear", "dynamic" and "yarn" stretches what the config says of the
@@ -94,7 +114,18 @@ void read_attention_bias(const Checkpoint& checkpoint, ModelConfig& result);
 void refuse_biases(const Checkpoint& checkpoint,
                    std::initializer_list<const char*> keys);
 
+/// Reads what layers of experts share, for all layers: the number of experts as
+/// `count_key`, and "num_experts_per_tok"; absent keys are as `otherwise` has
+/// them. The experts' intermediate_size must be set in `otherwise`.
+/// Errors: Error (corrupt_file) for experts a row that are not among the
+/// experts, and for sizes whose product is absurd.
+MoeConfig read_moe_config(const Json& config, std::string_view subject,
+                          const char* count_key, const ModelConfig& model,
+                          MoeConfig otherwise);
+
 /// Reads "rope_parameters" (transformers 5), "rope_theta" and "rope_scaling".
-RopeConfig read_rope_config(const Json& config, std::string_view subject);
+/// `default_theta` is what an absent theta means.
+RopeConfig read_rope_config(const Json& config, std::string_view subject,
+                            float default_theta = 10000);
 
 }  // namespace llamlx

@@ -6,10 +6,9 @@ namespace llamlx {
 namespace {
 
 constexpr ModelFamily kFamilies[] = {
-    {"llama", read_llama_config},
-    {"mistral", read_mistral_config},
-    {"qwen2", read_qwen2_config},
-    {"qwen3", read_qwen3_config},
+    {"llama", read_llama_config},     {"mistral", read_mistral_config},
+    {"mixtral", read_mixtral_config}, {"qwen2", read_qwen2_config},
+    {"qwen3", read_qwen3_config},     {"qwen3_moe", read_qwen3_moe_config},
 };
 
 }  // namespace

@@ -37,4 +37,12 @@ ModelConfig read_qwen2_config(const Checkpoint& checkpoint);
 /// Source: Yang et al. 2025, "Qwen3 Technical Report", arXiv:2505.09388.
 ModelConfig read_qwen3_config(const Checkpoint& checkpoint);
 
+/// Mistral AI's mixtures of experts (mixtral.cpp): all layers slide, or none.
+/// Source: Jiang et al. 2024, "Mixtral of Experts", arXiv:2401.04088.
+ModelConfig read_mixtral_config(const Checkpoint& checkpoint);
+
+/// Qwen 3's mixtures of experts (qwen3_moe.cpp): some layers may have one mlp.
+/// Source: as qwen3.
+ModelConfig read_qwen3_moe_config(const Checkpoint& checkpoint);
+
 }  // namespace llamlx

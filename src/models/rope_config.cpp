@@ -160,9 +160,10 @@ std::string_view to_string(RopeConfig::Scaling scaling) {
   return "default";
 }
 
-RopeConfig read_rope_config(const Json& config, std::string_view subject) {
+RopeConfig read_rope_config(const Json& config, std::string_view subject,
+                            float default_theta) {
   RopeConfig rope;
-  rope.theta = positive_number(config, "rope_theta", subject, 10000);
+  rope.theta = positive_number(config, "rope_theta", subject, default_theta);
   rope.traditional =
       json_get<bool>(config, "rope_traditional", subject).value_or(false);
   refuse_variations(config, subject);

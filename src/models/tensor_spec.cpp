@@ -22,6 +22,20 @@ struct SpecTable {
   }
 };
 
+void add_experts(SpecTable& table, const ModelConfig& c,
+                 const std::string& layer) {
+  const auto& moe = c.moe;
+  const auto module = concat(layer, moe.module, ".");
+  // Small, and what it decides is all or nothing: it is not quantised.
+  table.specs.push_back(
+      {module + "gate.weight", {moe.num_experts, c.hidden_size}});
+  const mx::Shape in = {moe.num_experts, moe.intermediate_size, c.hidden_size};
+  const mx::Shape out = {moe.num_experts, c.hidden_size, moe.intermediate_size};
+  table.specs.push_back({module + "switch_mlp.gate_proj.weight", in, true});
+  table.specs.push_back({module + "switch_mlp.up_proj.weight", in, true});
+  table.specs.push_back({module + "switch_mlp.down_proj.weight", out, true});
+}
+
 void add_layer(SpecTable& table, const ModelConfig& c, int layer) {
   const auto prefix = concat("model.layers.", layer, ".");
   const int hidden = c.hidden_size;
@@ -37,6 +51,7 @@ void add_layer(SpecTable& table, const ModelConfig& c, int layer) {
   }
   table.linear(prefix + "self_attn.o_proj", hidden, q_size, c.o_bias);
   table.norm(prefix + "post_attention_layernorm", hidden);
+  if (c.has_experts(layer)) return add_experts(table, c, prefix);
   const int inner = c.intermediate_size;
   table.linear(prefix + "mlp.gate_proj", inner, hidden, c.mlp_bias);
   table.linear(prefix + "mlp.up_proj", inner, hidden, c.mlp_bias);

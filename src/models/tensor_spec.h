@@ -13,7 +13,8 @@ namespace llamlx {
 struct TensorSpec {
   std::string name;          ///< Hugging Face's
   mx::Shape shape;           ///< logical
-  bool quantizable = false;  ///< the weight of a Linear or an Embedding
+  bool quantizable = false;  ///< the weight of a Linear or an Embedding, or
+                             ///< those of experts
 };
 
 /// Every parameter of a model with this config, in the order a token meets

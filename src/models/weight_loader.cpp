@@ -23,7 +23,9 @@ class WeightLoader {
       fail(ErrorCode::mismatch, checkpoint_.path().string(),
            concat("tensor ", name, " is missing"), "convert the model again");
     }
-    auto result = hold(checkpoint_.load(*info), held_(info->format()));
+    auto stored = checkpoint_.load(*info);
+    if (info->shape.size() > 2) stored = join_rows(stored);
+    auto result = hold(stored, held_(info->format()));
     // Evaluated one by one, so that the stored values go before the next come.
     mx::eval(parts_of(result));
     nbytes_ += result.nbytes();
@@ -60,22 +62,39 @@ QkvWeights load_qkv(WeightLoader& loader, const ModelConfig& c,
   return qkv;
 }
 
+MlpWeights load_experts(WeightLoader& loader, const ModelConfig& c,
+                        const std::string& layer) {
+  const auto module = layer + c.moe.module + ".";
+  const auto experts = module + "switch_mlp.";
+  return {loader.vector(layer + "post_attention_layernorm.weight"),
+          loader.linear(experts + "gate_proj", false),
+          loader.linear(experts + "up_proj", false),
+          loader.linear(experts + "down_proj", false),
+          loader.linear(module + "gate", false)};
+}
+
+MlpWeights load_mlp(WeightLoader& loader, const ModelConfig& c,
+                    const std::string& layer) {
+  const auto mlp = layer + "mlp.";
+  return {loader.vector(layer + "post_attention_layernorm.weight"),
+          loader.linear(mlp + "gate_proj", c.mlp_bias),
+          loader.linear(mlp + "up_proj", c.mlp_bias),
+          loader.linear(mlp + "down_proj", c.mlp_bias)};
+}
+
 DecoderLayer load_layer(WeightLoader& loader, const ModelConfig& c, int index) {
   const auto prefix = concat("model.layers.", index, ".");
-  const auto mlp = prefix + "mlp.";
-  return {
-      load_qkv(loader, c, prefix),
-      loader.linear(prefix + "self_attn.o_proj", c.o_bias),
-      {loader.vector(prefix + "post_attention_layernorm.weight"),
-       loader.linear(mlp + "gate_proj", c.mlp_bias),
-       loader.linear(mlp + "up_proj", c.mlp_bias),
-       loader.linear(mlp + "down_proj", c.mlp_bias)},
-  };
+  const auto load_step = c.has_experts(index) ? load_experts : load_mlp;
+  return {load_qkv(loader, c, prefix),
+          loader.linear(prefix + "self_attn.o_proj", c.o_bias),
+          load_step(loader, c, prefix)};
 }
 
 /// Remembers the first of the parameters shown to it that is not finite.
 class FiniteCheck {
  public:
+  explicit FiniteCheck(const ModelConfig& config) : config_(config) {}
+
   void weight(const std::string& name, const Weight& weight) {
     if (found_) return;
     if (!all_finite(weight)) found_ = name;
@@ -93,7 +112,6 @@ class FiniteCheck {
   void layer(const DecoderLayer& layer, std::size_t index) {
     const auto prefix = concat("model.layers.", index, ".");
     const auto attention = prefix + "self_attn.";
-    const auto mlp = prefix + "mlp.";
     weight(prefix + "input_layernorm.weight", {layer.qkv.input_layernorm});
     linear(attention + "q_proj", layer.qkv.q_proj);
     linear(attention + "k_proj", layer.qkv.k_proj);
@@ -103,6 +121,12 @@ class FiniteCheck {
     linear(attention + "o_proj", layer.o_proj);
     weight(prefix + "post_attention_layernorm.weight",
            {layer.mlp.post_attention_layernorm});
+    auto mlp = prefix + "mlp.";
+    if (const auto& router = layer.mlp.router) {
+      mlp = concat(prefix, config_.moe.module, ".");
+      linear(mlp + "gate", *router);
+      mlp += "switch_mlp.";
+    }
     linear(mlp + "gate_proj", layer.mlp.gate_proj);
     linear(mlp + "up_proj", layer.mlp.up_proj);
     linear(mlp + "down_proj", layer.mlp.down_proj);
@@ -111,6 +135,7 @@ class FiniteCheck {
   const std::optional<std::string>& found() const { return found_; }
 
  private:
+  const ModelConfig& config_;
   std::optional<std::string> found_;
 };
 
@@ -132,8 +157,9 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
           std::move(lm_head), loader.nbytes()};
 }
 
-std::optional<std::string> first_not_finite(const DecoderWeights& weights) {
-  FiniteCheck check;
+std::optional<std::string> first_not_finite(const DecoderWeights& weights,
+                                            const ModelConfig& config) {
+  FiniteCheck check(config);
   check.weight("model.embed_tokens.weight", weights.embed_tokens);
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
     check.layer(weights.layers[i], i);

@@ -22,6 +22,7 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
 
 /// The name of the first parameter that holds NaN or infinite values, if one
 /// does; of a quantised one the scales and biases count. Reads all of them.
-std::optional<std::string> first_not_finite(const DecoderWeights& weights);
+std::optional<std::string> first_not_finite(const DecoderWeights& weights,
+                                            const ModelConfig& config);
 
 }  // namespace llamlx

@@ -60,6 +60,15 @@ CpuLayer view_layer(const DecoderLayer& layer, int window, int head_dim,
       .down_proj = linear(mlp.down_proj),
       .window = window,
   };
+  if (mlp.router) {
+    result.router = linear(*mlp.router);
+    const int experts = result.router->weight.rows;
+    for (auto* stack :
+         {&result.gate_proj, &result.up_proj, &result.down_proj}) {
+      stack->weight.rows /= experts;
+      stack->packed = stack->weight;
+    }
+  }
   for (auto* heads : {&result.q_proj, &result.k_proj, &result.v_proj}) {
     heads->unit = std::lcm(heads->unit, head_dim);
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "cpu/aligned_buffer.h"
@@ -54,8 +55,39 @@ struct CpuLayer {
   CpuVector q_norm, k_norm;
   CpuLinear o_proj;
   CpuVector post_attention_layernorm;
+  /// Of one mlp, or of the first expert: then the others' follow in memory.
   CpuLinear gate_proj, up_proj, down_proj;
   int window;
+  std::optional<CpuLinear> router = {};  ///< there are experts
+
+  /// The layer that step 5 begins with.
+  const CpuLinear& first_of_mlp() const { return router ? *router : gate_proj; }
+};
+
+/// Rows of a pass that go to one expert.
+struct ExpertGroup {
+  int expert;
+  int first;  ///< of ExpertRows::rows
+  int count;
+  /// Where its prepared rows begin, of gate_proj or down_proj, and of up_proj.
+  std::array<std::size_t, 2> prepared = {};
+};
+
+/// The rows of a pass, once for each expert they go to, those of one expert
+/// after another.
+struct ExpertRows {
+  std::vector<int> rows;
+  std::vector<float> shares;  ///< of each
+  std::vector<ExpertGroup> groups;
+  std::vector<int> ends;  ///< [E]: of `rows`
+
+  /// Makes room for so many rows of so many experts.
+  void reserve(int count, int experts) {
+    rows.reserve(static_cast<std::size_t>(count));
+    shares.reserve(static_cast<std::size_t>(count));
+    groups.reserve(static_cast<std::size_t>(experts));
+    ends.reserve(static_cast<std::size_t>(experts));
+  }
 };
 
 /// Memory of one thread during a pass.
@@ -65,18 +97,26 @@ struct ThreadSpace {
   AlignedBuffer outputs;      // [2][rows, part of N] float
   AlignedBuffer scratch;      // a kernel's own
   AlignedBuffer bounds;       // [2][query rows] int: positions they see
+  ExpertRows routed;
+  AlignedBuffer expert_rows;         // [rows * k, D] float: ordered by expert
+  AlignedBuffer expert_prepared[2];  // the same, as kernels read it
 };
 
 /// Memory of one pass. Kept for the next, which is as large as a rule.
 struct Workspace {
-  AlignedBuffer cos_sin;       // [2][rows, Dh / 2] float
-  AlignedBuffer rows;          // [rows, K] float
-  AlignedBuffer prepared[3];   // one for each input layout of a product
-  AlignedBuffer q;             // [Hkv][rows][H / Hkv][Dh] float
-  AlignedBuffer hidden;        // [rows, F] float
-  AlignedBuffer part_out;      // [parts][Dh] float: attention not joined yet
-  AlignedBuffer part_largest;  // [parts] float
-  AlignedBuffer part_sum;      // [parts] float
+  AlignedBuffer cos_sin;        // [2][rows, Dh / 2] float
+  AlignedBuffer rows;           // [rows, K] float
+  AlignedBuffer prepared[3];    // one for each input layout of a product
+  AlignedBuffer q;              // [Hkv][rows][H / Hkv][Dh] float
+  AlignedBuffer hidden;         // [rows, F] float; of experts [rows * k, F]
+  AlignedBuffer part_out;       // [parts][Dh] float: attention not joined yet
+  AlignedBuffer part_largest;   // [parts] float
+  AlignedBuffer part_sum;       // [parts] float
+  AlignedBuffer router_logits;  // [rows, E] float
+  AlignedBuffer experts;        // [rows, k] int32
+  AlignedBuffer shares;         // [rows, k] float
+  AlignedBuffer expert_rows;    // as ThreadSpace has them
+  AlignedBuffer expert_prepared[2];  // as well
   std::vector<ThreadSpace> threads;
 };
 

@@ -47,6 +47,40 @@ struct ProductBytes {
   }
 };
 
+/// Bytes that the products of experts take, however a pass's rows are spread
+/// over them.
+struct ExpertBytes {
+  int experts = 0;
+  std::array<std::size_t, 2> prepared{};
+  std::size_t scratch = 0;
+
+  /// Each of `rows` rows goes to some experts, `copies` in all.
+  void add(const CpuLayer& layer, int rows, int copies) {
+    experts = std::max(experts, layer.router->weight.rows);
+    add(layer.gate_proj, 0, rows, copies);
+    add(layer.up_proj, 1, rows, copies);
+    add(layer.down_proj, 0, rows, copies);
+  }
+
+ private:
+  void add(const CpuLinear& linear, std::size_t which, int rows, int copies) {
+    const auto& [format, n, cols, data, scales, biases, rest] = linear.weight;
+    std::size_t most = 0;  // bytes a row
+    for (int count = 1; count <= rows; ++count) {
+      const auto& kernel = linear.kernel(count);
+      const auto bytes = kernel.prepared_bytes(format, count, cols);
+      const auto divisor = static_cast<std::size_t>(count);
+      most = std::max(most, (bytes + divisor - 1) / divisor);
+      scratch = std::max(scratch, kernel.scratch_bytes(format, count, cols));
+    }
+    // Each group begins at a line of its own.
+    const auto groups = static_cast<std::size_t>(std::min(experts, copies));
+    prepared[which] =
+        std::max(prepared[which], most * static_cast<std::size_t>(copies) +
+                                      groups * AlignedBuffer::kAlignment);
+  }
+};
+
 }  // namespace
 
 CpuPass::CpuPass(const CpuModel& owner, std::span<const CpuSegment> runs,
@@ -103,6 +137,9 @@ void CpuPass::reserve_products() {
     bytes.add({&layer.q_proj, &layer.k_proj, &layer.v_proj}, rows,
               std::max(part_size(layer.q_proj), part_size(layer.k_proj)));
     bytes.add({&layer.o_proj}, rows, part_size(layer.o_proj));
+    if (layer.router) {
+      bytes.add({&*layer.router}, rows, part_size(*layer.router));
+    }
     bytes.add({&layer.gate_proj, &layer.up_proj}, rows,
               part_size(layer.gate_proj));
     bytes.add({&layer.down_proj}, rows, part_size(layer.down_proj));
@@ -128,10 +165,39 @@ void CpuPass::reserve_products() {
       float_bytes(count * heads.num_attention_heads * heads.head_dim));
   std::size_t inner = 0;
   for (const auto& layer : model.layers) {
-    inner =
-        std::max(inner, static_cast<std::size_t>(layer.up_proj.weight.rows));
+    const auto copies = layer.router ? experts_per_row() : 1;
+    inner = std::max(
+        inner, static_cast<std::size_t>(copies) * layer.up_proj.weight.rows);
   }
   space.hidden.reserve(float_bytes(count * inner));
+  reserve_experts();
+}
+
+void CpuPass::reserve_experts() {
+  const int copies = rows * experts_per_row();
+  ExpertBytes bytes;
+  for (const auto& layer : model.layers) {
+    if (layer.router) bytes.add(layer, rows, copies);
+  }
+  if (bytes.experts == 0) return;
+  const auto count = static_cast<std::size_t>(rows);
+  space.router_logits.reserve(float_bytes(count * bytes.experts));
+  space.experts.reserve(static_cast<std::size_t>(copies) *
+                        sizeof(std::int32_t));
+  space.shares.reserve(float_bytes(static_cast<std::size_t>(copies)));
+  const auto reserve = [&](auto& where) {
+    where.expert_rows.reserve(
+        float_bytes(static_cast<std::size_t>(copies) * model.hidden_size()));
+    for (std::size_t j = 0; j < 2; ++j) {
+      where.expert_prepared[j].reserve(bytes.prepared[j]);
+    }
+  };
+  if (!is_few()) reserve(space);
+  for (auto& own : space.threads) {
+    own.scratch.reserve(bytes.scratch);
+    own.routed.reserve(copies, bytes.experts);
+    if (is_few()) reserve(own);
+  }
 }
 
 void CpuPass::plan_attention() {

@@ -69,6 +69,11 @@ struct CpuPass {
     return space.threads[static_cast<std::size_t>(worker.index())];
   }
 
+  /// How many experts a row goes to, in layers that have some.
+  int experts_per_row() const {
+    return model.params.experts.num_experts_per_tok;
+  }
+
   /// Row `row` of x.
   const float* row(int row) const {
     return x + static_cast<std::ptrdiff_t>(row) * model.hidden_size();
@@ -91,6 +96,7 @@ struct CpuPass {
 
  private:
   void reserve_products();
+  void reserve_experts();
   void plan_attention();
   /// The kernel for so many query rows of one head, with memory for it.
   const AttentionKernel& reserve_attention(int query_rows);
@@ -103,6 +109,9 @@ void qkv_cpu(Worker& worker, CpuPass& pass, int layer);
 void attention_cpu(Worker& worker, CpuPass& pass, int layer);
 void output_cpu(Worker& worker, CpuPass& pass, int layer);
 void mlp_cpu(Worker& worker, CpuPass& pass, int layer);
+/// mlp_cpu() of a layer with experts; `next` is read after it.
+void experts_cpu(Worker& worker, CpuPass& pass, const CpuLayer& layer,
+                 const CpuLinear& next);
 
 /// Step 6 for the pass's rows; `logits` [rows, V].
 void logits_cpu(Worker& worker, CpuPass& pass, float* logits);

@@ -30,8 +30,14 @@ std::vector<CpuLinear*> linears_of(CpuModel& model, std::size_t index) {
   std::vector<CpuLinear*> linears{&model.lm_head};
   if (index < model.layers.size()) {
     auto& layer = model.layers[index];
-    linears = {&layer.q_proj,    &layer.k_proj,  &layer.v_proj,   &layer.o_proj,
-               &layer.gate_proj, &layer.up_proj, &layer.down_proj};
+    linears = {&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj};
+    // A copy of experts would pay after many times as many passes: each reads
+    // but a few of them.
+    if (!layer.router) {
+      for (auto* one : {&layer.gate_proj, &layer.up_proj, &layer.down_proj}) {
+        linears.push_back(one);
+      }
+    }
   }
   std::erase_if(linears, [&](const CpuLinear* linear) {
     return !can_be_packed(model, *linear);

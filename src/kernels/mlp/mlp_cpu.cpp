@@ -29,7 +29,12 @@ void make_hidden(Worker& worker, CpuPass& pass, const CpuLayer& layer,
 }  // namespace
 
 void mlp_cpu(Worker& worker, CpuPass& pass, int index) {
-  const auto& layer = pass.model.layers[static_cast<std::size_t>(index)];
+  const auto& layers = pass.model.layers;
+  const auto& layer = layers[static_cast<std::size_t>(index)];
+  const auto after = static_cast<std::size_t>(index) + 1;
+  const auto& next =
+      after < layers.size() ? layers[after].k_proj : pass.model.lm_head;
+  if (layer.router) return experts_cpu(worker, pass, layer, next);
   const auto normed = prepare_rows(
       worker, pass, {&layer.gate_proj, &layer.up_proj}, [&](int i, float* out) {
         norm_row(pass, layer.post_attention_layernorm, i, out);
@@ -47,11 +52,7 @@ void mlp_cpu(Worker& worker, CpuPass& pass, int index) {
             pass.space.hidden.as<float>() + static_cast<std::size_t>(i) * n,
             n * sizeof(float));
       });
-  const auto& layers = pass.model.layers;
-  const auto after = static_cast<std::size_t>(index) + 1;
-  add_product(
-      worker, pass, layer.down_proj, hidden[0],
-      after < layers.size() ? layers[after].k_proj : pass.model.lm_head);
+  add_product(worker, pass, layer.down_proj, hidden[0], next);
 }
 
 }  // namespace llamlx

@@ -30,7 +30,7 @@ void output_cpu(Worker& worker, CpuPass& pass, int index) {
   const auto prepared =
       prepare_rows(worker, pass, {&layer.o_proj},
                    [&](int i, float* out) { join_heads(pass, i, out); });
-  add_product(worker, pass, layer.o_proj, prepared[0], layer.gate_proj);
+  add_product(worker, pass, layer.o_proj, prepared[0], layer.first_of_mlp());
 }
 
 }  // namespace llamlx

@@ -1,0 +1,256 @@
+#include <algorithm>
+#include <string>
+#include <tuple>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <mlx/transforms.h>
+
+#include "base/concat.h"
+#include "base/testing.h"
+#include "cuda/modules.h"
+#include "models/backend_choice.h"
+#include "models/decoder_testing.h"
+
+namespace llamlx {
+namespace {
+
+using testing::By;
+using testing::logits_at_once;
+using testing::tiny_config;
+using testing::to_array;
+using testing::Variant;
+
+/// Our kernels against MLX's ops, over the same stored values.
+struct KernelCase {
+  const char* name;
+  mx::Dtype stored;
+  std::optional<Quantization> quantization;
+  mx::Dtype compute;
+};
+
+double root_mean_square(const mx::array& x) {
+  return mx::sqrt(mx::mean(mx::square(x))).item<float>();
+}
+
+/// Makes the choice of experts clear, whatever products are rounded to: the
+/// first numbers of a token's embedding are what the routers read; they are
+/// apart, or equal in some packings, and nothing is ever added to them.
+void choose_clearly(RandomCheckpoint& model) {
+  const int experts = read_model_config(model).moe.num_experts;
+  const auto infos = model.weights();
+  for (const auto& [name, shape, dtype, quantization] : infos) {
+    const auto values = model.load(*model.find(name)).data;
+    const auto columns = mx::arange(shape.back());
+    const auto rows = mx::expand_dims(
+        mx::arange(shape.size() > 1 ? shape[shape.size() - 2] : 1), 1);
+    if (name.ends_with("embed_tokens.weight")) {
+      const auto apart =
+          mx::remainder(mx::add(rows, columns), mx::array(experts));
+      model.put(name, mx::where(mx::less(columns, mx::array(experts)), apart,
+                                values));
+    } else if (name.ends_with("o_proj.weight") ||
+               name.ends_with("down_proj.weight")) {
+      model.put(name, mx::where(mx::less(rows, mx::array(experts)),
+                                mx::array(0.0f), values));
+    } else if (name.ends_with("post_attention_layernorm.weight")) {
+      model.put(name, mx::where(mx::less(columns, mx::array(experts)),
+                                mx::array(1.0f), values));
+    } else if (name.ends_with(".gate.weight")) {
+      model.put(name,
+                mx::multiply(mx::eye(experts, shape.back()), mx::array(0.5f)));
+    }
+  }
+}
+
+RandomCheckpoint random_checkpoint(const Variant& variant,
+                                   const KernelCase& kernels) {
+  auto changes = variant.changes;
+  changes.update(Json{{"hidden_size", 224}, {"intermediate_size", 160}});
+  RandomCheckpoint result(tiny_config(changes));
+  if (!read_model_config(result).moe.layers.empty()) choose_clearly(result);
+  result.store_as(kernels.stored);
+  if (kernels.quantization) result.quantize_all(*kernels.quantization);
+  return result;
+}
+
+class KernelDecoderTest
+    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase, By>> {
+ protected:
+  void SetUp() override { testing::skip_unless_here(std::get<2>(GetParam())); }
+};
+
+TEST_P(KernelDecoderTest, IsAsNearToFloat32AsMlxsOpsAre) {
+  const auto& [variant, kernels, by] = GetParam();
+  const auto model = random_checkpoint(variant, kernels);
+  // More rows than go through the kernels for a few.
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(i * 7 % 32);
+  const auto exact =
+      logits_at_once(Decoder::load(model, mx::float32, mlx_backend()), ids);
+  const auto error = [&](const mx::array& logits, int from) {
+    return root_mean_square(
+        mx::subtract(logits, mx::slice(exact, {from, 0}, exact.shape())));
+  };
+  // In float32 both differ by roundings alone, a few thousand of which make a
+  // logit: at random they add up to the square root of that.
+  const double least = 128 * 6e-8 * root_mean_square(exact);
+  const auto theirs =
+      logits_at_once(Decoder::load(model, kernels.compute, mlx_backend()), ids);
+  const double bound = std::max(error(theirs, 0), least);
+
+  const auto decoder = Decoder::load(model, kernels.compute,
+                                     testing::backend_of(by, kernels.compute));
+  EXPECT_LE(error(logits_at_once(decoder, ids), 0), bound);
+  // The last rows again, by the kernels for a few, and by those for one.
+  const auto cache = decoder.make_cache(1);
+  cache->expect(40);
+  const std::span<const std::int32_t> all = ids;
+  decoder.forward(to_array(all.first(32)), {{cache.get(), 32}});
+  std::vector<mx::array> last;
+  for (const int count : {5, 1, 1, 1}) {
+    const auto next = all.subspan(static_cast<std::size_t>(cache->offset()),
+                                  static_cast<std::size_t>(count));
+    last.push_back(decoder.logits(
+        decoder.forward(to_array(next), {{cache.get(), count}})));
+  }
+  EXPECT_LE(error(mx::concatenate(last, 0), 32), bound);
+}
+
+class CpuDecoderTest
+    : public ::testing::TestWithParam<std::tuple<Variant, KernelCase>> {};
+
+TEST_P(CpuDecoderTest, AnyNumberOfThreadsGivesTheSameBits) {
+  const auto& kernels = std::get<1>(GetParam());
+  const auto model = random_checkpoint(std::get<0>(GetParam()), kernels);
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(i * 5 % 32);
+  const auto logits = [&](int threads) {
+    const auto decoder = Decoder::load(model, kernels.compute,
+                                       cpu_backend(kernels.compute, threads));
+    const auto cache = decoder.make_cache(1);
+    const auto many = decoder.forward(to_array(ids), {{cache.get(), 40}});
+    const auto few = decoder.forward(mx::array({3}), {{cache.get(), 1}});
+    return decoder.logits(mx::concatenate({many, few}, 0));
+  };
+  const auto one = logits(1);
+  for (const int threads : {2, 3, 7}) {
+    EXPECT_TRUE(mx::array_equal(logits(threads), one).item<bool>())
+        << threads << " threads";
+  }
+}
+
+const std::vector<KernelCase> kKernelCases = {
+    {"Float32", mx::float32, {}, mx::float32},
+    {"Float16", mx::float16, {}, mx::float16},
+    {"Bfloat16", mx::bfloat16, {}, mx::bfloat16},
+    {"Bfloat16InFloat32", mx::bfloat16, {}, mx::float32},
+    {"FourBits", mx::bfloat16, Quantization{4, 32}, mx::bfloat16},
+    {"FourBitsInFloat32", mx::float16, Quantization{4, 32}, mx::float32},
+    {"ThreeBits", mx::float32, Quantization{3, 32}, mx::float32},
+    {"EightBits", mx::float16, Quantization{8, 32}, mx::float16},
+    {"Mxfp4", mx::bfloat16, default_quantization(QuantizationMode::mxfp4),
+     mx::bfloat16},
+    {"Mxfp8InFloat32", mx::float32,
+     default_quantization(QuantizationMode::mxfp8), mx::float32},
+    {"Nvfp4", mx::float16, default_quantization(QuantizationMode::nvfp4),
+     mx::float16},
+};
+
+std::string name_of_kernels(
+    const ::testing::TestParamInfo<std::tuple<Variant, KernelCase, By>>& test) {
+  const auto& [variant, kernels, by] = test.param;
+  return concat(variant.name, kernels.name, testing::to_string(by));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, KernelDecoderTest,
+    ::testing::Combine(::testing::ValuesIn(testing::kVariants),
+                       ::testing::ValuesIn(kKernelCases),
+                       ::testing::ValuesIn(testing::kKernels)),
+    name_of_kernels);
+
+INSTANTIATE_TEST_SUITE_P(
+    Experts, KernelDecoderTest,
+    ::testing::Combine(::testing::ValuesIn(testing::kExpertVariants),
+                       ::testing::ValuesIn(kKernelCases),
+                       ::testing::Values(By::cpu)),
+    name_of_kernels);
+
+TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  const RandomCheckpoint odd_heads(tiny_config({{"head_dim", 12}}));
+  const auto message = testing::error_of(ErrorCode::unsupported, [&] {
+    Decoder::load(odd_heads, mx::float32, cuda_backend(mx::float32));
+  });
+  EXPECT_THAT(message, ::testing::HasSubstr("not 12"));
+  EXPECT_THAT(message, ::testing::HasSubstr("--device cpu"));
+}
+
+/// Prompts of hundreds of rows, which only a real GPU is quick enough for:
+/// blocks of its kernels that are full, and some that are not.
+class LongPromptTest : public ::testing::TestWithParam<KernelCase> {
+ protected:
+  void SetUp() override {
+    if (cuda_modules().empty() || !cuda_device_info()) {
+      GTEST_SKIP() << "needs a GPU";
+    }
+  }
+};
+
+TEST_P(LongPromptTest, IsAsNearToFloat32AsTokenByToken) {
+  const auto& kernels = GetParam();
+  RandomCheckpoint model(tiny_config({{"hidden_size", 768},
+                                      {"intermediate_size", 1088},
+                                      {"head_dim", 64},
+                                      {"max_position_embeddings", 512}}));
+  model.store_as(kernels.stored);
+  if (kernels.quantization) model.quantize_all(*kernels.quantization);
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 300; ++i) ids.push_back(i * 7 % 32);
+  const auto exact =
+      logits_at_once(Decoder::load(model, mx::float32, mlx_backend()), ids);
+  const auto decoder =
+      Decoder::load(model, kernels.compute, cuda_backend(kernels.compute));
+  const auto cache = decoder.make_cache(300);
+  std::vector<mx::array> rows;
+  const std::span<const std::int32_t> all = ids;
+  for (std::size_t i = 0; i < ids.size(); i += 5) {
+    const auto x =
+        decoder.forward(to_array(all.subspan(i, 5)), {{cache.get(), 5}});
+    rows.push_back(decoder.logits(x));
+  }
+  const double few =
+      root_mean_square(mx::subtract(mx::concatenate(rows, 0), exact));
+  const double many =
+      root_mean_square(mx::subtract(logits_at_once(decoder, ids), exact));
+  // Prompts round weights of codes, and the weights of attention, to 16 bits.
+  EXPECT_LE(many, std::max(3 * few, 2e-3 * root_mean_square(exact)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, LongPromptTest,
+                         ::testing::ValuesIn(kKernelCases),
+                         [](const auto& test) {
+                           return std::string(test.param.name);
+                         });
+
+std::string name_of_cpu_kernels(
+    const ::testing::TestParamInfo<std::tuple<Variant, KernelCase>>& test) {
+  const auto& [variant, kernels] = test.param;
+  return concat(variant.name, kernels.name);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, CpuDecoderTest,
+    ::testing::Combine(::testing::ValuesIn(testing::kVariants),
+                       ::testing::ValuesIn(kKernelCases)),
+    name_of_cpu_kernels);
+
+INSTANTIATE_TEST_SUITE_P(
+    Experts, CpuDecoderTest,
+    ::testing::Combine(::testing::ValuesIn(testing::kExpertVariants),
+                       ::testing::ValuesIn(kKernelCases)),
+    name_of_cpu_kernels);
+
+}  // namespace
+}  // namespace llamlx
