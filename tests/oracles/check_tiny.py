@@ -18,15 +18,28 @@ from stored_answers import (
     run_checks,
     tensors_of,
 )
+from tiny_experts import stack
 
 
 def check_conversion(report, name, source, converted):
     """Without options a conversion keeps every value as it is."""
-    before, after = tensors_of(source), tensors_of(converted)
+    before, after = stack(tensors_of(source)), tensors_of(converted)
     used = {n for n in before if not n.endswith("inv_freq")}
     report.equal(f"{name}: tensor names", sorted(after), sorted(used))
     changed = [n for n in used & set(after) if before[n] != after[n]]
     report.equal(f"{name}: tensors that changed", changed, [])
+
+
+def check_refusal(report, name, program, source, folder):
+    """The words of npz have none for experts."""
+    try:
+        program.convert(source, folder, "--format", "npz")
+        said = "nothing"
+    except RuntimeError as error:
+        said = str(error).strip()
+    refused = "has no name in the format npz; choose the format safetensors"
+    report.equal(f"{name}: refused", said[-len(refused) :], refused)
+    report.equal(f"{name}: nothing is written", folder.exists(), False)
 
 
 def check_folder(report, program, source, scratch):
@@ -54,6 +67,9 @@ def check_folder(report, program, source, scratch):
     def when_converted_to_npz():
         label = f"{name}, converted to npz"
         folder = scratch / "npz"
+        if any(".experts." in tensor for tensor in tensors_of(source)):
+            check_refusal(report, label, program, source, folder)
+            return
         program.convert(source, folder, "--format", "npz")
         check_generations(report, label, program, folder, longest)
         check_stop(report, label, program, folder, answers)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Makes tiny random checkpoints and PyTorch's answers about them.
 
-For every case of tiny_cases.py and tiny_families.py this writes a Hugging Face
-folder and, beside the weights, answers.json: greedy tokens, logits and
-likelihoods that transformers computes in float32 from the files as they were
-stored. For those of tiny_packed.py it writes an MLX folder, and transformers
+For every case of tiny_cases.py, tiny_families.py and tiny_experts.py this
+writes a Hugging Face folder and, beside the weights, answers.json: greedy
+tokens, logits and likelihoods that transformers computes in float32 from the
+files as they were stored. For those of tiny_packed.py it writes an MLX folder, and transformers
 answers from one that has the same values unpacked. Needs torch, transformers
 and mlx.
 
@@ -28,6 +28,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from tiny_cases import LLAMAS
+from tiny_experts import EXPERTS, stored
 from tiny_families import FAMILIES
 from tiny_packed import PACKED, pack, write_packed
 from tiny_random import random_case
@@ -55,8 +56,8 @@ def write_folder(folder, model, case):
     dtype = getattr(torch, case.dtype)
     # A tied lm_head is the embedding once more, and is not stored.
     tensors = {
-        name: parameter.detach().to(dtype).contiguous()
-        for name, parameter in model.named_parameters()
+        name: values.to(dtype).contiguous()
+        for name, values in stored(model)
     }
     if case.inv_freq:
         inv_freq = model.model.rotary_emb.inv_freq.detach().to(torch.float32)
@@ -85,7 +86,11 @@ def read_folder(folder, case, dtype):
         keys.pop("model_type")
         config = AutoConfig.for_model(case.model_type, **keys)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, config=config, dtype=dtype, attn_implementation="eager"
+        folder,
+        config=config,
+        dtype=dtype,
+        attn_implementation="eager",
+        experts_implementation="eager",
     )
     return model.eval()
 
@@ -248,7 +253,7 @@ def main():
         parser.error(
             "--more needs --out: random cases do not belong in the tree"
         )
-    cases = LLAMAS + FAMILIES + PACKED
+    cases = LLAMAS + FAMILIES + EXPERTS + PACKED
     if args.more:
         cases = [random_case(i, args.more[1]) for i in range(args.more[0])]
     quiet()

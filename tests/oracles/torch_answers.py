@@ -47,7 +47,7 @@ def draw_weights(model, generator, embed_std=None):
             elif "embed_tokens" in name:
                 normal(parameter, embed_std or 1.0)
             else:
-                normal(parameter, 1.5 / parameter.shape[1] ** 0.5)
+                normal(parameter, 1.5 / parameter.shape[-1] ** 0.5)
 
 
 def deal(tensors, shards, single, many):
