@@ -85,6 +85,16 @@ class Checkpoint {
   /// Reads one parameter; `info` is an element of weights(). Evaluated.
   virtual Weight load(const WeightInfo& info) const = 0;
 
+  /// How many pieces along its first axis `info` is stored in: of experts that
+  /// are stored one by one each is one.
+  virtual int pieces_of(const WeightInfo& /*info*/) const { return 1; }
+
+  /// Reads one of several pieces, so that memory need not hold all of them.
+  /// Evaluated.
+  virtual Weight load_piece(const WeightInfo& info, int /*piece*/) const {
+    return load(info);
+  }
+
   /// Tells the disk that `info`, an element of weights(), is read next. Only a
   /// hint.
   virtual void prefetch(const WeightInfo& /*info*/) const {}

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include <mlx/transforms.h>
+
 #include "base/concat.h"
 #include "base/error.h"
 #include "checkpoint/parameter_name.h"
@@ -127,18 +129,29 @@ std::vector<WeightInfo> join_experts(std::vector<WeightInfo> weights,
   return joined;
 }
 
+bool is_stack(const TensorSet& tensors, const WeightInfo& info) {
+  return find(tensors, info.name) == nullptr;
+}
+
+Weight load_expert(const TensorSet& tensors, const WeightInfo& info,
+                   int expert) {
+  auto one = info;
+  one.name = expert_name(info.name, expert);
+  one.shape.erase(one.shape.begin());
+  auto weight = as_one_of_many(load_weight(tensors, one));
+  mx::eval(parts_of(weight));
+  return weight;
+}
+
 Weight load_stack(const TensorSet& tensors, const WeightInfo& info) {
   const int count = info.shape.at(0);
-  auto one = info;
-  one.shape.erase(one.shape.begin());
   std::vector<mx::array> stacked;
   for (int expert = 0; expert < count; ++expert) {
-    one.name = expert_name(info.name, expert);
-    const auto parts = parts_of(load_weight(tensors, one));
+    const auto parts = parts_of(load_expert(tensors, info, expert));
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (expert == 0) {
         auto shape = parts[i].shape();
-        shape.insert(shape.begin(), count);
+        shape.front() = count;
         stacked.push_back(new_array(shape, parts[i].dtype()));
       }
       const auto bytes = parts[i].nbytes();

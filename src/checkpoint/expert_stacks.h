@@ -33,8 +33,15 @@ std::string expert_name(std::string_view stack, int expert);
 std::vector<WeightInfo> join_experts(std::vector<WeightInfo> weights,
                                      const TensorSet& tensors);
 
-/// Reads a weight that join_experts() made, expert by expert, into memory of
-/// its own. Errors: as load_weight().
+/// Whether `info`, one of list_weights(), was joined.
+bool is_stack(const TensorSet& tensors, const WeightInfo& info);
+
+/// Reads one expert of a weight that was: [1, F, D]. Errors: as load_weight().
+Weight load_expert(const TensorSet& tensors, const WeightInfo& info,
+                   int expert);
+
+/// Reads all of them, one after another, into memory of their own. Errors: as
+/// load_weight().
 Weight load_stack(const TensorSet& tensors, const WeightInfo& info);
 
 }  // namespace llamlx

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/expert_stacks.h"
 #include "checkpoint/tensor_set.h"
 
 namespace llamlx {
@@ -27,6 +28,14 @@ class TensorSetCheckpoint : public Checkpoint {
 
   Weight load(const WeightInfo& info) const override {
     return load_weight(tensors_, info);
+  }
+
+  int pieces_of(const WeightInfo& info) const override {
+    return is_stack(tensors_, info) ? info.shape.front() : 1;
+  }
+
+  Weight load_piece(const WeightInfo& info, int piece) const override {
+    return load_expert(tensors_, info, piece);
   }
 
   void prefetch(const WeightInfo& info) const override {

@@ -45,7 +45,7 @@ mx::Dtype target_dtype(const Checkpoint& checkpoint,
 }
 
 bool divides(const Quantization& quantization, const mx::Shape& shape) {
-  return shape.size() == 2 && shape.back() % quantization.group_size == 0;
+  return shape.size() >= 2 && shape.back() % quantization.group_size == 0;
 }
 
 /// Collects the names of weights that stay dense, by the last axis that is to

@@ -71,6 +71,25 @@ void settle(Json& config, const ModelConfig& model) {
   if (is_open(config, "mlp_bias")) config["mlp_bias"] = model.mlp_bias;
 }
 
+/// Writes down what a mixture of experts leaves open: mlx_lm wants each of
+/// these, and does not know transformers 5's spelling.
+void settle_experts(Json& config, const ModelConfig& model) {
+  const auto& moe = model.moe;
+  if (moe.layers.empty()) return;
+  config["num_experts_per_tok"] = moe.num_experts_per_tok;
+  if (model.model_type == "mixtral") {
+    config["num_local_experts"] = moe.num_experts;
+    return;
+  }
+  config["num_experts"] = moe.num_experts;
+  config["moe_intermediate_size"] = moe.intermediate_size;
+  config["norm_topk_prob"] = moe.norm_topk_prob;
+  if (is_open(config, "decoder_sparse_step")) config["decoder_sparse_step"] = 1;
+  if (is_open(config, "mlp_only_layers")) {
+    config["mlp_only_layers"] = Json::array();
+  }
+}
+
 /// A module's entry: without its mode where that is what readers take it for.
 Json to_json(const Quantization& quantization) {
   Json entry = {{"bits", quantization.bits},
@@ -124,6 +143,7 @@ Json converted_config(const Json& source, const ModelConfig& model,
   spell_rope_both_ways(config, model);
   state_original_context(config, model);
   settle(config, model);
+  settle_experts(config, model);
   return config;
 }
 

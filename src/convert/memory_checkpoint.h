@@ -43,12 +43,19 @@ struct MemoryCheckpoint final : public Checkpoint {
   Weight load(const WeightInfo& info) const override {
     return tensors.load(info);
   }
+  int pieces_of(const WeightInfo& info) const override {
+    return is_apart && info.shape.size() == 3 ? info.shape.front() : 1;
+  }
+  Weight load_piece(const WeightInfo& info, int piece) const override {
+    return slice_rows(load(info), piece, piece + 1);
+  }
   std::vector<SideFile> side_files() const override { return files; }
   const std::vector<std::string>& notices() const override { return told; }
 
   RandomCheckpoint tensors;
   std::filesystem::path place = "source";
   std::string kind = "safetensors";
+  bool is_apart = false;  ///< experts are stored one by one
   std::optional<OrderedJson> meta_params;
   std::vector<SideFile> files;
   std::vector<std::string> told;

@@ -93,18 +93,31 @@ WeightConverter::WeightConverter(const Checkpoint& checkpoint,
 
 void WeightConverter::write(const PlannedWeight& planned,
                             const OnBytes& on_bytes) const {
-  const auto weight = checkpoint_.load(planned.source);
   std::vector<std::int32_t> order;
   if (planned.is_reordered) {
     order = hugging_face_row_order(planned.source.shape.front(), head_dim_);
   }
+  std::vector<Weight> packed;
+  const int pieces = checkpoint_.pieces_of(planned.source);
+  for (int piece = 0; piece < pieces; ++piece) {
+    const auto weight = pieces == 1
+                            ? checkpoint_.load(planned.source)
+                            : checkpoint_.load_piece(planned.source, piece);
+    write_piece(weight, planned, order, packed, on_bytes);
+  }
+  if (planned.quantization) write_packed(planned, packed);
+}
+
+void WeightConverter::write_piece(const Weight& weight,
+                                  const PlannedWeight& planned,
+                                  std::span<const std::int32_t> order,
+                                  std::vector<Weight>& packed,
+                                  const OnBytes& on_bytes) const {
   if (can_quantize_whole(weight, planned)) {
-    auto packed = quantized(weight.data, order, planned);
-    on_bytes(packed.nbytes());
-    return write_packed(planned, {std::move(packed)});
+    packed.push_back(quantized(weight.data, order, planned));
+    return on_bytes(packed.back().nbytes());
   }
   RowBlocks source(weight, order);
-  std::vector<Weight> packed;
   for (auto block = source.next(); block;) {
     std::vector<Weight> blocks;
     for (const auto& stream : streams()) {
@@ -128,7 +141,6 @@ void WeightConverter::write(const PlannedWeight& planned,
       on_bytes(nbytes);
     }
   }
-  if (planned.quantization) write_packed(planned, packed);
 }
 
 Weight WeightConverter::quantized(const mx::array& values,

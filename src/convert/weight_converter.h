@@ -18,7 +18,8 @@ namespace llamlx {
 ///
 /// Dense weights are quantised where they lie, by all threads. Else a weight is
 /// computed in blocks of rows, several at once. So memory holds what was read
-/// of one weight, its packed result, and a few blocks.
+/// of one weight, or of one expert where they are stored one by one, its packed
+/// result, and a few blocks.
 ///
 /// Errors: those of Checkpoint::load() and TensorWriter; Error naming the
 /// tensor: corrupt_file for values that are infinite or not a number,
@@ -37,6 +38,10 @@ class WeightConverter {
   void write(const PlannedWeight& planned, const OnBytes& on_bytes) const;
 
  private:
+  /// Writes a weight, or one of its pieces, or adds it to what is `packed`.
+  void write_piece(const Weight& weight, const PlannedWeight& planned,
+                   std::span<const std::int32_t> order,
+                   std::vector<Weight>& packed, const OnBytes& on_bytes) const;
   Weight quantized(const mx::array& values, std::span<const std::int32_t> order,
                    const PlannedWeight& planned) const;
   void write_packed(const PlannedWeight& planned,

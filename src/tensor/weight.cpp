@@ -103,6 +103,11 @@ Weight join_rows(const Weight& weight) {
       weight, [](const mx::array& part) { return mx::flatten(part, 0, -2); });
 }
 
+Weight as_one_of_many(const Weight& weight) {
+  return with_parts(
+      weight, [](const mx::array& part) { return mx::expand_dims(part, 0); });
+}
+
 Weight take_rows(const Weight& weight, const mx::array& indices) {
   return with_parts(weight, [&](const mx::array& part) {
     return mx::take(part, indices, 0);

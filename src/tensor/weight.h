@@ -73,6 +73,9 @@ Weight slice_rows(const Weight& weight, int begin, int end);
 /// another. Lazy.
 Weight join_rows(const Weight& weight);
 
+/// The same weight with one more axis before the others: [1, ...]. Lazy.
+Weight as_one_of_many(const Weight& weight);
+
 /// Rows of the first axis in the order of `indices` [N], int32. Lazy.
 Weight take_rows(const Weight& weight, const mx::array& indices);
 

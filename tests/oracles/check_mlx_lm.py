@@ -28,6 +28,7 @@ from program import Program, Report, read_json
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
+LATE_POSITION = 128
 MODES = {
     mode: {"group_size": group_size, "bits": bits, "mode": mode}
     for mode, group_size, bits in (
@@ -122,6 +123,13 @@ class Check:
                 f"{name} from token {window} on", "mlx_lm ignores its window"
             )
             ids = ids[:window]
+        if config.get("num_experts_per_tok") and len(ids) > LATE_POSITION:
+            # PyTorch's float64 is 2.2e-4 from it there, and 3.3e-5 from us.
+            self.report.exclude(
+                f"{name} from token {LATE_POSITION} on",
+                "routers make more of what mlx_lm rounds off",
+            )
+            ids = ids[:LATE_POSITION]
         self.report.attempt(
             name, lambda: self.convert_and_compare(name, source, ids)
         )
@@ -188,11 +196,15 @@ class Check:
             shutil.rmtree(folder, ignore_errors=True)
             model, config = load_model(source)
             if packing:
+                # Some models have their routers packed in another way.
+                own = getattr(model, "quant_predicate", lambda *_: True)
+
+                def settings(path, module):
+                    theirs = own(path, module)
+                    return packing(path) if theirs is True else theirs
+
                 model, config = quantize_model(
-                    model,
-                    config,
-                    quant_predicate=lambda path, _: packing(path),
-                    **packing(""),
+                    model, config, quant_predicate=settings, **packing("")
                 )
             save_model(folder, model)
             save_config(config, folder / "config.json")
@@ -254,7 +266,13 @@ def main():
                 )
         for mode in MODES:
             check.packing(divided, "--q-mode", mode)
-        for name in ("groups_divide", "tied", "qwen3"):
+        for name in (
+            "groups_divide",
+            "tied",
+            "qwen3",
+            "mixtral_groups_divide",
+            "qwen3_moe_groups_divide",
+        ):
             source = data / "tiny" / name
             check.written_by_mlx_lm(source, "dense", None)
             check.written_by_mlx_lm(source, "4-bit", lambda _: affine(4))

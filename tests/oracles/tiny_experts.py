@@ -3,12 +3,16 @@ a case is), and the names that their experts are stored by."""
 
 import re
 
-from tiny_cases import Case, shape
+from tiny_cases import OLD_ROPE, Case, shape
 
 SMALL = shape(32, 40, 2, 1, vocab=96)
 THREE = shape(32, 48, 2, 1, vocab=80, layers=3)
 # Layers that slide, and prompts that pass through the program in two chunks.
 LONG = {"prompt_lengths": (3, 530), "nll_lengths": (2, 560)}
+
+
+# Groups of 32 and 64 divide every width.
+DIVIDED = shape(64, 64, 2, 1, vocab=96, layers=1)
 
 
 def experts(count, used):
@@ -57,6 +61,7 @@ EXPERTS = [
         | experts(5, 2),
         **LONG,
     ),
+    mixtral("mixtral_groups_divide", 306, DIVIDED | experts(4, 2)),
     qwen3_moe(
         "qwen3_moe", 311, SMALL | experts(8, 3) | {"norm_topk_prob": True}, 24
     ),
@@ -94,6 +99,14 @@ EXPERTS = [
         12,
         edits={"mlp_only_layers": None, "norm_topk_prob": None},
         shards=2,
+    ),
+    qwen3_moe(
+        "qwen3_moe_groups_divide",
+        316,
+        DIVIDED | experts(4, 2) | {"norm_topk_prob": True, "head_dim": 32},
+        64,
+        # As the models that there are spell it.
+        edits=OLD_ROPE | {"num_local_experts": None, "num_experts": 4},
     ),
 ]
 
