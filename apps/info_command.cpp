@@ -60,6 +60,7 @@ Json to_json(const ModelFacts& facts) {
           {"format", facts.format},
           {"model_type", c.model_type},
           {"parameters", facts.parameters},
+          {"active_parameters", facts.active_parameters},
           {"disk_bytes", facts.disk_bytes},
           {"weight_bytes", facts.weight_bytes},
           {"bits_per_weight", bits_per_weight(facts)},
@@ -68,6 +69,9 @@ Json to_json(const ModelFacts& facts) {
           {"num_hidden_layers", c.num_hidden_layers},
           {"hidden_size", c.hidden_size},
           {"intermediate_size", c.intermediate_size},
+          {"num_experts", c.moe.num_experts},
+          {"num_experts_per_tok", c.moe.num_experts_per_tok},
+          {"moe_intermediate_size", c.moe.intermediate_size},
           {"num_attention_heads", c.num_attention_heads},
           {"num_key_value_heads", c.num_key_value_heads},
           {"head_dim", c.head_dim},
@@ -105,6 +109,14 @@ std::string heads(const ModelConfig& c) {
                 c.num_key_value_heads, " key/value heads");
 }
 
+/// "128 of width 768 in 48 of 48 layers, a token goes to 8".
+std::string experts(const ModelConfig& c) {
+  const auto& [layers, module, count, used, width, is_normalised] = c.moe;
+  return concat(count, " of width ", width, " in ",
+                std::ranges::count(layers, true), " of ", layers.size(),
+                " layers, a token goes to ", used);
+}
+
 /// "theta 1000000, yarn scaling by 4".
 std::string positions(const RopeConfig& rope) {
   auto text = concat("rotary, theta ", rope.theta);
@@ -134,12 +146,18 @@ void print_facts(const ModelFacts& facts) {
   text += row("model", facts.path);
   text += row("format", facts.format);
   text += row("type", c.model_type);
-  text += row("parameters", human_count(facts.parameters));
+  auto parameters = human_count(facts.parameters);
+  if (facts.active_parameters != facts.parameters) {
+    parameters +=
+        concat(", ", human_count(facts.active_parameters), " of them a token");
+  }
+  text += row("parameters", parameters);
   text += row("on disk", concat(human_size(facts.disk_bytes), ", ", bits,
                                 " bits per weight"));
   text += row("weights", storage_line(facts.storage));
   text += row("layers", concat(c.num_hidden_layers, " of width ", c.hidden_size,
                                ", MLP ", c.intermediate_size));
+  if (c.moe.num_experts > 0) text += row("experts", experts(c));
   text += row("heads", heads(c));
   text += row("attention", attention(c));
   text += row("positions", positions(c.rope));

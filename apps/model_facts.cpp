@@ -26,6 +26,8 @@ std::string module_kind(const std::string& name) {
   if (name == "lm_head.weight") return "lm_head";
   if (name.find("norm.") != std::string::npos) return "norms";
   if (name.ends_with(".bias")) return "biases";
+  if (name.ends_with(".gate.weight")) return "routers";
+  if (name.find(".switch_mlp.") != std::string::npos) return "experts";
   return "linear layers";
 }
 
@@ -48,6 +50,18 @@ std::vector<StorageKind> storage_of(const Checkpoint& checkpoint,
   std::ranges::stable_sort(kinds, std::ranges::greater{},
                            &StorageKind::parameters);
   return kinds;
+}
+
+/// The parameters that a token is computed with.
+std::int64_t active_parameters(const ModelConfig& config) {
+  std::int64_t count = 0;
+  for (const auto& spec : tensor_specs(config)) {
+    const auto all = element_count(spec.shape);
+    count += is_of_experts(spec)
+                 ? all / config.moe.num_experts * config.moe.num_experts_per_tok
+                 : all;
+  }
+  return count;
 }
 
 std::uint64_t bytes_on_disk(const fs::path& path) {
@@ -111,7 +125,7 @@ ServingKernels kernels_for(const StorageKind& kind, const Backend& backend,
 
 RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
                    const StorageKind& main_storage) {
-  const auto processor = resolve_processor(Device::automatic);
+  const auto processor = resolve_processor(Device::automatic, config);
   const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
   const auto dtype = resolve_dtype(ComputeType::automatic, embeddings->dtype);
   const auto backend = resolve_backend(processor, dtype, 0);
@@ -152,11 +166,17 @@ ModelFacts read_model_facts(const fs::path& path) {
   facts.notices = checkpoint->notices();
   facts.storage = storage_of(*checkpoint, facts.config);
   for (const auto& kind : facts.storage) facts.parameters += kind.parameters;
+  facts.active_parameters = active_parameters(facts.config);
   for (const auto& info : checkpoint->weights()) {
     facts.weight_bytes += stored_bytes(info.shape, info.format());
   }
   facts.disk_bytes = bytes_on_disk(path);
   facts.run = run_facts(*checkpoint, facts.config, facts.storage.front());
+  if (resolve_processor(Device::automatic) == Processor::cuda &&
+      !facts.run.gpu) {
+    facts.notices.push_back(
+        "llamlx's kernels for GPUs know no mixtures of experts");
+  }
   add_tokenizer(*checkpoint, facts);
   return facts;
 }

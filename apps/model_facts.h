@@ -19,7 +19,8 @@ namespace llamlx {
 struct StorageKind {
   std::optional<Quantization> quantization;  ///< empty: dense
   mx::Dtype dtype;                           ///< as Weight::dtype()
-  std::set<std::string> modules;  ///< "embeddings", "linear layers", "norms"
+  std::set<std::string>
+      modules;  ///< "embeddings", "linear layers", "norms", ...
   std::int64_t parameters = 0;
 };
 
@@ -43,8 +44,9 @@ struct ModelFacts {
   std::string format;  ///< "safetensors" or "gguf"
   ModelConfig config;
   std::int64_t parameters = 0;
-  std::vector<StorageKind> storage;  ///< the largest first
-  std::string tokenizer;             ///< e.g. "BPE (tokenizer.json)", or "none"
+  std::int64_t active_parameters = 0;  ///< that a token is computed with
+  std::vector<StorageKind> storage;    ///< the largest first
+  std::string tokenizer;  ///< e.g. "BPE (tokenizer.json)", or "none"
   int tokenizer_vocab_size = 0;
   std::uint64_t disk_bytes = 0;    ///< all files of the model
   std::uint64_t weight_bytes = 0;  ///< the weights as stored, unpadded

@@ -1,6 +1,7 @@
 #include "bench/model_cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "models/tensor_spec.h"
 
@@ -24,15 +25,40 @@ Work attention_work(const ModelCost& cost, int begin, int end) {
   return work;
 }
 
+/// Those that a token is multiplied with.
 double parameters_of(const ModelConfig& config) {
   double parameters = 0;
   for (const auto& spec : tensor_specs(config)) {
     const bool is_layer = spec.name.starts_with("model.layers.");
-    if (spec.quantizable && is_layer) {
-      parameters += static_cast<double>(element_count(spec.shape));
+    if (!is_layer || spec.shape.size() == 1) continue;
+    auto count = static_cast<double>(element_count(spec.shape));
+    if (is_of_experts(spec)) {
+      count *= double(config.moe.num_experts_per_tok) / spec.shape.front();
     }
+    parameters += count;
   }
   return parameters;
+}
+
+/// The bytes of all experts.
+double expert_bytes(const DecoderWeights& weights) {
+  std::size_t bytes = 0;
+  for (const auto& [qkv, o_proj, mlp] : weights.layers) {
+    if (!mlp.router) continue;
+    for (const auto* linear : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj}) {
+      bytes += linear->weight.nbytes();
+    }
+  }
+  return static_cast<double>(bytes);
+}
+
+/// The weights of layers that a pass of so many rows reads. An expert is left
+/// out by a row as often as it is not one of its own.
+double layer_bytes(const ModelCost& cost, int rows) {
+  if (cost.experts == 0) return cost.layer_bytes;
+  const double left_out = 1 - double(cost.experts_per_row) / cost.experts;
+  const double read = cost.experts * (1 - std::pow(left_out, rows));
+  return cost.layer_bytes + read * cost.expert_bytes;
 }
 
 }  // namespace
@@ -53,7 +79,8 @@ ModelCost cost_of(const ModelConfig& config, const DecoderWeights& weights,
   const auto head = static_cast<double>(weights.lm_head.weight.nbytes());
   const double vocabulary = config.vocab_size;
   ModelCost cost;
-  cost.layer_bytes = static_cast<double>(weights.nbytes) - embedding -
+  const double experts = expert_bytes(weights);
+  cost.layer_bytes = static_cast<double>(weights.nbytes) - embedding - experts -
                      (config.tie_word_embeddings ? 0 : head);
   cost.head_bytes = head;
   cost.embedding_bytes = embedding / vocabulary;
@@ -64,6 +91,9 @@ ModelCost cost_of(const ModelConfig& config, const DecoderWeights& weights,
   // Queries times keys, and weights times values.
   cost.attention_flops = 2 * 2.0 * config.num_attention_heads * config.head_dim;
   cost.windows = config.layer_windows;
+  cost.experts = config.moe.num_experts;
+  cost.experts_per_row = config.moe.num_experts_per_tok;
+  cost.expert_bytes = experts / std::max(cost.experts, 1);
   return cost;
 }
 
@@ -72,7 +102,7 @@ Work prompt_work(const ModelCost& cost, int depth, int prompt, int chunk) {
             cost.head_flops + cost.layer_flops * prompt};
   for (int done = 0; done < prompt; done += chunk) {
     const int end = std::min(done + chunk, prompt);
-    work.bytes += cost.layer_bytes;
+    work.bytes += layer_bytes(cost, end - done);
     work += attention_work(cost, depth + done, depth + end);
   }
   return work;
@@ -82,7 +112,7 @@ Work generate_work(const ModelCost& cost, int depth, int steps, int batch) {
   Work work;
   for (int step = 0; step < steps; ++step) {
     const auto one = attention_work(cost, depth + step, depth + step + 1);
-    work.bytes += cost.layer_bytes + cost.head_bytes +
+    work.bytes += layer_bytes(cost, batch) + cost.head_bytes +
                   batch * (one.bytes + cost.embedding_bytes);
     work.flops += batch * (cost.layer_flops + cost.head_flops + one.flops);
   }

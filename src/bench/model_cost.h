@@ -13,20 +13,25 @@ struct Work {
 };
 Work operator/(const Work& work, double parts);
 
-/// What the passes of a model cost. Counted are: weights, read once in a pass;
+/// What the passes of a model cost. Counted are: weights, read once in a pass,
+/// of experts as many as rows go to that are spread evenly over them;
 /// keys and values, those of the past read and those of the new rows written;
 /// the rows of the embedding; the arithmetic of linear layers and of attention.
 /// Norms, activations and what goes from step to step are left out: they fit
 /// the caches, and are a few per cent of the arithmetic at most.
 struct ModelCost {
-  double layer_bytes = 0;      ///< all weights but the embedding and the head
-  double head_bytes = 0;       ///< of the weight that makes logits
-  double embedding_bytes = 0;  ///< of one row
-  double layer_flops = 0;      ///< linear layers, a token
-  double head_flops = 0;       ///< a row of logits
-  double cache_bytes = 0;      ///< one row of keys and values, a layer
-  double attention_flops = 0;  ///< one query of one key, all heads, a layer
+  /// All weights but the embedding, the head, and experts.
+  double layer_bytes = 0;
+  double head_bytes = 0;          ///< of the weight that makes logits
+  double embedding_bytes = 0;     ///< of one row
+  double layer_flops = 0;         ///< linear layers, a token
+  double head_flops = 0;          ///< a row of logits
+  double cache_bytes = 0;         ///< one row of keys and values, a layer
+  double attention_flops = 0;     ///< one query of one key, all heads, a layer
   std::vector<int> windows = {};  ///< as ModelConfig::layer_windows
+  int experts = 0;                ///< of a layer that has some
+  int experts_per_row = 0;
+  double expert_bytes = 0;  ///< one expert of every layer that has some
 };
 
 /// `cache_value_bytes` is the size of a number of the cache.

@@ -54,6 +54,28 @@ TEST(ModelCostTest, CountsQuantisedWeightsAsTheyArePacked) {
   EXPECT_EQ(cost.layer_flops, 2 * 2 * kLayer);
 }
 
+TEST(ModelCostTest, CountsTheExpertsOfATokenAlone) {
+  const auto cost = tiny_cost({{"model_type", "qwen3_moe"},
+                               {"num_hidden_layers", 3},
+                               {"num_experts", 6},
+                               {"num_experts_per_tok", 2},
+                               {"moe_intermediate_size", 16},
+                               {"mlp_only_layers", {1}}});
+  constexpr double kAttention = 2 * 32 * 32 + 2 * 16 * 32;
+  constexpr double kMlp = 3 * 64 * 32;
+  constexpr double kExpert = 3 * 16 * 32;
+  constexpr double kRouter = 6 * 32;
+  // Norms of queries and keys, too.
+  constexpr double kSmall = (2 * 3 + 1) * 32 + 3 * 2 * 8;
+  EXPECT_EQ(cost.layer_bytes,
+            4 * (3 * kAttention + kMlp + 2 * kRouter + kSmall));
+  EXPECT_EQ(cost.expert_bytes, 4 * 2 * kExpert);
+  EXPECT_EQ(cost.experts, 6);
+  EXPECT_EQ(cost.experts_per_row, 2);
+  EXPECT_EQ(cost.layer_flops,
+            2 * (3 * kAttention + kMlp + 2 * kRouter + 2 * 2 * kExpert));
+}
+
 // One layer of easy numbers.
 ModelCost easy_cost(std::vector<int> windows) {
   ModelCost cost;
@@ -86,6 +108,28 @@ TEST(WorkTest, OfAPromptReadsTheWeightsOnceAChunk) {
   const auto work = prompt_work(easy_cost({0}), 0, 5, 3);
   EXPECT_EQ(work.bytes, 2e6 + 1e5 + 5e4 + 10 * (3 + 3 + 2));
   EXPECT_EQ(work.flops, 5 * 2e6 + 2e5 + 100 * (1 + 2 + 3 + 4 + 5));
+}
+
+TEST(WorkTest, ReadsTheExpertsThatRowsGoTo) {
+  auto cost = easy_cost({0});
+  cost.experts = 4;
+  cost.experts_per_row = 2;
+  cost.expert_bytes = 1000;
+  const auto more = [&](const Work& work, const Work& without) {
+    return work.bytes - without.bytes;
+  };
+  const auto plain = easy_cost({0});
+  // One row goes to two; two rows of half the experts each to three of four.
+  EXPECT_EQ(more(generate_work(cost, 0, 5, 1), generate_work(plain, 0, 5, 1)),
+            5 * 2 * 1000);
+  EXPECT_EQ(more(generate_work(cost, 0, 5, 2), generate_work(plain, 0, 5, 2)),
+            5 * 3 * 1000);
+  // Chunks of three and two rows.
+  EXPECT_EQ(more(prompt_work(cost, 0, 5, 3), prompt_work(plain, 0, 5, 3)),
+            (4 * 7 / 8.0 + 3) * 1000);
+  cost.experts_per_row = 4;
+  EXPECT_EQ(more(generate_work(cost, 0, 1, 9), generate_work(plain, 0, 1, 9)),
+            4 * 1000);
 }
 
 TEST(WorkTest, OfAWindowReadsNoFurtherBack) {

@@ -17,6 +17,11 @@ struct TensorSpec {
                              ///< those of experts
 };
 
+/// Whether a parameter holds all experts of a layer: its first axis is theirs.
+inline bool is_of_experts(const TensorSpec& spec) {
+  return spec.shape.size() == 3;
+}
+
 /// Every parameter of a model with this config, in the order a token meets
 /// them.
 std::vector<TensorSpec> tensor_specs(const ModelConfig& config);

@@ -5,9 +5,12 @@ import os
 import platform
 import re
 import unittest
+from pathlib import Path
 
 from command_line import CommandLineTest, llamlx
 from tiny_models import config, count, shapes, write_folder, write_gguf
+
+TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
 
 
 class InfoTest(CommandLineTest):
@@ -53,6 +56,20 @@ class InfoTest(CommandLineTest):
         self.assertEqual(facts["storage"][1]["modules"], ["norms"])
         # A scale and a bias for each group of 32.
         self.assertAlmostEqual(facts["bits_per_weight"], 3 + 2, delta=0.2)
+
+    def test_tells_of_experts(self):
+        model = TINY / "qwen3_moe_mlp_only_layers"
+        facts = json.loads(llamlx("info", model, "--json").stdout)
+        keys = ["num_experts", "num_experts_per_tok", "moe_intermediate_size"]
+        self.assertEqual([facts[key] for key in keys], [4, 2, 24])
+        # Two of four experts of one layer, three matrices each, are left out.
+        left_out = facts["parameters"] - facts["active_parameters"]
+        self.assertEqual(left_out, 2 * 3 * 32 * 24)
+        text = self.assert_succeeds(llamlx("info", model)).stdout
+        self.assertRegex(
+            text,
+            r"(?m)^experts +4 of width 24 in 1 of 3 layers, a token goes to 2$",
+        )
 
     def test_prints_a_table_for_people(self):
         model = write_folder(self.folder / "model")
