@@ -204,19 +204,22 @@ TEST_F(GgufCheckpointTest, NamesMetadataThatAreMissingOrMakeNoSense) {
 }
 
 TEST_F(GgufCheckpointTest, RefusesWhatItIsNotByName) {
-  EXPECT_THAT(error(tiny_llama().set("general.architecture", "qwen3moe"),
+  EXPECT_THAT(error(tiny_llama().set("general.architecture", "qwen2moe"),
                     ErrorCode::unsupported),
-              HasSubstr("the architecture is \"qwen3moe\"; these can be read "
-                        "from GGUF: llama"));
+              HasSubstr("the architecture is \"qwen2moe\"; these can be read "
+                        "from GGUF: llama, qwen2, qwen3, qwen3moe"));
   EXPECT_THAT(error(tiny_llama().set("general.type", "adapter"),
                     ErrorCode::unsupported),
               HasSubstr("holds a adapter"));
   EXPECT_THAT(error(tiny_llama().set("split.count", std::uint16_t{3}),
                     ErrorCode::unsupported),
               HasSubstr("is one part of a split GGUF file"));
-  EXPECT_THAT(error(tiny_llama().set("llama.expert_count", std::uint32_t{8}),
-                    ErrorCode::unsupported),
-              HasSubstr("mixture of experts"));
+  EXPECT_THAT(
+      error(tiny_gguf("qwen2").set("qwen2.expert_count", std::uint32_t{8}),
+            ErrorCode::unsupported),
+      HasSubstr("is a qwen2, and a mixture of experts"));
+  EXPECT_THAT(error(tiny_gguf("qwen3moe"), ErrorCode::unsupported),
+              HasSubstr("is a qwen3moe that has no experts"));
   EXPECT_THAT(error(tiny_llama().add("blk.0.ffn_gate_exps.weight", {8, 8, 4},
                                      GgmlType::f32, counting_floats(256)),
                     ErrorCode::unsupported),
@@ -316,6 +319,51 @@ TEST_F(GgufCheckpointTest, FindsTheNormsOfAQwen3) {
   const auto* norm = checkpoint->find("model.layers.1.self_attn.k_norm.weight");
   ASSERT_NE(norm, nullptr);
   EXPECT_EQ(norm->shape, (mx::Shape{4}));
+}
+
+TEST_F(GgufCheckpointTest, FindsTheExpertsOfAMixtral) {
+  const auto checkpoint = open(tiny_gguf("llama", 3));
+  const auto& config = checkpoint->config();
+  EXPECT_EQ(config["model_type"], "mixtral");
+  EXPECT_EQ(config["architectures"][0], "MixtralForCausalLM");
+  EXPECT_EQ(config["num_local_experts"], 3);
+  EXPECT_EQ(config["num_experts_per_tok"], 2);
+  const std::string block = "model.layers.1.block_sparse_moe.";
+  EXPECT_EQ(checkpoint->find(block + "gate.weight")->shape, (mx::Shape{3, 8}));
+  const auto* down = checkpoint->find(block + "switch_mlp.down_proj.weight");
+  ASSERT_NE(down, nullptr);
+  EXPECT_EQ(down->shape, (mx::Shape{3, 8, 5}));
+  EXPECT_TRUE(mx::array_equal(mx::flatten(checkpoint->load(*down).data),
+                              mx::arange(0.0, 120.0, 1.0))
+                  .item<bool>());
+  EXPECT_NE(checkpoint->find(block + "switch_mlp.gate_proj.weight"), nullptr);
+  EXPECT_NE(checkpoint->find(block + "switch_mlp.up_proj.weight"), nullptr);
+}
+
+TEST_F(GgufCheckpointTest, FindsTheExpertsOfAQwen3Moe) {
+  const auto checkpoint = open(tiny_gguf("qwen3moe", 3));
+  const auto& config = checkpoint->config();
+  EXPECT_EQ(config["model_type"], "qwen3_moe");
+  EXPECT_EQ(config["num_experts"], 3);
+  EXPECT_EQ(config["num_experts_per_tok"], 2);
+  EXPECT_EQ(config["moe_intermediate_size"], 5);
+  EXPECT_EQ(config["norm_topk_prob"], true);
+  const auto* up =
+      checkpoint->find("model.layers.0.mlp.switch_mlp.up_proj.weight");
+  ASSERT_NE(up, nullptr);
+  EXPECT_EQ(up->shape, (mx::Shape{3, 5, 8}));
+  EXPECT_NE(checkpoint->find("model.layers.0.mlp.gate.weight"), nullptr);
+}
+
+TEST_F(GgufCheckpointTest, RefusesExpertsOfOtherKinds) {
+  EXPECT_THAT(error(tiny_gguf("llama", 3)
+                        .set("llama.expert_gating_func", std::uint32_t{2}),
+                    ErrorCode::unsupported),
+              HasSubstr("other than a softmax"));
+  EXPECT_THAT(error(tiny_gguf("qwen3moe", 3)
+                        .set("qwen3moe.expert_shared_count", std::uint32_t{1}),
+                    ErrorCode::unsupported),
+              HasSubstr("experts that all tokens share"));
 }
 
 TEST_F(GgufCheckpointTest, RefusesWindowsOfLayersNotTold) {

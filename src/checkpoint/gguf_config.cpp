@@ -134,6 +134,28 @@ void add_biases(Json& config, const GgufFile& file) {
   if (!mlp.is_null()) config["mlp_bias"] = mlp;
 }
 
+/// All layers have experts, whose shares are softmaxed and add up to 1: that is
+/// how llama.cpp runs these architectures, and there are no keys for it.
+void add_experts(Json& config, const Metadata& metadata,
+                 const GgufFamily& family) {
+  const auto& file = metadata.file();
+  constexpr std::int64_t kSoftmax = 1;
+  const auto gating = metadata.key("expert_gating_func");
+  if (file.get<std::int64_t>(gating).value_or(kSoftmax) != kSoftmax) {
+    fail_unsupported(file, "its experts are chosen by other than a softmax");
+  }
+  if (file.get<std::int64_t>(metadata.key("expert_shared_count")).value_or(0) !=
+      0) {
+    fail_unsupported(file, "it has experts that all tokens share");
+  }
+  config[family.experts_key] = metadata.required_size("expert_count");
+  config["num_experts_per_tok"] = metadata.required_size("expert_used_count");
+  if (family.model_type == "mixtral") return;
+  config["moe_intermediate_size"] =
+      metadata.required_size("expert_feed_forward_length");
+  config["norm_topk_prob"] = true;
+}
+
 void add_special_tokens(Json& config, const GgufFile& file) {
   const auto special = read_gguf_special_tokens(file);
   if (special.bos) config["bos_token_id"] = *special.bos;
@@ -145,9 +167,6 @@ void add_special_tokens(Json& config, const GgufFile& file) {
 
 Json make_gguf_config(const GgufFile& file, const GgufFamily& family) {
   const Metadata metadata(file, family);
-  if (file.get<std::int64_t>(metadata.key("expert_count")).value_or(0) != 0) {
-    fail_unsupported(file, "the model is a mixture of experts");
-  }
   const auto window_key = metadata.key("attention.sliding_window");
   const auto* window = file.find_value(window_key);
   if (window != nullptr && (window->type == GgufValueType::array ||
@@ -174,6 +193,7 @@ Json make_gguf_config(const GgufFile& file, const GgufFamily& family) {
   config["rms_norm_eps"] = read_positive_decimal(
       file, metadata.key("attention.layer_norm_rms_epsilon"));
   config["tie_word_embeddings"] = file.find("output.weight") == nullptr;
+  if (family.experts_key != nullptr) add_experts(config, metadata, family);
   add_gguf_rope(config, file, family);
   add_biases(config, file);
   add_special_tokens(config, file);

@@ -32,6 +32,9 @@ struct GgufFamily {
   std::string_view model_class;   ///< config.json's "architectures"
   std::span<const GgufModule> modules;        ///< outside the layers
   std::span<const GgufModule> layer_modules;  ///< of every layer
+  /// How config.json spells the number of experts; null: there are none. One
+  /// architecture may be that of two families then.
+  const char* experts_key = nullptr;
 };
 
 /// The family of `file`. Errors: Error (unsupported) naming the architecture,

@@ -21,6 +21,7 @@ from gguf import GGMLQuantizationType as Type
 from gguf_source import Gguf, write_model
 from mlx_folders import compare_logits, read_tensors, same_bits
 from program import Program, Report, read_json
+from tiny_experts import by_stack
 
 LOSSLESS = (Type.Q4_0, Type.Q4_1, Type.Q8_0, Type.F16, Type.BF16, Type.F32)
 # Checkpoints whose widths blocks of 32 divide, one for each way of positions
@@ -39,6 +40,8 @@ NAMES = (
     "qwen2",
     "qwen3",
     "qwen3_yarn",
+    "mixtral_groups_divide",
+    "qwen3_moe_groups_divide",
 )
 # GGUF holds divisors where a config says llama3; those of Llama 3.1.
 LLAMA31 = {
@@ -73,6 +76,12 @@ def expanded(folder):
     return values
 
 
+def stack_arrays(tensors):
+    """Name -> array, experts joined."""
+    whole, stacks = by_stack(tensors)
+    return whole | {name: np.stack(parts) for name, parts in stacks.items()}
+
+
 def compare_values(report, name, folder, wanted):
     got = expanded(folder)
     report.equal(f"{name}: tensor names", sorted(got), sorted(wanted))
@@ -90,10 +99,12 @@ def check_tiny(report, program, source, tensor_type, rope, scratch):
     if rope:
         name += ", llama3"
         config["rope_parameters"] = rope
-    tensors = {
-        n: np.array(t.astype(mx.float32))
-        for n, t in read_tensors(source).items()
-    }
+    tensors = stack_arrays(
+        {
+            n: np.array(t.astype(mx.float32))
+            for n, t in read_tensors(source).items()
+        }
+    )
     write_model(file, config, tensors, tensor_type)
     shutil.rmtree(folder, ignore_errors=True)
     program.convert(file, folder)

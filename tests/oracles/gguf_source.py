@@ -1,5 +1,5 @@
-"""Reads and writes GGUF files of dense models with the gguf package, in the
-terms of Hugging Face. An oracle: nothing here comes from llamlx."""
+"""Reads and writes GGUF files with the gguf package, in the terms of Hugging
+Face. An oracle: nothing here comes from llamlx."""
 
 import re
 
@@ -19,6 +19,15 @@ LAYER_NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+# Of a layer with experts: Mixtral's module is another.
+EXPERT_NAMES = {
+    "ffn_gate_inp": "mlp.gate",
+    "ffn_gate_exps": "mlp.switch_mlp.gate_proj",
+    "ffn_up_exps": "mlp.switch_mlp.up_proj",
+    "ffn_down_exps": "mlp.switch_mlp.down_proj",
+}
+ARCHITECTURES = {"mixtral": "llama", "qwen3_moe": "qwen3moe"}
+MIXTRAL = "block_sparse_moe."
 OUTER_NAMES = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -43,14 +52,18 @@ def unpermute(values, heads):
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
 
 
-def hugging_face_name(name):
-    """Returns (Hugging Face's name of a GGUF tensor, kind of the tensor)."""
+def hugging_face_name(name, is_mixtral=False):
+    """Returns (Hugging Face's name of a GGUF tensor, kind of the tensor); of
+    all experts together it is mlx_lm's."""
     layer = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(\w+)", name)
     if not layer:
         kind, suffix = name.split(".")
         return f"{OUTER_NAMES[kind]}.{suffix}", kind
     number, kind, suffix = layer.groups()
-    return f"model.layers.{number}.{LAYER_NAMES[kind]}.{suffix}", kind
+    module = (LAYER_NAMES | EXPERT_NAMES)[kind]
+    if is_mixtral:
+        module = module.replace("mlp.", MIXTRAL, 1)
+    return f"model.layers.{number}.{module}.{suffix}", kind
 
 
 def gguf_name(name):
@@ -60,7 +73,8 @@ def gguf_name(name):
     if not layer:
         kind = {v: k for k, v in OUTER_NAMES.items()}[module]
         return f"{kind}.{suffix}", kind
-    kind = {v: k for k, v in LAYER_NAMES.items()}[layer[2]]
+    names = {v: k for k, v in (LAYER_NAMES | EXPERT_NAMES).items()}
+    kind = names[layer[2].replace(MIXTRAL, "mlp.", 1)]
     return f"blk.{layer[1]}.{kind}.{suffix}", kind
 
 
@@ -99,6 +113,7 @@ class Gguf:
     def tensors(self):
         """Yields (Hugging Face's name, float32 values in its row order)."""
         heads = {}
+        is_mixtral = "llama.expert_count" in self._reader.fields
         if self["general.architecture"] == "llama":
             heads = {
                 "attn_q": self["llama.attention.head_count"],
@@ -108,7 +123,7 @@ class Gguf:
             if tensor.name == "rope_freqs.weight":
                 continue
             values = gguf.dequantize(tensor.data, tensor.tensor_type)
-            name, kind = hugging_face_name(tensor.name)
+            name, kind = hugging_face_name(tensor.name, is_mixtral)
             if kind in heads:
                 values = unpermute(values, heads[kind])
             yield name, values
@@ -181,11 +196,24 @@ def write_model(path, config, tensors, tensor_type):
 
     `config` is a config.json of transformers 5; `tensors` are float32.
     """
-    writer = gguf.GGUFWriter(str(path), config["model_type"])
+    model_type = config["model_type"]
+    architecture = ARCHITECTURES.get(model_type, model_type)
+    writer = gguf.GGUFWriter(str(path), architecture)
     heads = config["num_attention_heads"]
     kv_heads = config["num_key_value_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    rope = config["rope_parameters"]
+    rope = config.get("rope_parameters") or {
+        "rope_type": "default",
+        "rope_theta": config["rope_theta"],
+    }
+    if used := config.get("num_experts_per_tok"):
+        inner = config["intermediate_size"]
+        count = config.get("num_local_experts") or config.get("num_experts")
+        writer.add_expert_count(count)
+        writer.add_expert_used_count(used)
+        writer.add_expert_feed_forward_length(
+            config.get("moe_intermediate_size", inner)
+        )
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -200,14 +228,15 @@ def write_model(path, config, tensors, tensor_type):
     writer.add_rope_freq_base(rope["rope_theta"])
     write_scaling(writer, rope, head_dim)
     permuted = {}
-    if config["model_type"] == "llama":
+    if architecture == "llama":
         permuted = {"attn_q": heads, "attn_k": kv_heads}
     for name, values in tensors.items():
         target, kind = gguf_name(name)
         if kind in permuted:
             values = permute(values, permuted[kind])
         wanted = tensor_type
-        if values.ndim == 1:
+        # Routers as well.
+        if values.ndim == 1 or kind == "ffn_gate_inp":
             wanted = gguf.GGMLQuantizationType.F32
         data = gguf.quantize(values, wanted)
         writer.add_tensor(target, data, raw_dtype=wanted)

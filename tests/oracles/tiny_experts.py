@@ -121,24 +121,33 @@ NAMES = {
 STACKED = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
 
 
-def stack(tensors):
-    """Name -> (dtype, shape, bytes) with the experts' joined, as mlx_lm stores
-    them."""
-    result, experts = {}, {}
+def by_stack(tensors):
+    """What experts have no part in, and, by the name that mlx_lm gives all of
+    them together, the experts' in their order."""
+    whole, stacks = {}, {}
     for name, value in tensors.items():
         found = re.fullmatch(r"(.*)\.experts\.(\d+)\.(\w+)(\.weight)", name)
         if not found:
-            result[name] = value
+            whole[name] = value
             continue
         module, expert, projection, part = found.groups()
         projection = STACKED.get(projection, projection)
         name = f"{module}.switch_mlp.{projection}{part}"
-        experts.setdefault(name, {})[int(expert)] = value
-    for name, values in experts.items():
+        stacks.setdefault(name, {})[int(expert)] = value
+    return whole, {
+        name: [values[i] for i in range(len(values))]
+        for name, values in stacks.items()
+    }
+
+
+def stack(tensors):
+    """Name -> (dtype, shape, bytes), experts joined."""
+    whole, stacks = by_stack(tensors)
+    for name, values in stacks.items():
         dtype, shape, _ = values[0]
-        joined = b"".join(values[i][2] for i in range(len(values)))
-        result[name] = (dtype, [len(values), *shape], joined)
-    return result
+        joined = b"".join(data for _, _, data in values)
+        whole[name] = (dtype, [len(values), *shape], joined)
+    return whole
 
 
 def stored(model):

@@ -278,8 +278,8 @@ class ExpertStep {
     auto* y = own_.outputs.as<float>();
     const int width = run.end - run.begin;
     product(layer_.down_proj, group, 0, run, y);
-    for (int i = 0; i < group.count; ++i, y += width) {
-      const auto at = static_cast<std::size_t>(group.first + i);
+    auto at = static_cast<std::size_t>(group.first);
+    for (int i = 0; i < group.count; ++i, ++at, y += width) {
       auto* out = pass_.residual +
                   static_cast<std::ptrdiff_t>(routed_.rows[at]) *
                       pass_.model.hidden_size() +

@@ -59,9 +59,9 @@ mx::array experts_mlx(const mx::array& x, const MlpWeights& weights,
   const auto normed =
       mx::fast::rms_norm(x, weights.post_attention_layernorm, rms_norm_eps);
   const int experts = weights.router->weight.data.shape(0);
-  const auto [chosen, shares] = route(normed, *weights.router, params);
+  const auto routes = route(normed, *weights.router, params);
   const auto product = [&](const mx::array& rows, const Linear& layer) {
-    return multiply(rows, layer.weight, experts, chosen);
+    return multiply(rows, layer.weight, experts, routes.experts);
   };
   const auto rows = mx::expand_dims(normed, {1, 2});  // [N, 1, 1, D]
   const auto gate = product(rows, weights.gate_proj);
@@ -69,7 +69,7 @@ mx::array experts_mlx(const mx::array& x, const MlpWeights& weights,
   const auto silu = mx::multiply(gate, mx::sigmoid(gate));
   const auto y = product(mx::multiply(silu, up), weights.down_proj);
   const auto parts = mx::multiply(mx::astype(mx::squeeze(y, 2), mx::float32),
-                                  mx::expand_dims(shares, -1));
+                                  mx::expand_dims(routes.shares, -1));
   return mx::add(x, mx::astype(mx::sum(parts, 1), x.dtype()));
 }
 
