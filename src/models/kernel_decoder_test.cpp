@@ -185,6 +185,13 @@ TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
   });
   EXPECT_THAT(message, ::testing::HasSubstr("not 12"));
   EXPECT_THAT(message, ::testing::HasSubstr("--device cpu"));
+  const RandomCheckpoint experts(tiny_config({{"model_type", "mixtral"}}));
+  EXPECT_THAT(testing::error_of(ErrorCode::unsupported,
+                                [&] {
+                                  Decoder::load(experts, mx::float32,
+                                                cuda_backend(mx::float32));
+                                }),
+              ::testing::HasSubstr("mixtures of experts"));
 }
 
 /// Prompts of hundreds of rows, which only a real GPU is quick enough for:

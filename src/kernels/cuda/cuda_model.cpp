@@ -32,6 +32,7 @@ void check_shapes(const CudaModel& model) {
                   head_dim));
   }
   for (const auto& layer : model.weights.layers) {
+    if (layer.mlp.router) refuse("our kernels know no mixtures of experts");
     for (const auto* linear :
          {&layer.qkv.q_proj, &layer.o_proj, &layer.mlp.down_proj}) {
       const int cols = linear->weight.shape().at(1);
