@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <tuple>
 
@@ -176,6 +177,32 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::ValuesIn(kKernelCases),
                        ::testing::Values(By::cpu)),
     name_of_kernels);
+
+TEST(ExpertsTest, ProjectionsMayBeStoredInDifferentWays) {
+  RandomCheckpoint model(tiny_config(testing::kExpertVariants.front().changes));
+  const auto pack = [&](const std::string& projection, int bits) {
+    for (const int layer : {0, 1}) {
+      const auto name = concat("model.layers.", layer,
+                               ".block_sparse_moe.switch_mlp.", projection);
+      const auto values = model.load(*model.find(name)).data;
+      model.put(name, quantize(values, {bits, 32}));
+    }
+  };
+  pack("up_proj.weight", 4);
+  pack("down_proj.weight", 8);
+  std::vector<std::int32_t> ids(40, 3);
+  std::iota(ids.begin(), ids.begin() + 30, 0);
+  const auto ops = Decoder::load(model, mx::float32, mlx_backend());
+  const auto ours =
+      Decoder::load(model, mx::float32, cpu_backend(mx::float32, 2));
+  const std::span<const std::int32_t> all = ids;
+  for (const std::size_t count : {1, 7, 40}) {
+    const auto expected = logits_at_once(ops, all.first(count));
+    auto error = mx::max(mx::abs(
+        mx::subtract(logits_at_once(ours, all.first(count)), expected)));
+    EXPECT_LE(error.item<float>(), 1e-4f) << count << " rows";
+  }
+}
 
 TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
   if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
