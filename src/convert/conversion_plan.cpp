@@ -104,6 +104,7 @@ class Planner {
   }
 
   ConversionPlan plan() {
+    if (for_seed_ && !model_.moe.layers.empty()) refuse_experts();
     ConversionPlan plan;
     plan.layout = options_.layout;
     plan.head_dim = model_.head_dim;
@@ -182,6 +183,12 @@ class Planner {
         "llama.py cannot run such a model (biases, norms of queries, windows "
         "or "
         "scaled positions): this folder is llamlx's alone");
+  }
+
+  [[noreturn]] void refuse_experts() const {
+    fail(ErrorCode::unsupported, checkpoint_.path().string(),
+         "is a mixture of experts, which have no names in the format npz",
+         "choose the format safetensors");
   }
 
   [[noreturn]] void refuse_groups(const WeightInfo& info) const {

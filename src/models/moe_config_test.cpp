@@ -1,7 +1,10 @@
+#include <cmath>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/testing.h"
+#include "models/decoder.h"
 #include "models/random_checkpoint.h"
 
 namespace llamlx {
@@ -154,6 +157,17 @@ INSTANTIATE_TEST_SUITE_P(
         BadMoe{"qwen3_moe", {{"mlp_only_layers", {"1"}}}, "a list of layers"},
         BadMoe{"qwen3_moe", {{"norm_topk_prob", 1}}, "norm_topk_prob"},
         BadMoe{"qwen3_moe", {{"mlp_bias", true}}, "\"mlp_bias\" is true"}));
+
+TEST(FirstNotFiniteTest, NamesExpertsAndRouters) {
+  for (const char* name : {"model.layers.3.mlp.gate.weight",
+                           "model.layers.3.mlp.switch_mlp.down_proj.weight"}) {
+    RandomCheckpoint checkpoint(config_of("qwen3_moe", kFew));
+    const auto shape = checkpoint.find(name)->shape;
+    checkpoint.put(name, mx::full(shape, std::nanf("")));
+    const auto decoder = Decoder::load(checkpoint, mx::float32);
+    EXPECT_EQ(first_not_finite(decoder.weights(), decoder.config()), name);
+  }
+}
 
 TEST(VerifyTensorsTest, NamesExpertsOfAnotherNumber) {
   RandomCheckpoint checkpoint(config_of("qwen3_moe", kFew));

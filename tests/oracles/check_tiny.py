@@ -37,7 +37,7 @@ def check_refusal(report, name, program, source, folder):
         said = "nothing"
     except RuntimeError as error:
         said = str(error).strip()
-    refused = "has no name in the format npz; choose the format safetensors"
+    refused = "have no names in the format npz; choose the format safetensors"
     report.equal(f"{name}: refused", said[-len(refused) :], refused)
     report.equal(f"{name}: nothing is written", folder.exists(), False)
 
