@@ -104,7 +104,7 @@ class Planner {
   }
 
   ConversionPlan plan() {
-    if (for_seed_ && !model_.moe.layers.empty()) refuse_experts();
+    if (for_seed_ && model_.has_experts()) refuse_experts();
     ConversionPlan plan;
     plan.layout = options_.layout;
     plan.head_dim = model_.head_dim;

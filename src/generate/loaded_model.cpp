@@ -146,7 +146,7 @@ Processor resolve_processor(Device device) {
 
 Processor resolve_processor(Device device, const ModelConfig& config) {
   const auto processor = resolve_processor(device);
-  if (processor != Processor::cuda || config.moe.layers.empty()) {
+  if (processor != Processor::cuda || !config.has_experts()) {
     return processor;
   }
   if (mx::is_available(mx::Device(mx::Device::gpu))) return Processor::mlx;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <initializer_list>
 #include <optional>
@@ -77,7 +78,10 @@ struct ModelConfig {
   std::vector<int> layer_windows = {};
   MoeConfig moe = {};
 
-  /// Whether layer `layer` is a mixture of experts.
+  /// Whether any layer is a mixture of experts.
+  bool has_experts() const { return std::ranges::count(moe.layers, true) > 0; }
+
+  /// Whether layer `layer` is one.
   bool has_experts(int layer) const {
     return !moe.layers.empty() && moe.layers[static_cast<std::size_t>(layer)];
   }

@@ -87,6 +87,16 @@ TEST(MoeConfigTest, SomeLayersOfAQwen3MoeHaveOneMlp) {
               ElementsAre(false, false, false, true));
 }
 
+TEST(MoeConfigTest, AQwen3MoeMayHaveNoExperts) {
+  const auto has_experts = [](const Json& layers) {
+    return read("qwen3_moe", few_with({{"mlp_only_layers", layers}}))
+        .has_experts();
+  };
+  EXPECT_TRUE(has_experts({0, 1, 3}));
+  EXPECT_FALSE(has_experts({0, 1, 2, 3}));
+  EXPECT_FALSE(read("llama", Json::object()).has_experts());
+}
+
 TEST(MoeConfigTest, AQwen3MoeSlidesInAllLayersWhereItsWindowIsUsed) {
   const auto windows = [](const Json& changes) {
     return read("qwen3_moe", few_with(changes)).layer_windows;

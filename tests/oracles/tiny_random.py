@@ -4,7 +4,15 @@ import random
 
 from tiny_cases import LLAMA3_SCALING, OLD_ROPE, Case, shape
 
-MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "ministral")
+MODEL_TYPES = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "ministral",
+    "mixtral",
+    "qwen3_moe",
+)
 
 
 def _yarn(rng):
@@ -64,8 +72,11 @@ def _windows(rng, model_type, layers):
     window = rng.choice([2, 3, 7, 16, 39, 40, 1000])
     if model_type == "llama":
         return {}, {}
-    if model_type == "mistral":
+    if model_type in ("mistral", "mixtral"):
         return {"sliding_window": rng.choice([None, window])}, {}
+    if model_type == "qwen3_moe":
+        used = rng.random() < 0.5
+        return {"use_sliding_window": used, "sliding_window": window}, {}
     kinds = ["full_attention", "sliding_attention"]
     if model_type == "ministral":
         types = [rng.choice(kinds) for _ in range(layers)]
@@ -82,6 +93,25 @@ def _windows(rng, model_type, layers):
         keys["layer_types"] = [rng.choice(kinds) for _ in range(layers)]
         return keys, {}
     return keys, {"layer_types": None} if rng.random() < 0.5 else {}
+
+
+def _experts(rng, model_type, layers):
+    """Returns config keys of how many there are, and where."""
+    if model_type not in ("mixtral", "qwen3_moe"):
+        return {}
+    count = rng.choice([1, 2, 3, 5, 8, 16])
+    keys = {
+        "num_local_experts": count,
+        "num_experts_per_tok": rng.randint(1, count),
+    }
+    if model_type == "mixtral":
+        return keys
+    return keys | {
+        "moe_intermediate_size": rng.choice([8, 12, 33, 64]),
+        "norm_topk_prob": rng.random() < 0.5,
+        "decoder_sparse_step": rng.choice([1, 1, 2]),
+        "mlp_only_layers": [i for i in range(layers) if rng.random() < 0.2],
+    }
 
 
 def random_case(index, seed):
@@ -107,12 +137,13 @@ def random_case(index, seed):
         rms_norm_eps=rng.choice([1e-6, 1e-5, 1e-4]),
         **rope,
         **windows,
+        **_experts(rng, model_type, layers),
     )
-    if model_type in ("llama", "qwen3"):
+    if model_type in ("llama", "qwen3", "qwen3_moe"):
         config["attention_bias"] = rng.random() < 0.3
     if model_type == "llama":
         config["mlp_bias"] = rng.random() < 0.3
-    explicit = model_type in ("qwen3", "ministral")
+    explicit = model_type in ("qwen3", "ministral", "mixtral", "qwen3_moe")
     if explicit or rng.random() < 0.5 or hidden // heads < 8:
         config["head_dim"] = rng.choice([8, 16, 20, 24, 32, 64, 80])
     case = Case(
