@@ -10,7 +10,7 @@
 namespace llamlx {
 namespace {
 
-constexpr int kPairs = 8;  // of exponents that have a code
+constexpr std::uint8_t kPairs = 8;  // of exponents that have a code
 constexpr std::size_t kCodeBytes = kPackedCols / 2;
 
 using Values = std::span<const std::uint16_t>;
@@ -22,8 +22,28 @@ Values row_of(const WeightView& w, int row) {
           cols};
 }
 
-// The pair of exponents that a value has one of.
-unsigned pair_of(std::uint16_t value) { return value >> 8 & 0x7f; }
+// What codes stand for: both signs of kPairs pairs of exponents in a row; but
+// zeros, of which some weights have many, may have the code of another.
+struct Codes {
+  static constexpr std::uint8_t kCount = 2 * kPairs;
+  static constexpr std::uint8_t kNone = kCount;
+  std::uint8_t first_pair = 0;
+  std::uint8_t zero = kNone;
+
+  // The code of a high byte, or kNone.
+  std::uint8_t of(std::uint8_t top) const {
+    const auto pair = static_cast<std::uint8_t>((top & 0x7f) - first_pair);
+    const auto code =
+        static_cast<std::uint8_t>((pair & (kPairs - 1)) | (top >> 4 & kPairs));
+    const bool has_code = pair < kPairs && code != zero;
+    return top == 0 ? zero : has_code ? code : kNone;
+  }
+  std::uint8_t top(std::uint8_t code) const {
+    if (code == zero) return 0;
+    return static_cast<std::uint8_t>(first_pair + code % kPairs +
+                                     (code < kPairs ? 0 : 0x80));
+  }
+};
 
 // Rows evenly over the weight that are enough to know it by.
 std::vector<int> sample_rows(const WeightView& w) {
@@ -36,35 +56,45 @@ std::vector<int> sample_rows(const WeightView& w) {
   return rows;
 }
 
-// The first of the kPairs neighbours that most values of these rows have one
-// of.
-std::uint8_t first_pair(const WeightView& w, const std::vector<int>& rows) {
-  std::array<std::uint32_t, 128> count{};
+// Those that tell most values of these rows.
+Codes choose_codes(const WeightView& w, const std::vector<int>& rows) {
+  std::array<std::uint32_t, 256> count{};
   for (const int row : rows) {
-    for (const auto value : row_of(w, row)) ++count[pair_of(value)];
+    for (const auto value : row_of(w, row)) ++count[value >> 8];
   }
-  std::uint8_t best = 0;
+  Codes codes;
   std::uint32_t most = 0;
   for (std::uint8_t first = 0; first <= 128 - kPairs; ++first) {
-    const auto* from = count.data() + first;
-    const auto told = std::accumulate(from, from + kPairs, 0u);
+    std::uint32_t told = 0;
+    for (std::size_t pair = first; pair < std::size_t{first} + kPairs; ++pair) {
+      told += count[pair] + count[pair + 0x80];
+    }
     if (told <= most) continue;
     most = told;
-    best = first;
+    codes.first_pair = first;
   }
-  return best;
+  std::uint8_t rarest = 0;
+  for (std::uint8_t code = 0; code < Codes::kCount; ++code) {
+    if (count[codes.top(code)] < count[codes.top(rarest)]) rarest = code;
+  }
+  if (codes.first_pair == 0) {
+    codes.zero = 0;  // it is one of them
+  } else if (count[0] > count[codes.top(rarest)]) {
+    codes.zero = rarest;
+  }
+  return codes;
 }
 
 bool is_worthwhile(const WeightView& w, const std::vector<int>& rows,
-                   std::uint8_t first) {
+                   const Codes& codes) {
   std::size_t untold = 0;
   std::size_t all = 0;
   for (const int row : rows) {
     const auto values = row_of(w, row);
     for (std::size_t at = 0; at < values.size(); at += kPackedCols, ++all) {
       const auto piece = values.subspan(at, kPackedCols);
-      untold += std::ranges::any_of(piece, [first](std::uint16_t value) {
-        return pair_of(value) - first >= kPairs;
+      untold += std::ranges::any_of(piece, [&](std::uint16_t value) {
+        return codes.of(static_cast<std::uint8_t>(value >> 8)) == Codes::kNone;
       });
     }
   }
@@ -84,8 +114,8 @@ void place(const std::array<std::uint8_t, kPackedCols>& bytes,
 
 // Writes the codes and low bytes of a row's piece; true when codes tell it all.
 // In loops that compilers make vectors of.
-bool pack_piece(const std::uint16_t* values, std::uint8_t first,
-                std::uint8_t* codes, std::uint8_t* low) {
+bool pack_piece(const std::uint16_t* values, Codes codes, std::uint8_t* to,
+                std::uint8_t* low) {
   std::array<std::uint8_t, kPackedCols> bytes;
   for (std::size_t i = 0; i < kPackedCols; ++i) {
     bytes[i] = static_cast<std::uint8_t>(values[i]);
@@ -93,18 +123,15 @@ bool pack_piece(const std::uint16_t* values, std::uint8_t first,
   place(bytes, low);
   std::uint8_t all = 0;
   for (std::size_t i = 0; i < kPackedCols; ++i) {
-    const auto top = static_cast<std::uint8_t>(values[i] >> 8);
-    const auto pair = static_cast<std::uint8_t>((top & 0x7f) - first);
-    all |= pair;
-    bytes[i] = static_cast<std::uint8_t>((pair & 7) | (top >> 4 & 8));
+    bytes[i] = codes.of(static_cast<std::uint8_t>(values[i] >> 8));
+    all |= bytes[i];
   }
   std::array<std::uint8_t, kPackedCols> placed;
   place(bytes, placed.data());
   for (std::size_t i = 0; i < kCodeBytes; ++i) {
-    codes[i] =
-        static_cast<std::uint8_t>(placed[i] | placed[i + kCodeBytes] << 4);
+    to[i] = static_cast<std::uint8_t>(placed[i] | placed[i + kCodeBytes] << 4);
   }
-  return all < kPairs;
+  return all < Codes::kNone;
 }
 
 int bands_of(const WeightView& w) {
@@ -117,19 +144,19 @@ std::size_t pieces_of_band(const WeightView& w) {
 }
 
 // Writes a band, and for each piece whether codes tell it.
-void pack_band(const WeightView& w, int band, std::uint8_t first,
+void pack_band(const WeightView& w, int band, const Codes& codes,
                std::uint8_t* to, std::uint8_t* is_told) {
   for (std::size_t col = 0; col < static_cast<std::size_t>(w.cols);
        col += kPackedCols, to += kPackedBytes) {
     for (std::size_t r = 0; r < kPackedRows; ++r) {
-      auto* codes = to + r * kCodeBytes;
+      auto* code = to + r * kCodeBytes;
       auto* low = to + (kPackedRows + 2 * r) * kCodeBytes;
       const int row = band * kPackedRows + static_cast<int>(r);
       if (row < w.rows) {
-        *is_told++ = pack_piece(row_of(w, row).data() + col, first, codes, low);
+        *is_told++ = pack_piece(row_of(w, row).data() + col, codes, code, low);
         continue;
       }
-      std::memset(codes, 0, kCodeBytes);
+      std::memset(code, 0, kCodeBytes);
       std::memset(low, 0, 2 * kCodeBytes);
       *is_told++ = true;
     }
@@ -155,8 +182,8 @@ std::unique_ptr<const PackedBf16> PackedBf16::pack(const WeightView& w,
                                                    ThreadPool& pool,
                                                    std::byte* to) {
   const auto sample = sample_rows(w);
-  const auto first = first_pair(w, sample);
-  if (!is_worthwhile(w, sample, first)) return nullptr;
+  const auto codes = choose_codes(w, sample);
+  if (!is_worthwhile(w, sample, codes)) return nullptr;
   const std::size_t pieces = pieces_of_band(w);
   const std::size_t bytes = pieces * kPackedBytes / kPackedRows;
   const int bands = bands_of(w);
@@ -166,16 +193,15 @@ std::unique_ptr<const PackedBf16> PackedBf16::pack(const WeightView& w,
     for (int begin; (begin = worker.next_task() * kTaskBands) < bands;) {
       for (int b = begin; b < std::min(begin + kTaskBands, bands); ++b) {
         const auto band = static_cast<std::size_t>(b);
-        pack_band(w, b, first,
+        pack_band(w, b, codes,
                   reinterpret_cast<std::uint8_t*>(to) + band * bytes,
                   is_told.data() + band * pieces);
       }
     }
   });
   std::unique_ptr<PackedBf16> packed(new PackedBf16(w, to));
-  for (unsigned code = 0; code < 2 * kPairs; ++code) {
-    packed->rest_.tops[code] = static_cast<std::uint8_t>(
-        first + code % kPairs + (code < kPairs ? 0 : 0x80));
+  for (std::uint8_t code = 0; code < Codes::kCount; ++code) {
+    packed->rest_.tops[code] = codes.top(code);
   }
   packed->keep(w, is_told);
   return packed;

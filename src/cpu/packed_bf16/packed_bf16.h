@@ -14,10 +14,10 @@ namespace llamlx {
 /// that are bound by memory.
 ///
 /// Of 128 pairs of neighbouring exponents nearly all values of a tensor have
-/// one of eight in a row: sign and pair become a code of 4 bits, and the
-/// exponent's last bit and the fraction stay as they are. 64 columns of a row
-/// that have other values too are kept as they are beside, of a model's some
-/// 0.5%.
+/// one of eight in a row, or are zero: sign and pair become a code of 4 bits,
+/// and the exponent's last bit and the fraction stay as they are. 64 columns of
+/// a row that have other values too are kept as they are beside, of a model's
+/// some 0.5%.
 ///
 /// Layout   a band is four rows (those past the last are zeros), and of its
 /// columns 64 at a time: first the codes of each row, 32 bytes, then its low

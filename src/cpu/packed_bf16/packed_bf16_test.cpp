@@ -84,6 +84,18 @@ TEST(PackedBf16, KeepsNumbersOfEveryKind) {
   expect_same_bits(dense, packed->view());
 }
 
+TEST(PackedBf16, HasACodeForZerosWhereThereAreMany) {
+  DenseBf16 dense(64, 256, 7);
+  for (int i = 0; i < 64 * 256; i += 50) dense.set(i / 256, i % 256, 0);
+  ThreadPool pool(1);
+  AlignedBuffer bands;
+  const auto packed = PackedBf16::pack(
+      dense.view(), pool, bands.reserve(PackedBf16::band_bytes(dense.view())));
+  ASSERT_NE(packed, nullptr);
+  expect_same_bits(dense, packed->view());
+  EXPECT_LE(static_cast<double>(packed->nbytes()), 1.6 * 64 * 256);
+}
+
 TEST(PackedBf16, LeavesWeightsOfManyExponents) {
   DenseBf16 dense(16, 64, 7);
   std::mt19937 random(1);
