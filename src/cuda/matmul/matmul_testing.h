@@ -88,23 +88,28 @@ inline TestWeight random_weight(const PackedLayout& layout, int group, int rows,
   return w;
 }
 
-/// A packed weight, in the emulator's memory.
+/// A packed weight, in the emulator's memory, or as many as there are experts.
 struct Packed {
   PackedLayout layout{};
-  int rows = 0;
+  int rows = 0;  ///< of one
   int cols = 0;
-  int row_blocks = 0;
+  int row_blocks = 0;  ///< of one
   int tiles = 0;
   std::vector<Words4> bytes;
 
   const unsigned char* data() const {
     return reinterpret_cast<const unsigned char*>(bytes.data());
   }
+  /// From one expert's to the next's.
+  long long expert_bytes() const {
+    return static_cast<long long>(row_blocks) * tiles * tile_bytes(layout);
+  }
 };
 
-/// Packs weights by the kernel that does it, as PackArgs says.
+/// Packs weights by the kernel that does it, as PackArgs says; `sources` have
+/// the rows of all `experts`.
 Packed pack_weights(const std::vector<const TestWeight*>& sources,
-                    bool interleaved = false);
+                    bool interleaved = false, int experts = 1);
 
 inline int ceil_div(int n, int step) { return (n + step - 1) / step; }
 

@@ -56,7 +56,7 @@ struct PlainBuffers {
 };
 
 CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
-                Packing packing) {
+                Packing packing, int experts = 1) {
   const auto& first = layers.front()->weight;
   CudaMatrix m;
   m.layout = layout_of(first);
@@ -66,7 +66,7 @@ CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
   std::vector<PlainBuffers> plain;
   for (const auto* layer : layers) {
     const auto& buffers = plain.emplace_back(stream, layer->weight);
-    const int rows = layer->weight.shape().at(0);
+    const int rows = layer->weight.shape().at(0) / experts;
     args.sources[args.num_sources++] = {buffers.data.data(),
                                         buffers.scales.data(),
                                         buffers.biases.data(), rows};
@@ -75,9 +75,9 @@ CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
   const bool is_interleaved = packing == Packing::interleaved;
   m.row_blocks = is_interleaved ? ceil_div<int>(args.sources[0].rows, 8)
                                 : ceil_div<int>(m.rows, cuda::kTileRows);
-  const auto tiles = static_cast<std::size_t>(m.row_blocks) * m.tiles;
-  m.bytes = DeviceBuffer(tiles * cuda::tile_bytes(m.layout));
+  m.bytes = DeviceBuffer(static_cast<std::size_t>(experts) * m.expert_bytes());
   fill_zero(stream, m.bytes.data(), m.bytes.bytes());
+  args.experts = experts;
   args.interleaved = is_interleaved ? 1 : 0;
   args.cols = m.cols;
   args.group = first.quantization ? first.quantization->group_size : 0;
@@ -86,9 +86,10 @@ CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
   args.tiles = m.tiles;
   args.out = m.bytes.as<unsigned char>();
   constexpr unsigned kThreads = 256;
-  const auto blocks = (tiles * 32 + kThreads - 1) / kThreads;
+  const auto threads = m.bytes.bytes() / cuda::tile_bytes(m.layout) * 32;
   launch(stream, cuda_kernel("matmul/pack", "pack_weight"),
-         {.grid_x = static_cast<unsigned>(blocks), .block = kThreads}, args);
+         {.grid_x = ceil_div<unsigned>(threads, kThreads), .block = kThreads},
+         args);
   stream.synchronize();  // before the plain ones are freed
   return m;
 }
@@ -145,9 +146,11 @@ std::string CudaMatrix::kernel_suffix() const {
   return concat("affine", layout.bits, "_g", layout.group, "_", type);
 }
 
-std::size_t packed_bytes(const Weight& weight) {
+std::size_t packed_bytes(const Weight& weight, int experts) {
   const auto shape = weight.shape();
-  return static_cast<std::size_t>(ceil_div<int>(shape.at(0), cuda::kTileRows)) *
+  const int rows = shape.at(0) / experts;
+  return static_cast<std::size_t>(experts) *
+         ceil_div<int>(rows, cuda::kTileRows) *
          ceil_div<int>(shape.at(1), cuda::kTileCols) *
          cuda::tile_bytes(layout_of(weight));
 }
@@ -162,16 +165,16 @@ bool are_packed_together(std::span<const Linear* const> layers) {
 
 std::vector<CudaMatrix> pack_linears(Stream& stream,
                                      std::span<const Linear* const> layers,
-                                     Packing packing) {
+                                     Packing packing, int experts) {
   std::vector<CudaMatrix> result;
   if (are_packed_together(layers)) {
-    result.push_back(pack(stream, layers, packing));
+    result.push_back(pack(stream, layers, packing, experts));
     result.back().bias = pack_biases(stream, layers, packing);
     return result;
   }
   for (const auto* layer : layers) {
     const std::span<const Linear* const> one(&layer, 1);
-    result.push_back(pack(stream, one, Packing::side_by_side));
+    result.push_back(pack(stream, one, Packing::side_by_side, experts));
     result.back().bias = pack_biases(stream, one, Packing::side_by_side);
   }
   return result;

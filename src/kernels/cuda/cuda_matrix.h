@@ -20,15 +20,22 @@ struct CudaVector {
 /// A vector of a model (a norm, a bias), which it evaluates, as float32.
 CudaVector upload_vector(Stream& stream, const mx::array& values);
 
-/// A weight, or several side by side, packed on the GPU.
+/// A weight, or several side by side, packed on the GPU; or as many of these as
+/// there are experts, one after another.
 struct CudaMatrix {
   DeviceBuffer bytes;
   cuda::PackedLayout layout{};
-  int rows = 0;  ///< of all weights together
+  int rows = 0;  ///< of all weights together, of one expert
   int cols = 0;
-  int row_blocks = 0;
+  int row_blocks = 0;  ///< of one expert
   int tiles = 0;
   CudaVector bias;
+
+  /// From one expert's weights to the next's.
+  std::size_t expert_bytes() const {
+    return static_cast<std::size_t>(row_blocks) * tiles *
+           cuda::tile_bytes(layout);
+  }
 
   bool is_wide() const {
     return layout.bits == 0 && layout.type == cuda::NumberType::f32;
@@ -37,8 +44,9 @@ struct CudaMatrix {
   std::string kernel_suffix() const;
 };
 
-/// Bytes that a weight of this kind takes once it is packed.
-std::size_t packed_bytes(const Weight& weight);
+/// Bytes that a weight of this kind takes once it is packed, that of one expert
+/// after another.
+std::size_t packed_bytes(const Weight& weight, int experts = 1);
 
 /// What is packed together: weights one after another, or two whose rows meet.
 enum class Packing { side_by_side, interleaved };
@@ -47,10 +55,10 @@ enum class Packing { side_by_side, interleaved };
 bool are_packed_together(std::span<const Linear* const> layers);
 
 /// Packs layers that read the same rows: one matrix if they are alike, else one
-/// for each.
+/// for each. Of `experts` their weights have the rows of all.
 std::vector<CudaMatrix> pack_linears(Stream& stream,
                                      std::span<const Linear* const> layers,
-                                     Packing packing);
+                                     Packing packing, int experts = 1);
 
 CudaMatrix pack_weight(Stream& stream, const Weight& weight);
 
