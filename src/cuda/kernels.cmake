@@ -7,6 +7,7 @@ set(LLAMLX_CUDA_KERNELS
   attention/many_rows_hopper.cu
   attention/turn.cu
   decode/decode.cu
+  experts/route.cu
   limits/multiply.cu
   limits/read.cu
   matmul/expand.cu

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -122,6 +123,7 @@ inline float __uint_as_float(unsigned u) {
   std::memcpy(&x, &u, sizeof x);
   return x;
 }
+inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __float2int_rn(float x) {
   return static_cast<int>(std::nearbyint(x));
 }

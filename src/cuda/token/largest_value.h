@@ -22,6 +22,16 @@ __device__ inline LargestValue larger(const LargestValue& a,
   return a.index < b.index ? a : b;
 }
 
+/// Of all lanes of a warp, which all get it.
+__device__ inline LargestValue largest_of_warp(LargestValue mine) {
+  for (int step = kWarpSize / 2; step > 0; step /= 2) {
+    const LargestValue other = {__shfl_xor_sync(kAllLanes, mine.value, step),
+                                __shfl_xor_sync(kAllLanes, mine.index, step)};
+    mine = larger(mine, other);
+  }
+  return mine;
+}
+
 /// Of the first threads of the block, which meet() by it; the first gets it.
 /// `shared`: 8 bytes for every warp.
 template <typename Meet>
@@ -29,11 +39,7 @@ __device__ LargestValue largest_of_block(LargestValue mine,
                                          unsigned char* shared, int threads,
                                          const Meet& meet) {
   auto* values = reinterpret_cast<LargestValue*>(shared);
-  for (int step = kWarpSize / 2; step > 0; step /= 2) {
-    const LargestValue other = {__shfl_xor_sync(kAllLanes, mine.value, step),
-                                __shfl_xor_sync(kAllLanes, mine.index, step)};
-    mine = larger(mine, other);
-  }
+  mine = largest_of_warp(mine);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread % kWarpSize == 0) values[thread / kWarpSize] = mine;
   meet();
