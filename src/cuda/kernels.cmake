@@ -7,7 +7,11 @@ set(LLAMLX_CUDA_KERNELS
   attention/many_rows_hopper.cu
   attention/turn.cu
   decode/decode.cu
+  experts/add.cu
+  experts/few_rows.cu
   experts/route.cu
+  experts/some_rows.cu
+  experts/stages.cu
   limits/multiply.cu
   limits/read.cu
   matmul/expand.cu

@@ -219,6 +219,50 @@ inline void multiply_by_warpgroups(const ProductCase& c, ManyRowsArgs args,
   expect_handed(handed, out, c.rows, c.weight_rows);
 }
 
+/// What a product is, and how far off a kernel may be.
+struct ProductSum {
+  double value = 0;
+  double error = 0;
+};
+
+/// What operands and numbers of a weight are rounded by; 0: not at all.
+struct ProductRounding {
+  double x;
+  double weight;
+};
+
+/// Row `n` of a weight times x [cols], normed if there is a `norm`. x is
+/// rounded as `by` says, and so are an affine weight's numbers (and by 2^-25
+/// where they are very small); a sum of float32 adds at most 2^-23 of what is
+/// summed.
+inline ProductSum product_of(const TestWeight& of, int n, const float* x,
+                             const float* norm, const ProductRounding& by) {
+  double squares = 0;
+  for (int k = 0; k < of.cols; ++k) squares += double{x[k]} * x[k];
+  const double scale =
+      norm == nullptr ? 1 : 1 / std::sqrt(squares / of.cols + kProductEps);
+  ProductSum sum;
+  for (int k = 0; k < of.cols; ++k) {
+    const auto at = static_cast<std::size_t>(n) * of.cols + k;
+    const double v = x[k] * scale * (norm == nullptr ? 1.0F : norm[k]);
+    sum.value += v * of.values[at];
+    sum.error +=
+        std::abs(v) * of.magnitudes[at] * (by.x + (of.cols + 16) * 0x1p-23);
+    if (by.weight == 0) continue;
+    sum.error += std::abs(v) * (std::abs(of.values[at]) * by.weight + 0x1p-25);
+  }
+  return sum;
+}
+
+/// silu(gate) * up. silu's slope is at most 1.1; exp of float32 is good to
+/// 2^-21.
+inline ProductSum gated(const ProductSum& gate, const ProductSum& up) {
+  const double silu = gate.value / (1 + std::exp(-gate.value));
+  return {silu * up.value,
+          1.1 * gate.error * (std::abs(up.value) + up.error) +
+              std::abs(silu) * (up.error + 0x1p-20 * std::abs(up.value))};
+}
+
 /// A case's numbers, what the kernels make of them and what they should.
 class ProductCheck {
  public:
@@ -341,51 +385,23 @@ class ProductCheck {
         products);
   }
 
-  struct Sum {
-    double value = 0;
-    double error = 0;
-  };
-  /// x is rounded to `planes` numbers of u = 2^-11 (bf16: 2^-8), an affine
-  /// weight's numbers, but for slices of whole codes, to float16 (2^-11, and
-  /// 2^-25 where they are very small) or bfloat16 (2^-8); a sum of float32 adds
-  /// at most 2^-23 of what is summed.
-  Sum product(const TestWeight& of, int n, int row) const {
+  /// Numbers of 16 bits are good to u = 2^-11 (bf16: 2^-8), and x is made of
+  /// `planes`; codes are whole, but where they become numbers of float16, or
+  /// bfloat16.
+  ProductSum product(const TestWeight& of, int n, int row) const {
     const double u = std::pow(is_bf16_ ? 0x1p-8 : 0x1p-11, c_.planes);
     const bool is_rounded =
         c_.layout.bits != 0 && (c_.slice == 0 || is_some_bf16_);
     const double weight_u = is_some_bf16_ ? 0x1p-8 : 0x1p-11;
-    const auto* x = &x_[static_cast<std::size_t>(row * c_.cols)];
-    double squares = 0;
-    for (int k = 0; k < c_.cols; ++k) {
-      const double v = x[k];
-      squares += v * v;
-    }
-    const double by =
-        c_.is_normed ? 1 / std::sqrt(squares / c_.cols + kProductEps) : 1;
-    Sum sum;
-    for (int k = 0; k < c_.cols; ++k) {
-      const auto at = static_cast<std::size_t>(n) * c_.cols + k;
-      const double v =
-          x[k] * by * (c_.is_normed ? norm_[static_cast<std::size_t>(k)] : 1.0);
-      sum.value += v * of.values[at];
-      sum.error +=
-          std::abs(v) * of.magnitudes[at] * (u + (c_.cols + 16) * 0x1p-23);
-      if (!is_rounded) continue;
-      sum.error += std::abs(v) * (std::abs(of.values[at]) * weight_u + 0x1p-25);
-    }
-    return sum;
+    return product_of(of, n, &x_[static_cast<std::size_t>(row * c_.cols)],
+                      norm(), {u, is_rounded ? weight_u : 0});
   }
 
   void expect_near(int row, int n) const {
     const auto at = static_cast<std::size_t>(row) * c_.weight_rows + n;
     auto sum = product(w_, n, row);
     if (is_gated()) {
-      const auto gated = product(up_, n, row);
-      const double silu = sum.value / (1 + std::exp(-sum.value));
-      sum.error =
-          1.1 * sum.error * (std::abs(gated.value) + gated.error) +
-          std::abs(silu) * (gated.error + 0x1p-20 * std::abs(gated.value));
-      sum.value = silu * gated.value;
+      sum = gated(sum, product(up_, n, row));
     } else {
       sum.value += bias_[static_cast<std::size_t>(n)];
     }
