@@ -9,6 +9,7 @@ set(LLAMLX_CUDA_KERNELS
   decode/decode.cu
   experts/add.cu
   experts/few_rows.cu
+  experts/many_rows.cu
   experts/route.cu
   experts/some_rows.cu
   experts/stages.cu

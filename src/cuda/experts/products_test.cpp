@@ -90,6 +90,50 @@ TEST(ExpertsFew, OfFloat32) {
   GroupsCheck(c).multiply_few();
 }
 
+class ExpertsManyTest : public ::testing::TestWithParam<PackedLayout> {};
+
+/// Groups that are full and not, of rows that lie anywhere; and gates.
+TEST_P(ExpertsManyTest, EveryFormatMultiplies) {
+  GroupsCase c{.layout = GetParam(),
+               .grouping = {150, 2, 1, kManyRowsTokens},
+               .weight_rows = 37,
+               .cols = 160,
+               .is_normed = true};
+  if (GetParam().group == 64) c.cols = 192;
+  GroupsCheck(c).multiply_many();
+  c.output = Output::swiglu;
+  c.weight_rows = 70;
+  c.grouping = {10, 4, 2, kManyRowsTokens};
+  GroupsCheck(c).multiply_many();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ExpertsManyTest,
+                         ::testing::ValuesIn(layouts_of_16_bits()),
+                         [](const auto& test) {
+                           return to_string(test.param);
+                         });
+
+TEST(ExpertsMany, OneExpertOfAllRowsAndRowsOfAllExperts) {
+  GroupsCase c{.layout = {NumberType::bf16, 0, 0},
+               .grouping = {300, 1, 1, kManyRowsTokens},
+               .weight_rows = 20,
+               .cols = 64,
+               .planes = 2};
+  GroupsCheck(c).multiply_many();
+  c.grouping = {9, 4, 4, kManyRowsTokens};
+  c.weight_rows = 150;
+  GroupsCheck(c).multiply_many();
+}
+
+TEST(ExpertsMany, RowsOfEachPlace) {
+  const GroupsCase c{.layout = {NumberType::f32, 4, 64},
+                     .grouping = {70, 6, 2, kManyRowsTokens},
+                     .weight_rows = 96,
+                     .cols = 128,
+                     .x_is_of_places = true};
+  GroupsCheck(c).multiply_many();
+}
+
 /// Slices are only where there are counters for them.
 TEST(ExpertsSlice, IsWholeWhereThereAreManyGroups) {
   const int stages = operand_stages(32);

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda/experts/few_rows.h"
+#include "cuda/experts/many_rows.h"
 #include "cuda/experts/route_testing.h"
 #include "cuda/experts/some_rows.h"
 #include "cuda/experts/stages.h"
@@ -127,6 +128,41 @@ class GroupsCheck {
     expect_all({0x1p-22, 0});
   }
 
+  /// By experts_many.
+  void multiply_many() {
+    const int rows = static_cast<int>(x_.size()) / c_.cols;
+    const int stride = packed_.tiles * kTileCols;
+    std::vector<Words4> operands(
+        static_cast<std::size_t>(c_.planes * rows * stride) / 8,
+        {{~0U, ~0U, ~0U, ~0U}});
+    std::vector<float> scales(static_cast<std::size_t>(rows));
+    auto* numbers = reinterpret_cast<std::uint16_t*>(operands.data());
+    emulate("make_operands_" + operand_type(),
+            {.grid_x = static_cast<unsigned>(rows),
+             .block = kOperandThreads,
+             .shared_bytes = 256},
+            OperandArgs{x_.data(), rows, c_.cols, stride,
+                        c_.is_normed ? norm_.data() : nullptr, kProductEps,
+                        c_.planes, OperandOrder::rows, numbers, scales.data()});
+    ExpertsManyArgs args{};
+    args.each = products();
+    args.each.x = numbers;
+    args.each.scales = scales.data();
+    args.each.rows = rows;
+    args.groups = routes_.view();
+    args.rows_of = c_.x_is_of_places ? nullptr : routes_.rows_of.data();
+    args.weight_stride = packed_.expert_bytes();
+    emulate("experts_many_" + to_string(c_.layout),
+            {.grid_x = static_cast<unsigned>(c_.grouping.most_groups()),
+             .grid_y = static_cast<unsigned>(
+                 ceil_div(packed_.row_blocks, kManyRowsBlock / kTileRows)),
+             .block = kManyRowsThreads,
+             .shared_bytes = kExpertsManySharedBytes},
+            args);
+    expect_all({std::pow(is_bf16_ ? 0x1p-8 : 0x1p-11, c_.planes),
+                c_.layout.bits == 0 ? 0 : 0x1p-11});
+  }
+
  private:
   const GroupsCase& c_;
   std::mt19937 random_{1};
@@ -138,6 +174,7 @@ class GroupsCheck {
   LateNorm late_norm_{};
 
   bool is_gated() const { return c_.output == Output::swiglu; }
+  std::string operand_type() const { return is_bf16_ ? "bf16" : "f16"; }
   /// Whether all groups read the same rows.
   bool is_shared() const {
     return c_.grouping.has_all_rows() && !c_.x_is_of_places;
@@ -169,7 +206,6 @@ class GroupsCheck {
   }
 
   TestStages make_x_stages(const OperandStage& stage) {
-    const std::string type = is_bf16_ ? "bf16" : "f16";
     const auto* norm = c_.is_normed ? norm_.data() : nullptr;
     auto stages = stages_of_groups(stage, packed_.tiles);
     EmulatedShape grid{.grid_x = static_cast<unsigned>(stage.rows),
@@ -177,7 +213,7 @@ class GroupsCheck {
                        .shared_bytes = 256};
     if (is_shared()) {
       squares_.resize(static_cast<std::size_t>(stage.rows));
-      emulate("make_stages_" + type, grid,
+      emulate("make_stages_" + operand_type(), grid,
               StageArgs{x_.data(), c_.grouping.rows, c_.cols, packed_.tiles,
                         norm, stages.view(),
                         norm == nullptr ? nullptr : squares_.data()});
@@ -187,7 +223,7 @@ class GroupsCheck {
     }
     grid.grid_y = static_cast<unsigned>(c_.grouping.most_groups());
     const auto norms = norms_of_rows();
-    emulate("make_group_stages_" + type, grid,
+    emulate("make_group_stages_" + operand_type(), grid,
             GroupStageArgs{x_.data(), c_.cols, packed_.tiles, norm,
                            norm == nullptr ? nullptr : norms.data(),
                            c_.x_is_of_places ? nullptr : routes_.rows_of.data(),

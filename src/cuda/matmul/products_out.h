@@ -5,12 +5,13 @@
 
 namespace llamlx::cuda {
 
-/// Of one lane: rows g and g + 8 of a block, for one row of x.
-__device__ inline void write_pair(const ManyRowsArgs& args, int block,
-                                  int token, float first, float second) {
-  if (token >= args.rows) return;
+/// Of one lane: rows g and g + 8 of a block, for one of a block's `rows` of x.
+template <typename Rows>
+__device__ void write_pair(const ManyRowsArgs& args, const Rows& rows,
+                           int block, int token, float first, float second) {
+  if (!rows.is_there(token)) return;
   const int g = static_cast<int>(threadIdx.x) % kWarpSize / 4;
-  const float scale = args.scales[token];
+  const float scale = args.scales[rows.row(token)];
   auto* out = args.out + static_cast<long long>(token) * args.out_stride;
   const auto value = [&](int n, float sum) {
     const bool is_biased = args.bias != nullptr && n < args.out_rows;
