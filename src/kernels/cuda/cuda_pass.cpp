@@ -156,9 +156,9 @@ bool attend_few(const Pass& pass, int layer) {
   args.traditional = pass.traditional;
   args.out = pass.space().attended.as<float>();
   if (heads.head_dim % cuda::kTileCols == 0) {
-    const auto next = operands_for(model, weights.o_proj, pass.rows);
-    args.next = next.stages;
-    args.next_type = next.type;
+    const auto target = operands_for(model, {&weights.o_proj}, pass.rows);
+    args.next = target.next.stages;
+    args.next_type = target.type;
   }
   args.parts = pass.space().parts.as<float>();
   args.counters = pass.space().counters.as<unsigned>();
@@ -307,7 +307,8 @@ bool gate(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
     multiply(pass.model, matrix, x, {out, 2 * inner, cuda::Output::store});
     out += inner;
   }
-  multiply_gates(pass.model, pass.rows, inner);
+  multiply_gates(pass.model, space.gate_up.as<const float>(), pass.rows, inner,
+                 space.hidden.as<float>());
   return false;
 }
 

@@ -3,120 +3,28 @@
 #include <algorithm>
 
 #include "base/concat.h"
-#include "base/error.h"
 #include "cuda/kernel.h"
 #include "cuda/matmul/expand.h"
 #include "cuda/matmul/gates.h"
 #include "cuda/matmul/many_rows_hopper.h"
-#include "cuda/matmul/operands.h"
 #include "cuda/matmul/some_rows.h"
-#include "cuda/matmul/stages.h"
 #include "cuda/modules.h"
 #include "kernels/cuda/ceil_div.h"
+#include "kernels/cuda/cuda_few_rows.h"
 
 namespace llamlx {
 namespace {
 
-/// Numbers of 16 bits that an element of x becomes, so that no more is rounded
-/// off it than the type holds that is computed in.
-int planes_of(const CudaModel& model, cuda::NumberType operand) {
-  if (operand == cuda::NumberType::f32) return 1;
-  if (model.compute == cuda::NumberType::f32) return 3;
-  const bool keeps_f16 = model.compute == cuda::NumberType::f16 &&
-                         operand == cuda::NumberType::bf16;
-  return keeps_f16 ? 2 : 1;
-}
-
-cuda::NumberType operand_of(const CudaMatrix& matrix) {
-  return matrix.layout.bits == 0 ? matrix.layout.type : cuda::NumberType::f16;
-}
-
-std::string operand_name(cuda::NumberType type) {
-  return type == cuda::NumberType::bf16 ? "bf16" : "f16";
-}
-
-/// How a product of few rows is cut.
-struct FewRowsShape {
-  int share;
-  int rows;  // in one launch
-  int stages;
-  int chunk;
-};
-
-/// As many rows at once as fit into a block's shared memory, and beside them as
-/// much of the weight as then fits: GPUs of less memory ask for less ahead.
-FewRowsShape few_rows_shape(const CudaModel& model, const CudaMatrix& matrix,
-                            int planes) {
-  const auto bytes = cuda::tile_bytes(matrix.layout);
-  FewRowsShape shape{
-      cuda::few_rows_share(matrix.layout, matrix.row_blocks, matrix.tiles,
-                           model.device.multiprocessors),
-      cuda::kFewRowsMost, 2, 1};
-  const auto fits = [&](int rows, int stages, int chunk) {
-    return cuda::few_rows_shared_bytes(matrix.layout, matrix.tiles, rows,
-                                       planes, chunk, stages) <=
-           model.device.shared_bytes_per_block;
-  };
-  while (shape.rows > 1 && !fits(shape.rows, 1, 1)) --shape.rows;
-  if (!fits(shape.rows, 1, 1)) {
-    fail(ErrorCode::unsupported, model.device.name,
-         concat("has too little shared memory for weights of ", matrix.cols,
-                " columns and numbers of ", planes, " parts"),
-         "compute in bfloat16 (--dtype), or on the CPU (--device cpu)");
-  }
-  if (!fits(shape.rows, 2, 1)) shape.stages = 1;
-  shape.chunk = cuda::few_rows_chunk(bytes, matrix.tiles, shape.share);
-  while (!fits(shape.rows, shape.stages, shape.chunk)) --shape.chunk;
-  return shape;
-}
-
-/// So many blocks that all run at once, and each has a long run of the weight.
-unsigned blocks_for(const CudaModel& model, const CudaMatrix& matrix, int share,
-                    const Kernel& kernel, unsigned shared_bytes) {
-  constexpr int kMostAMultiprocessor = 2;
-  const int each = std::clamp(
-      blocks_per_multiprocessor(kernel, cuda::kFewRowsThreads, shared_bytes), 1,
-      kMostAMultiprocessor);
-  const int blocks_each = cuda::kFewRowsWarps / share;
-  return static_cast<unsigned>(
-      std::min((matrix.row_blocks + blocks_each - 1) / blocks_each,
-               each * model.device.multiprocessors));
-}
-
 void multiply_few(CudaModel& model, const CudaMatrix& matrix,
                   const ProductRows& x, const ProductTarget& target) {
-  const int planes = planes_of(model, operand_of(matrix));
-  const auto shape = few_rows_shape(model, matrix, planes);
   const auto& kernel = cuda_kernel("matmul/few_rows",
                                    concat("few_rows_", matrix.kernel_suffix()));
-  for (int first = 0; first < x.rows; first += shape.rows) {
-    const int rows = std::min(shape.rows, x.rows - first);
-    cuda::FewRowsArgs args{};
-    args.weight = matrix.bytes.as<const unsigned char>();
-    args.row_blocks = matrix.row_blocks;
-    args.tiles = matrix.tiles;
-    args.cols = matrix.cols;
-    args.x = x.x + static_cast<std::ptrdiff_t>(first) * matrix.cols;
-    args.rows = rows;
-    args.norm = x.norm_data();
-    args.largest_norm = x.norm == nullptr ? 1 : x.norm->largest;
-    args.eps = x.eps;
-    args.planes = planes;
-    args.share = shape.share;
-    args.chunk = shape.chunk;
-    args.stages = shape.stages;
-    args.bias = matrix.bias.data();
-    args.out = target.out + static_cast<std::ptrdiff_t>(first) * target.stride;
-    args.out_rows = matrix.rows;
-    args.out_stride = target.stride;
-    args.output = target.output;
-    const auto shared = static_cast<unsigned>(cuda::few_rows_shared_bytes(
-        matrix.layout, matrix.tiles, rows, planes, shape.chunk, shape.stages));
-    launch(model.stream, kernel,
-           {.grid_x = blocks_for(model, matrix, shape.share, kernel, shared),
-            .block = cuda::kFewRowsThreads,
-            .shared_bytes = shared},
-           args);
+  const int most = most_few_rows(model, matrix);
+  for (int first = 0; first < x.rows; first += most) {
+    const auto how =
+        few_rows_launch(model, matrix, kernel, x.from(first, most, matrix.cols),
+                        target.from(first));
+    launch(model.stream, kernel, how.shape, how.args);
   }
 }
 
@@ -183,31 +91,12 @@ cuda::Stages stages_for(const CudaModel& model, const CudaMatrix& matrix,
   return {stage, buffer.reserve<unsigned char>(count * stage.bytes())};
 }
 
-/// Makes stages of x, and what its norm needs.
-void make_stages(CudaModel& model, const CudaMatrix& matrix,
-                 const ProductRows& x, const cuda::Stages& out) {
-  auto* squares = x.norm == nullptr
-                      ? nullptr
-                      : model.space.squares.reserve<float>(cuda::kSomeRowsMost);
-  launch(model.stream,
-         cuda_kernel("matmul/stages",
-                     concat("make_stages_",
-                            operand_name(operand_of(matrix, out.stage)))),
-         {.grid_x = static_cast<unsigned>(out.stage.rows),
-          .block = cuda::kStageThreads,
-          .shared_bytes = 256},
-         cuda::StageArgs{x.x, x.rows, matrix.cols, matrix.tiles, x.norm_data(),
-                         out, squares});
-}
-
-/// What is left of the norm of x when its stages are there.
-cuda::LateNorm late_norm(const CudaModel& model, const CudaMatrix& matrix,
-                         const ProductRows& x) {
-  if (x.norm == nullptr) return {};
-  const int before =
-      cuda::some_rows_groups(ceil_div<int>(matrix.cols, cuda::kTileRows));
-  return {model.space.squares.as<const float>(), x.are_operands ? before : 1,
-          matrix.cols, x.eps};
+/// Sums of squares of what products with so many blocks of rows are, as those
+/// who make operands of them leave them.
+float* squares_of(CudaModel& model, int row_blocks) {
+  const auto groups =
+      static_cast<std::size_t>(cuda::some_rows_groups(row_blocks));
+  return model.space.squares.reserve<float>(groups * cuda::kSomeRowsMost);
 }
 
 /// Operands for the next product, if they are what this one can make.
@@ -221,14 +110,11 @@ cuda::NextOperands next_operands(CudaModel& model, const CudaMatrix& matrix,
                           reads_stages(model, *next.matrix, rows) &&
                           type_of(*next.matrix) == type_of(matrix);
   if (!makes_them) return {};
-  const auto groups =
-      static_cast<std::size_t>(cuda::some_rows_groups(matrix.row_blocks));
-  return {stages_for(model, *next.matrix, rows,
-                     model.space.stages[1 - model.space.turn]),
-          next.norm == nullptr ? nullptr : next.norm->data(),
-          next.norm == nullptr ? nullptr
-                               : model.space.squares.reserve<float>(
-                                     groups * cuda::kSomeRowsMost)};
+  return {
+      stages_for(model, *next.matrix, rows,
+                 model.space.stages[1 - model.space.turn]),
+      next.norm == nullptr ? nullptr : next.norm->data(),
+      next.norm == nullptr ? nullptr : squares_of(model, matrix.row_blocks)};
 }
 
 /// Clusters of 1, 2 and more blocks of a kernel that run at a time.
@@ -282,7 +168,9 @@ bool multiply_some(CudaModel& model, const CudaMatrix& matrix,
   const int columns = cuda::some_rows_columns(x.rows);
   const auto stages =
       stages_for(model, matrix, x.rows, space.stages[space.turn]);
-  if (!x.are_operands) make_stages(model, matrix, x, stages);
+  if (!x.are_operands) {
+    make_stages(model, matrix, x, operand_of(matrix, stages.stage), stages);
+  }
   auto how = some_rows_launch(matrix, columns, stages.stage);
   cuda::SomeRowsArgs args{};
   args.products = {matrix.bytes.as<const unsigned char>(),
@@ -323,13 +211,8 @@ void multiply_some_often(CudaModel& model, const CudaMatrix& matrix,
                          const ProductRows& x, const ProductTarget& target) {
   const int most = most_some_rows(model, matrix);
   for (int first = 0; first < x.rows; first += most) {
-    auto some = x;
-    some.x += static_cast<std::ptrdiff_t>(first) * matrix.cols;
-    some.rows = std::min(most, x.rows - first);
-    auto to = target;
-    to.out += static_cast<std::ptrdiff_t>(first) * target.stride;
-    to.next = {};
-    multiply_some(model, matrix, some, to);
+    multiply_some(model, matrix, x.from(first, most, matrix.cols),
+                  target.from(first));
   }
 }
 
@@ -357,34 +240,6 @@ int hopper_tokens(const CudaModel& model, const CudaMatrix& matrix, int rows) {
                          model.device.multiprocessors);
   };
   return 13 * turns(256) < 10 * turns(128) ? 256 : 128;
-}
-
-/// Rows of x as products of many rows read them.
-struct ManyOperands {
-  const std::uint16_t* numbers;
-  const float* scales;
-};
-
-ManyOperands make_operands(CudaModel& model, const CudaMatrix& matrix,
-                           const ProductRows& x, int planes) {
-  const auto count = static_cast<std::size_t>(x.rows);
-  const int stride = matrix.tiles * cuda::kTileCols;
-  auto* numbers =
-      model.space.operands.reserve<std::uint16_t>(planes * count * stride);
-  auto* scales = model.space.scales.reserve<float>(count);
-  const auto order = !has_warpgroups(model.device) ? cuda::OperandOrder::rows
-                     : matrix.layout.bits == 0     ? cuda::OperandOrder::tiles
-                                               : cuda::OperandOrder::fragments;
-  launch(
-      model.stream,
-      cuda_kernel("matmul/operands",
-                  concat("make_operands_", operand_name(operand_of(matrix)))),
-      {.grid_x = static_cast<unsigned>(x.rows),
-       .block = cuda::kOperandThreads,
-       .shared_bytes = 256},
-      cuda::OperandArgs{x.x, x.rows, matrix.cols, stride, x.norm_data(), x.eps,
-                        planes, order, numbers, scales});
-  return {numbers, scales};
 }
 
 void launch_many(CudaModel& model, const CudaMatrix& matrix,
@@ -417,6 +272,13 @@ void launch_many_hopper(CudaModel& model, const CudaMatrix& matrix,
          args);
 }
 
+cuda::OperandOrder many_rows_order(const CudaModel& model,
+                                   const CudaMatrix& matrix) {
+  if (!has_warpgroups(model.device)) return cuda::OperandOrder::rows;
+  return matrix.layout.bits == 0 ? cuda::OperandOrder::tiles
+                                 : cuda::OperandOrder::fragments;
+}
+
 bool multiply_many(CudaModel& model, const CudaMatrix& matrix,
                    const ProductRows& x, const ProductTarget& target) {
   const bool by_warpgroups = has_warpgroups(model.device);
@@ -426,7 +288,8 @@ bool multiply_many(CudaModel& model, const CudaMatrix& matrix,
   const auto operands =
       x.are_operands
           ? ManyOperands{model.space.handed.as<const std::uint16_t>(), nullptr}
-          : make_operands(model, matrix, x, planes);
+          : make_operands(model, matrix, x, planes,
+                          many_rows_order(model, matrix));
   // What is read cannot be written meanwhile.
   const bool has_next = target.output == cuda::Output::swiglu &&
                         target.next.matrix != nullptr && !x.are_operands;
@@ -459,12 +322,16 @@ cuda::OperandOrder stage_order(const CudaDeviceInfo& device, int rows) {
                                             : cuda::OperandOrder::rows;
 }
 
-OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
+OperandTarget operands_for(CudaModel& model, const NextProduct& next,
                            int rows) {
-  if (!reads_stages(model, matrix, rows)) return {{}, operand_of(matrix)};
   auto& space = model.space;
+  const auto& matrix = *next.matrix;
+  if (!reads_stages(model, matrix, rows)) return {{}, operand_of(matrix)};
   const auto stages = stages_for(model, matrix, rows, space.stages[space.turn]);
-  return {stages, operand_of(matrix, stages.stage)};
+  const auto type = operand_of(matrix, stages.stage);
+  if (next.norm == nullptr) return {{stages, nullptr, nullptr}, type};
+  const int row_blocks = ceil_div<int>(matrix.cols, cuda::kTileRows);
+  return {{stages, next.norm->data(), squares_of(model, row_blocks)}, type};
 }
 
 std::uint16_t* handed_operands(CudaModel& model, const CudaMatrix& matrix,
@@ -498,13 +365,13 @@ bool multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
   return false;
 }
 
-void multiply_gates(CudaModel& model, int rows, int inner) {
+void multiply_gates(CudaModel& model, const float* gate_up, int rows, int inner,
+                    float* hidden) {
   const auto count = static_cast<std::size_t>(rows) * inner;
   constexpr unsigned kThreads = 256;
   launch(model.stream, cuda_kernel("matmul/gates", "multiply_gates"),
          {.grid_x = ceil_div<unsigned>(count, kThreads), .block = kThreads},
-         cuda::GatesArgs{model.space.gate_up.as<const float>(), rows, inner,
-                         model.space.hidden.as<float>()});
+         cuda::GatesArgs{gate_up, rows, inner, hidden});
 }
 
 }  // namespace llamlx

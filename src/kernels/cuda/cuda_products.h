@@ -1,39 +1,8 @@
 #pragma once
 
-#include "cuda/matmul/stages.h"
-#include "kernels/cuda/cuda_model.h"
+#include "kernels/cuda/cuda_operands.h"
 
 namespace llamlx {
-
-/// Rows that are multiplied, on the GPU [rows, cols of the matrix], and the
-/// norm that is taken of them before; null: none.
-struct ProductRows {
-  const float* x;
-  int rows;
-  const CudaVector* norm = nullptr;
-  float eps = 0;
-  /// What came before made operands of them: multiply() said so.
-  bool are_operands = false;
-
-  const float* norm_data() const {
-    return norm == nullptr ? nullptr : norm->data();
-  }
-};
-
-/// The matrix that products are multiplied with next, all of it and by nobody
-/// else, and the norm that is taken before; null: not known.
-struct NextProduct {
-  const CudaMatrix* matrix = nullptr;
-  const CudaVector* norm = nullptr;
-};
-
-/// Where products go, on the GPU [rows, stride].
-struct ProductTarget {
-  float* out;
-  int stride;
-  cuda::Output output;
-  NextProduct next = {};
-};
 
 /// How products of so many rows, up to kSomeRowsMost, read their operands
 /// there: by warpgroups, where there are any and they are faster.
@@ -42,11 +11,10 @@ cuda::OperandOrder stage_order(const CudaDeviceInfo& device, int rows);
 /// Where somebody else can put operands for the next product of so many rows,
 /// and their type; no bytes where it does not take them.
 struct OperandTarget {
-  cuda::Stages stages;
+  cuda::NextOperands next;
   cuda::NumberType type;
 };
-OperandTarget operands_for(CudaModel& model, const CudaMatrix& matrix,
-                           int rows);
+OperandTarget operands_for(CudaModel& model, const NextProduct& next, int rows);
 
 /// Where somebody else can put operands for the next product of so many rows,
 /// in numbers of bfloat16, which need no scales (cuda::ManyRowsArgs::operands);
@@ -60,7 +28,8 @@ std::uint16_t* handed_operands(CudaModel& model, const CudaMatrix& matrix,
 bool multiply(CudaModel& model, const CudaMatrix& matrix, const ProductRows& x,
               const ProductTarget& target);
 
-/// hidden = silu(gate) * up of the workspace's gate_up [rows, 2 inner].
-void multiply_gates(CudaModel& model, int rows, int inner);
+/// hidden = silu(gate) * up of gate_up [rows, 2 inner].
+void multiply_gates(CudaModel& model, const float* gate_up, int rows, int inner,
+                    float* hidden);
 
 }  // namespace llamlx
