@@ -53,7 +53,8 @@ class CudaMemoryTest : public ::testing::Test {
         {{c.num_attention_heads, c.num_key_value_heads, c.head_dim},
          c.rms_norm_eps,
          c.layer_windows,
-         tokens},
+         tokens,
+         {c.moe.num_experts_per_tok, c.moe.norm_topk_prob}},
         cuda::NumberType::bf16);
   }
 
@@ -90,6 +91,33 @@ TEST_F(CudaMemoryTest, IsPlannedForWhatATextTakes) {
   constexpr std::size_t kSmall = 16 << 10;
   EXPECT_LE(plan.weights + plan.cache + plan.workspace, used);
   EXPECT_GE(plan.weights + plan.cache + plan.workspace + kSmall, used);
+}
+
+/// Of rows that all groups have, of groups by experts_some, and by
+/// experts_many.
+TEST_F(CudaMemoryTest, IsPlannedForExperts) {
+  for (const bool is_quantised : {false, true}) {
+    auto config = RandomCheckpoint::tiny_config();
+    config.update(Json{{"model_type", "mixtral"},
+                       {"hidden_size", 128},
+                       {"intermediate_size", 160},
+                       {"num_local_experts", 6},
+                       {"num_experts_per_tok", 2}});
+    checkpoint_ = RandomCheckpoint(config);
+    if (is_quantised) checkpoint_.quantize_all({4, 32});
+    for (const int tokens : {1, 7, 40, 80}) {
+      const auto before = used_bytes();
+      const auto decoder = load(tokens);
+      const auto cache = decoder.make_cache(tokens);
+      last_logits(decoder, *cache, tokens);
+      const auto used = used_bytes() - before;
+      const auto plan = plan_of(decoder, tokens);
+      const auto planned = plan.weights + plan.cache + plan.workspace;
+      EXPECT_LE(planned, used) << tokens;
+      EXPECT_GE(planned + planned / 10 + (32 << 10), used) << tokens;
+      EXPECT_GT(plan.loading, 0U);
+    }
+  }
 }
 
 TEST_F(CudaMemoryTest, IsPlannedForQuantisedWeights) {

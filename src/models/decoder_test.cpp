@@ -127,7 +127,7 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Experts, DecoderTest,
     ::testing::Combine(::testing::ValuesIn(testing::kExpertVariants),
-                       ::testing::Values(By::ops, By::cpu)),
+                       ::testing::ValuesIn(testing::kEveryone)),
     name_of_model);
 
 TEST(CpuBackendTest, APassThatNobodyWantsEndsWithoutAResult) {

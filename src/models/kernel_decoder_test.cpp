@@ -64,15 +64,19 @@ void choose_clearly(RandomCheckpoint& model) {
   }
 }
 
-RandomCheckpoint random_checkpoint(const Variant& variant,
-                                   const KernelCase& kernels) {
-  auto changes = variant.changes;
-  changes.update(Json{{"hidden_size", 224}, {"intermediate_size", 160}});
+RandomCheckpoint checkpoint_of(const Json& changes, const KernelCase& kernels) {
   RandomCheckpoint result(tiny_config(changes));
   if (read_model_config(result).has_experts()) choose_clearly(result);
   result.store_as(kernels.stored);
   if (kernels.quantization) result.quantize_all(*kernels.quantization);
   return result;
+}
+
+RandomCheckpoint random_checkpoint(const Variant& variant,
+                                   const KernelCase& kernels) {
+  auto changes = variant.changes;
+  changes.update(Json{{"hidden_size", 224}, {"intermediate_size", 160}});
+  return checkpoint_of(changes, kernels);
 }
 
 class KernelDecoderTest
@@ -175,32 +179,73 @@ INSTANTIATE_TEST_SUITE_P(
     Experts, KernelDecoderTest,
     ::testing::Combine(::testing::ValuesIn(testing::kExpertVariants),
                        ::testing::ValuesIn(kKernelCases),
-                       ::testing::Values(By::cpu)),
+                       ::testing::ValuesIn(testing::kKernels)),
     name_of_kernels);
 
-TEST(ExpertsTest, ProjectionsMayBeStoredInDifferentWays) {
+class ExpertsTest : public ::testing::TestWithParam<By> {
+ protected:
+  void SetUp() override { testing::skip_unless_here(GetParam()); }
+};
+
+TEST_P(ExpertsTest, ProjectionsMayBeStoredInDifferentWays) {
   RandomCheckpoint model(tiny_config(testing::kExpertVariants.front().changes));
   const auto pack = [&](const std::string& projection, int bits) {
     for (const int layer : {0, 1}) {
       const auto name = concat("model.layers.", layer,
                                ".block_sparse_moe.switch_mlp.", projection);
-      const auto values = model.load(*model.find(name)).data;
+      const auto values =
+          dequantize(model.load(*model.find(name)), mx::float32);
       model.put(name, quantize(values, {bits, 32}));
+    }
+  };
+  std::vector<std::int32_t> ids(40, 3);
+  std::iota(ids.begin(), ids.begin() + 30, 0);
+  const std::span<const std::int32_t> all = ids;
+  const auto expect_alike = [&] {
+    const auto ops = Decoder::load(model, mx::float32, mlx_backend());
+    const auto ours = Decoder::load(
+        model, mx::float32, testing::backend_of(GetParam(), mx::float32));
+    for (const std::size_t count : {1, 7, 40}) {
+      const auto expected = logits_at_once(ops, all.first(count));
+      auto error = mx::max(mx::abs(
+          mx::subtract(logits_at_once(ours, all.first(count)), expected)));
+      EXPECT_LE(error.item<float>(), 1e-4f) << count << " rows";
     }
   };
   pack("up_proj.weight", 4);
   pack("down_proj.weight", 8);
-  std::vector<std::int32_t> ids(40, 3);
-  std::iota(ids.begin(), ids.begin() + 30, 0);
-  const auto ops = Decoder::load(model, mx::float32, mlx_backend());
-  const auto ours =
-      Decoder::load(model, mx::float32, cpu_backend(mx::float32, 2));
-  const std::span<const std::int32_t> all = ids;
-  for (const std::size_t count : {1, 7, 40}) {
-    const auto expected = logits_at_once(ops, all.first(count));
-    auto error = mx::max(mx::abs(
-        mx::subtract(logits_at_once(ours, all.first(count)), expected)));
-    EXPECT_LE(error.item<float>(), 1e-4f) << count << " rows";
+  expect_alike();
+  // None is dense.
+  pack("gate_proj.weight", 3);
+  expect_alike();
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, ExpertsTest,
+                         ::testing::ValuesIn(testing::kKernels),
+                         [](const auto& test) {
+                           return testing::to_string(test.param);
+                         });
+
+/// More rows than go by groups of a few: those of an expert lie anywhere.
+TEST(CudaExpertsTest, PromptsAreAsNearToFloat32AsMlxsOps) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 80; ++i) ids.push_back(i * 7 % 32);
+  for (const auto& variant : testing::kExpertVariants) {
+    for (const std::string name : {"Float16", "Bfloat16", "FourBits"}) {
+      const auto& kernels = *std::ranges::find_if(
+          kKernelCases, [&](const auto& c) { return c.name == name; });
+      const auto model = random_checkpoint(variant, kernels);
+      const auto exact =
+          logits_at_once(Decoder::load(model, mx::float32, mlx_backend()), ids);
+      const auto error = [&](const Backend& backend) {
+        const auto decoder = Decoder::load(model, kernels.compute, backend);
+        return root_mean_square(
+            mx::subtract(logits_at_once(decoder, ids), exact));
+      };
+      EXPECT_LE(error(cuda_backend(kernels.compute)), error(mlx_backend()))
+          << variant.name << kernels.name;
+    }
   }
 }
 
@@ -212,18 +257,12 @@ TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
   });
   EXPECT_THAT(message, ::testing::HasSubstr("not 12"));
   EXPECT_THAT(message, ::testing::HasSubstr("--device cpu"));
-  const RandomCheckpoint experts(tiny_config({{"model_type", "mixtral"}}));
-  EXPECT_THAT(testing::error_of(ErrorCode::unsupported,
-                                [&] {
-                                  Decoder::load(experts, mx::float32,
-                                                cuda_backend(mx::float32));
-                                }),
-              ::testing::HasSubstr("mixtures of experts"));
 }
 
 /// Prompts of hundreds of rows, which only a real GPU is quick enough for:
 /// blocks of its kernels that are full, and some that are not.
-class LongPromptTest : public ::testing::TestWithParam<KernelCase> {
+class LongPromptTest
+    : public ::testing::TestWithParam<std::tuple<KernelCase, const char*>> {
  protected:
   void SetUp() override {
     if (cuda_modules().empty() || !cuda_device_info()) {
@@ -233,13 +272,14 @@ class LongPromptTest : public ::testing::TestWithParam<KernelCase> {
 };
 
 TEST_P(LongPromptTest, IsAsNearToFloat32AsTokenByToken) {
-  const auto& kernels = GetParam();
-  RandomCheckpoint model(tiny_config({{"hidden_size", 768},
-                                      {"intermediate_size", 1088},
-                                      {"head_dim", 64},
-                                      {"max_position_embeddings", 512}}));
-  model.store_as(kernels.stored);
-  if (kernels.quantization) model.quantize_all(*kernels.quantization);
+  const auto& [kernels, model_type] = GetParam();
+  const auto model = checkpoint_of({{"model_type", model_type},
+                                    {"hidden_size", 768},
+                                    {"intermediate_size", 1088},
+                                    {"num_local_experts", 5},
+                                    {"head_dim", 64},
+                                    {"max_position_embeddings", 512}},
+                                   kernels);
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 300; ++i) ids.push_back(i * 7 % 32);
   const auto exact =
@@ -263,9 +303,12 @@ TEST_P(LongPromptTest, IsAsNearToFloat32AsTokenByToken) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, LongPromptTest,
-                         ::testing::ValuesIn(kKernelCases),
+                         ::testing::Combine(::testing::ValuesIn(kKernelCases),
+                                            ::testing::Values("llama",
+                                                              "mixtral")),
                          [](const auto& test) {
-                           return std::string(test.param.name);
+                           return concat(std::get<0>(test.param).name, "_",
+                                         std::get<1>(test.param));
                          });
 
 std::string name_of_cpu_kernels(

@@ -11,8 +11,10 @@ namespace {
 
 using cuda::Product;
 
-/// A layer's products in their order, if each is one matrix.
+/// A layer's products in their order, if each is one matrix: what experts have
+/// is not the same in every pass.
 std::vector<const CudaMatrix*> products_of(const CudaLayer& layer) {
+  if (layer.experts) return {};
   if (layer.qkv.size() != 1 || layer.gate_up.size() != 1) return {};
   return {&layer.qkv.front(), &layer.o_proj, &layer.gate_up.front(),
           &layer.down_proj};

@@ -5,9 +5,10 @@
 #include "kernels/cuda/cuda_decode.h"
 
 namespace llamlx {
+namespace {
 
-CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
-                                    mx::Dtype compute) {
+CudaKernelChoice choice_without_experts(const CudaDeviceInfo& device,
+                                        mx::Dtype compute) {
   const int capability = device.compute_capability;
   const auto number = concat(capability / 10, ".", capability % 10);
   if (compute == mx::float32) {
@@ -31,9 +32,24 @@ CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
                  " has no warpgroups like 9.0's")};
 }
 
+}  // namespace
+
+CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
+                                    mx::Dtype compute, bool has_experts) {
+  auto choice = choice_without_experts(device, compute);
+  if (!has_experts) return choice;
+  choice.one_row = "few_rows";
+  choice.experts =
+      compute == mx::float32 ? "experts_some" : "experts_some, experts_many";
+  return choice;
+}
+
 std::string to_string(const CudaKernelChoice& choice) {
-  return concat(choice.one_row, " for one row, ", choice.few_rows, " for few, ",
-                choice.many_rows, " for many: ", choice.why);
+  const auto text =
+      concat(choice.one_row, " for one row, ", choice.few_rows, " for few, ",
+             choice.many_rows, " for many: ", choice.why);
+  return choice.experts.empty() ? text
+                                : concat(text, "; experts by ", choice.experts);
 }
 
 }  // namespace llamlx

@@ -21,14 +21,18 @@ struct CudaKernelChoice {
   /// What multiplies many rows there, and why that: "warpgroups (wgmma), which
   /// compute capability 9.0 has".
   std::string why;
+  /// What multiplies with experts, few and many rows; empty: there are none.
+  std::string experts = {};
 };
 
-/// Those that this build takes on `device` when it is computed in `compute`.
+/// Those that this build takes on `device` when it is computed in `compute`, of
+/// a model that has experts or not.
 CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
-                                    mx::Dtype compute);
+                                    mx::Dtype compute,
+                                    bool has_experts = false);
 
 /// "decode for one row, some_rows for few, many_rows_hopper for many:
-/// warpgroups (wgmma), which compute capability 9.0 has".
+/// warpgroups (wgmma), which compute capability 9.0 has", and then of experts.
 std::string to_string(const CudaKernelChoice& choice);
 
 }  // namespace llamlx

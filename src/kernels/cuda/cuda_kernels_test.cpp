@@ -54,5 +54,13 @@ TEST(CudaKernelChoiceTest, KeepsTheDigitsOfFloat32) {
   EXPECT_THAT(choice.why, HasSubstr("float32"));
 }
 
+TEST(CudaKernelChoiceTest, HasOthersForExperts) {
+  const auto choice = cuda_kernel_choice(gpu_of(90), mx::bfloat16, true);
+  EXPECT_EQ(choice.one_row, "few_rows");
+  EXPECT_EQ(choice.experts, "experts_some, experts_many");
+  EXPECT_THAT(to_string(choice), HasSubstr("; experts by experts_some"));
+  EXPECT_EQ(cuda_kernel_choice(gpu_of(90), mx::bfloat16).experts, "");
+}
+
 }  // namespace
 }  // namespace llamlx

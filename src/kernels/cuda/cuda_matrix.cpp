@@ -55,6 +55,13 @@ struct PlainBuffers {
   }
 };
 
+/// Blocks of 16 rows that so many rows take, of two weights if they take turns
+/// of 8.
+int row_blocks_of(int rows, Packing packing) {
+  return packing == Packing::interleaved ? ceil_div<int>(rows / 2, 8)
+                                         : ceil_div<int>(rows, cuda::kTileRows);
+}
+
 CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
                 Packing packing, int experts = 1) {
   const auto& first = layers.front()->weight;
@@ -72,13 +79,11 @@ CudaMatrix pack(Stream& stream, std::span<const Linear* const> layers,
                                         buffers.biases.data(), rows};
     m.rows += rows;
   }
-  const bool is_interleaved = packing == Packing::interleaved;
-  m.row_blocks = is_interleaved ? ceil_div<int>(args.sources[0].rows, 8)
-                                : ceil_div<int>(m.rows, cuda::kTileRows);
+  m.row_blocks = row_blocks_of(m.rows, packing);
   m.bytes = DeviceBuffer(static_cast<std::size_t>(experts) * m.expert_bytes());
   fill_zero(stream, m.bytes.data(), m.bytes.bytes());
   args.experts = experts;
-  args.interleaved = is_interleaved ? 1 : 0;
+  args.interleaved = packing == Packing::interleaved ? 1 : 0;
   args.cols = m.cols;
   args.group = first.quantization ? first.quantization->group_size : 0;
   args.layout = m.layout;
@@ -146,15 +151,6 @@ std::string CudaMatrix::kernel_suffix() const {
   return concat("affine", layout.bits, "_g", layout.group, "_", type);
 }
 
-std::size_t packed_bytes(const Weight& weight, int experts) {
-  const auto shape = weight.shape();
-  const int rows = shape.at(0) / experts;
-  return static_cast<std::size_t>(experts) *
-         ceil_div<int>(rows, cuda::kTileRows) *
-         ceil_div<int>(shape.at(1), cuda::kTileCols) *
-         cuda::tile_bytes(layout_of(weight));
-}
-
 bool are_packed_together(std::span<const Linear* const> layers) {
   const auto& first = layers.front()->weight;
   return std::ranges::all_of(layers, [&](const Linear* layer) {
@@ -184,6 +180,32 @@ CudaMatrix pack_weight(Stream& stream, const Weight& weight) {
   const Linear layer{weight};
   const Linear* const layers[] = {&layer};
   return pack(stream, layers, Packing::side_by_side);
+}
+
+std::size_t packed_bytes(std::span<const Linear* const> layers, Packing packing,
+                         int experts) {
+  if (!are_packed_together(layers)) {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      bytes +=
+          packed_bytes(layers.subspan(i, 1), Packing::side_by_side, experts);
+    }
+    return bytes;
+  }
+  int rows = 0;
+  for (const auto* layer : layers) {
+    rows += layer->weight.shape().at(0) / experts;
+  }
+  const auto& weight = layers.front()->weight;
+  return static_cast<std::size_t>(experts) * row_blocks_of(rows, packing) *
+         ceil_div<int>(weight.shape().at(1), cuda::kTileCols) *
+         cuda::tile_bytes(layout_of(weight));
+}
+
+std::size_t packed_bytes(const Weight& weight) {
+  const Linear layer{weight};
+  const Linear* const layers[] = {&layer};
+  return packed_bytes(layers, Packing::side_by_side);
 }
 
 }  // namespace llamlx

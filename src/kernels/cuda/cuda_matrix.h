@@ -44,10 +44,6 @@ struct CudaMatrix {
   std::string kernel_suffix() const;
 };
 
-/// Bytes that a weight of this kind takes once it is packed, that of one expert
-/// after another.
-std::size_t packed_bytes(const Weight& weight, int experts = 1);
-
 /// What is packed together: weights one after another, or two whose rows meet.
 enum class Packing { side_by_side, interleaved };
 
@@ -61,5 +57,10 @@ std::vector<CudaMatrix> pack_linears(Stream& stream,
                                      Packing packing, int experts = 1);
 
 CudaMatrix pack_weight(Stream& stream, const Weight& weight);
+
+/// Bytes that pack_linears() takes of the GPU's memory for weights.
+std::size_t packed_bytes(std::span<const Linear* const> layers, Packing packing,
+                         int experts = 1);
+std::size_t packed_bytes(const Weight& weight);
 
 }  // namespace llamlx

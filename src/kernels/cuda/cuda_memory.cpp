@@ -9,6 +9,7 @@
 #include "cuda/matmul/some_rows.h"
 #include "cuda/modules.h"
 #include "kernels/cuda/ceil_div.h"
+#include "kernels/cuda/cuda_expert_plan.h"
 #include "kernels/cuda/cuda_kv_cache.h"
 #include "kernels/cuda/cuda_matrix.h"
 #include "kernels/cuda/cuda_pass.h"
@@ -20,12 +21,19 @@ namespace {
 /// Weights that are multiplied in one product.
 using Product = std::vector<const Linear*>;
 
+Product gates_of(const MlpWeights& mlp) {
+  return {&mlp.gate_proj, &mlp.up_proj};
+}
+
+/// But for those of experts.
 std::vector<Product> products_of(const DecoderLayer& layer) {
   const auto& [qkv, o_proj, mlp] = layer;
-  return {{&qkv.q_proj, &qkv.k_proj, &qkv.v_proj},
-          {&o_proj},
-          {&mlp.gate_proj, &mlp.up_proj},
-          {&mlp.down_proj}};
+  std::vector<Product> products = {{&qkv.q_proj, &qkv.k_proj, &qkv.v_proj},
+                                   {&o_proj}};
+  if (mlp.router) return products;
+  products.push_back(gates_of(mlp));
+  products.push_back({&mlp.down_proj});
+  return products;
 }
 
 std::size_t rows_of(const Product& product) {
@@ -40,28 +48,77 @@ std::size_t cols_of(const Product& product) {
   return static_cast<std::size_t>(product.front()->weight.shape().at(1));
 }
 
+/// The layer's experts, of which there are some.
+ExpertSizes sizes_of(const MlpWeights& mlp, const StackParams& params) {
+  const auto gates = gates_of(mlp);
+  const auto& down = mlp.down_proj.weight;
+  const auto is_wide = [](const Weight& weight) {
+    return !weight.quantization && weight.dtype() == mx::float32;
+  };
+  return {.experts = mlp.router->weight.shape().at(0),
+          .used = params.experts.num_experts_per_tok,
+          .hidden = static_cast<int>(cols_of(gates)),
+          .inner = down.shape().at(1),
+          .has_wide = is_wide(down) || is_wide(mlp.gate_proj.weight) ||
+                      is_wide(mlp.up_proj.weight),
+          .has_halves = down.quantization && down.quantization->group_size < 64,
+          .is_apart = !are_packed_together(gates)};
+}
+
+void add_product(const Product& product, Packing packing, int experts,
+                 CudaMemoryPlan& plan) {
+  plan.weights += packed_bytes(product, packing, experts);
+  std::size_t plain = 0;
+  for (const auto* linear : product) plain += linear->weight.nbytes();
+  // The last layer is packed beside all others.
+  plan.loading = std::max(plan.loading, plain);
+}
+
 void add_weights(const DecoderWeights& weights, CudaMemoryPlan& plan) {
   plan.weights = packed_bytes(weights.embed_tokens);
   if (!is_tied(weights)) plan.weights += packed_bytes(weights.lm_head.weight);
   for (const auto& layer : weights.layers) {
     for (const auto& product : products_of(layer)) {
-      std::size_t plain = 0;
-      for (const auto* linear : product) {
-        plan.weights += packed_bytes(linear->weight);
-        plain += linear->weight.nbytes();
-      }
-      // The last layer is packed beside all others.
-      plan.loading = std::max(plan.loading, plain);
+      const bool are_gates = product.front() == &layer.mlp.gate_proj;
+      add_product(product,
+                  are_gates ? Packing::interleaved : Packing::side_by_side, 1,
+                  plan);
     }
+    if (!layer.mlp.router) continue;
+    const auto router = layer.mlp.router->weight.shape();
+    const int experts = router.at(0);
+    plan.weights += sizeof(float) * static_cast<std::size_t>(experts) *
+                    static_cast<std::size_t>(router.at(1));
+    add_product(gates_of(layer.mlp), Packing::interleaved, experts, plan);
+    add_product({&layer.mlp.down_proj}, Packing::side_by_side, experts, plan);
   }
+}
+
+/// The most that a layer's experts take.
+ExpertBytes expert_bytes(const CudaDeviceInfo& device,
+                         const DecoderWeights& weights,
+                         const StackParams& params, cuda::NumberType compute,
+                         std::size_t rows) {
+  ExpertBytes most;
+  for (const auto& layer : weights.layers) {
+    if (!layer.mlp.router) continue;
+    const auto its =
+        expert_bytes(sizes_of(layer.mlp, params), static_cast<int>(rows),
+                     compute, device.multiprocessors);
+    most.own = std::max(most.own, its.own);
+    most.operands = std::max(most.operands, its.operands);
+    most.parts = std::max(most.parts, its.parts);
+  }
+  return most;
 }
 
 /// Of so many rows by some_rows: stages of x for a product and for the next,
 /// and what the slices of a weight have.
 std::size_t stages_bytes(const CudaDeviceInfo& device,
-                         const DecoderWeights& weights, int rows, int planes) {
+                         const DecoderWeights& weights, int rows, int planes,
+                         const ExpertBytes& experts) {
   const int columns = cuda::some_rows_columns(rows);
-  std::size_t stages = 0, parts = 0;
+  std::size_t stages = 0, parts = experts.parts;
   const auto add = [&](const Product& product) {
     const auto& quantization = product.front()->weight.quantization;
     const bool has_halves = quantization && quantization->group_size < 64;
@@ -84,7 +141,12 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
     for (const auto& product : products_of(layer)) add(product);
   }
   add({&weights.lm_head});
-  return 2 * stages + parts;
+  // What comes before more rows' experts makes no operands for them.
+  const bool has_next =
+      rows <= kRowsOfAllGroups ||
+      std::ranges::any_of(weights.layers,
+                          [](const auto& layer) { return !layer.mlp.router; });
+  return (has_next ? 2 : 1) * stages + parts;
 }
 
 /// Of many rows: numbers of 16 bits, of one product at a time and those that it
@@ -92,7 +154,8 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
 /// such.
 std::size_t operand_bytes(const CudaDeviceInfo& device,
                           const DecoderWeights& weights,
-                          cuda::NumberType compute, std::size_t rows) {
+                          cuda::NumberType compute, std::size_t rows,
+                          const ExpertBytes& experts) {
   std::size_t made = 0, handed = 0, expanded = 0;
   const auto add = [&](const Product& product, bool can_be_handed) {
     const auto& weight = product.front()->weight;
@@ -114,21 +177,23 @@ std::size_t operand_bytes(const CudaDeviceInfo& device,
       add(products[i], i % 2 == 1);
     }
   }
-  return 2 * (rows * (made + handed) + expanded);
+  return std::max(2 * rows * made, experts.operands) +
+         2 * (rows * handed + expanded);
 }
 
 /// What products of so many rows need beside their weights.
 std::size_t product_bytes(const CudaDeviceInfo& device,
                           const DecoderWeights& weights,
-                          cuda::NumberType compute, std::size_t rows) {
+                          cuda::NumberType compute, std::size_t rows,
+                          const ExpertBytes& experts) {
   const bool is_exact = compute == cuda::NumberType::f32;
   const auto most = static_cast<std::size_t>(cuda::kSomeRowsMost);
-  if (rows == 1) return 0;
+  if (rows == 1) return experts.parts;
   if (!is_exact && rows > most) {
-    return operand_bytes(device, weights, compute, rows);
+    return operand_bytes(device, weights, compute, rows, experts);
   }
   return stages_bytes(device, weights, static_cast<int>(std::min(rows, most)),
-                      is_exact ? 3 : 1);
+                      is_exact ? 3 : 1, experts);
 }
 
 /// What a pass of so many rows has between its kernels: most of what
@@ -145,16 +210,17 @@ std::size_t workspace_bytes(const CudaDeviceInfo& device,
   std::size_t inner = 0;
   bool are_apart = false;
   for (const auto& layer : weights.layers) {
+    if (layer.mlp.router) continue;
     inner = std::max(inner, cols_of({&layer.mlp.down_proj}));
-    const Linear* const gates[] = {&layer.mlp.gate_proj, &layer.mlp.up_proj};
-    are_apart = are_apart || !are_packed_together(gates);
+    are_apart = are_apart || !are_packed_together(gates_of(layer.mlp));
   }
   const auto qkv = query + 2 * key;
   const auto floats = dim + hidden + qkv + query + (are_apart ? 3 : 1) * inner;
   const int splits = cuda::attention_few_splits(heads.num_key_value_heads,
                                                 device.multiprocessors);
-  return rows * (4 * floats + 2 * query) +
-         product_bytes(device, weights, compute, rows) +
+  const auto experts = expert_bytes(device, weights, params, compute, rows);
+  return rows * (4 * floats + 2 * query) + experts.own +
+         product_bytes(device, weights, compute, rows, experts) +
          4 * rows_of({&weights.lm_head}) +
          cuda::attention_few_parts_bytes(static_cast<int>(rows),
                                          heads.num_attention_heads, splits,

@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include <mlx/ops.h>
+
 #include "base/concat.h"
 #include "base/error.h"
+#include "cuda/experts/route.h"
+#include "cuda/experts/some_rows.h"
 #include "cuda/token/argmax.h"
 #include "cuda/token/begin.h"
 #include "kernels/cuda/cuda_memory.h"
+#include "kernels/cuda/cuda_pass.h"
 
 namespace llamlx {
 namespace {
@@ -32,7 +37,11 @@ void check_shapes(const CudaModel& model) {
                   head_dim));
   }
   for (const auto& layer : model.weights.layers) {
-    if (layer.mlp.router) refuse("our kernels know no mixtures of experts");
+    const auto& router = layer.mlp.router;
+    if (router && router->weight.shape().at(0) > cuda::kMostExperts) {
+      refuse(concat("our kernels take up to ", cuda::kMostExperts,
+                    " experts, not ", router->weight.shape().at(0)));
+    }
     for (const auto* linear :
          {&layer.qkv.q_proj, &layer.o_proj, &layer.mlp.down_proj}) {
       const int cols = linear->weight.shape().at(1);
@@ -53,11 +62,27 @@ CudaMatrix pack_linear(Stream& stream, const Linear& layer) {
   return std::move(pack_linears(stream, layers, Packing::side_by_side).front());
 }
 
+CudaExperts load_experts(Stream& stream, const MlpWeights& mlp) {
+  const auto& router = mlp.router->weight;
+  const int count = router.shape().at(0);
+  const Linear* const gate_up[] = {&mlp.gate_proj, &mlp.up_proj};
+  const Linear* const down[] = {&mlp.down_proj};
+  const auto norm = mx::astype(mlp.post_attention_layernorm, mx::float32);
+  return {
+      .count = count,
+      .router = upload_vector(
+          stream, mx::multiply(dequantize(router, mx::float32), norm)),
+      .gate_up = pack_linears(stream, gate_up, Packing::interleaved, count),
+      .down_proj = std::move(
+          pack_linears(stream, down, Packing::side_by_side, count).front()),
+  };
+}
+
 CudaLayer load_layer(Stream& stream, const DecoderLayer& layer, int window) {
   const auto& [qkv, o_proj, mlp] = layer;
   const Linear* const projections[] = {&qkv.q_proj, &qkv.k_proj, &qkv.v_proj};
   const Linear* const gate_up[] = {&mlp.gate_proj, &mlp.up_proj};
-  return {
+  CudaLayer result{
       .input_layernorm = upload_vector(stream, qkv.input_layernorm),
       .qkv = pack_linears(stream, projections, Packing::side_by_side),
       .q_norm = upload_optional(stream, qkv.q_norm),
@@ -65,14 +90,23 @@ CudaLayer load_layer(Stream& stream, const DecoderLayer& layer, int window) {
       .o_proj = pack_linear(stream, o_proj),
       .post_attention_layernorm =
           upload_vector(stream, mlp.post_attention_layernorm),
-      .gate_up = pack_linears(stream, gate_up, Packing::interleaved),
-      .down_proj = pack_linear(stream, mlp.down_proj),
+      .experts = {},
+      .gate_up = {},
+      .down_proj = {},
       .window = window,
   };
+  if (mlp.router) {
+    result.experts = load_experts(stream, mlp);
+  } else {
+    result.gate_up = pack_linears(stream, gate_up, Packing::interleaved);
+    result.down_proj = pack_linear(stream, mlp.down_proj);
+  }
+  return result;
 }
 
 /// As many counters as the largest kernel of a pass has.
 void make_counters(CudaModel& model) {
+  constexpr int kRouteBlocks = kCudaPrefillRows / cuda::kRouteRows;
   int count = cuda::kMostSegments * model.params.heads.num_key_value_heads;
   const auto add = [&](const CudaMatrix& matrix) {
     count = std::max(count, matrix.row_blocks);
@@ -83,6 +117,9 @@ void make_counters(CudaModel& model) {
     for (const auto& matrix : layer.gate_up) add(matrix);
     add(layer.o_proj);
     add(layer.down_proj);
+    if (layer.experts) {
+      count = std::max({count, cuda::kSlicedBlocks, kRouteBlocks});
+    }
   }
   auto* counters =
       model.space.counters.reserve<unsigned>(static_cast<std::size_t>(count));

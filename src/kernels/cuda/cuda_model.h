@@ -16,13 +16,22 @@
 
 namespace llamlx {
 
+/// The experts of a layer. Each matrix has those of all.
+struct CudaExperts {
+  int count;
+  CudaVector router;                ///< [E, D], times the weights of the norm
+  std::vector<CudaMatrix> gate_up;  ///< interleaved, or one for each
+  CudaMatrix down_proj;
+};
+
 struct CudaLayer {
   CudaVector input_layernorm;
   std::vector<CudaMatrix> qkv;  ///< all in one, or one for each
   CudaVector q_norm, k_norm;    ///< or none
   CudaMatrix o_proj;
   CudaVector post_attention_layernorm;
-  std::vector<CudaMatrix> gate_up;  ///< interleaved, or one for each
+  std::optional<CudaExperts> experts;  ///< or one mlp:
+  std::vector<CudaMatrix> gate_up;     ///< interleaved, or one for each
   CudaMatrix down_proj;
   int window;
 };
@@ -51,6 +60,39 @@ class GrowingBuffer {
  private:
   int& growths_;
   DeviceBuffer buffer_;
+};
+
+/// Of a pass's rows in layers with experts, or of a piece of them.
+struct CudaExpertSpace {
+  explicit CudaExpertSpace(int& growths)
+      : logits(growths),
+        norms(growths),
+        chosen(growths),
+        shares(growths),
+        masks(growths),
+        groups(growths),
+        num_groups(growths),
+        rows_of(growths),
+        places(growths),
+        gate_up(growths),
+        hidden(growths),
+        outputs(growths),
+        stages{GrowingBuffer(growths), GrowingBuffer(growths)} {}
+
+  GrowingBuffer logits;  // [rows, E] float
+  GrowingBuffer norms;   // [rows] float
+  GrowingBuffer chosen;  // [rows, k] int
+  GrowingBuffer shares;  // [rows, k] float
+  GrowingBuffer masks;   // [blocks of rows, E] unsigned
+  GrowingBuffer groups;  // [groups] ExpertGroup
+  GrowingBuffer num_groups;
+  GrowingBuffer rows_of;  // [places] int
+  GrowingBuffer places;   // [rows, E] int
+  GrowingBuffer gate_up;  // [places, 2 F] float, where they are two products
+  GrowingBuffer hidden;   // [places, F] float
+  GrowingBuffer outputs;  // [places, D] float
+  // Of each group: what gates read, and what down does.
+  std::array<GrowingBuffer, 2> stages;
 };
 
 /// Memory of a pass on the GPU, kept for the next.
@@ -82,6 +124,7 @@ struct CudaWorkspace {
   GrowingBuffer squares{growths};  // [groups, kSomeRowsMost] float
   GrowingBuffer product_parts{growths};
   GrowingBuffer expanded{growths};  // a weight as numbers of 16 bits
+  CudaExpertSpace experts{growths};
   GrowingBuffer argmax_parts{growths};
   GrowingBuffer tokens{
       growths};  // [rows] int: chosen by the last pass that did

@@ -12,6 +12,7 @@
 #include "cuda/token/argmax.h"
 #include "cuda/token/begin.h"
 #include "kernels/cuda/ceil_div.h"
+#include "kernels/cuda/cuda_mlp.h"
 #include "kernels/cuda/cuda_products.h"
 
 namespace llamlx {
@@ -290,33 +291,12 @@ void project(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
   }
 }
 
-/// silu(gate(x)) * up(x) of all rows; whether these are operands of what
-/// follows.
-bool gate(const Pass& pass, const CudaLayer& layer, const ProductRows& x) {
-  auto& space = pass.space();
-  const int inner = layer.down_proj.cols;
-  if (layer.gate_up.size() == 1) {
-    return multiply(pass.model, layer.gate_up.front(), x,
-                    {space.hidden.as<float>(),
-                     inner,
-                     cuda::Output::swiglu,
-                     {.matrix = &layer.down_proj}});
-  }
-  auto* out = space.gate_up.as<float>();
-  for (const auto& matrix : layer.gate_up) {
-    multiply(pass.model, matrix, x, {out, 2 * inner, cuda::Output::store});
-    out += inner;
-  }
-  multiply_gates(pass.model, space.gate_up.as<const float>(), pass.rows, inner,
-                 space.hidden.as<float>());
-  return false;
-}
-
-/// The only one of the matrices, and the norm before it.
-NextProduct next_of(const std::vector<CudaMatrix>& matrices,
-                    const CudaVector& norm) {
-  if (matrices.size() != 1) return {};
-  return {&matrices.front(), &norm};
+/// What reads the residual stream first after a layer.
+NextProduct next_of_layer(const CudaModel& model, std::size_t index) {
+  if (index + 1 == model.layers.size()) return {};
+  const auto& next = model.layers[index + 1];
+  if (next.qkv.size() != 1) return {};
+  return {&next.qkv.front(), &next.input_layernorm};
 }
 
 /// Whether its input is operands already; whether those of the next layer are.
@@ -331,25 +311,17 @@ bool run_layer(const Pass& pass, int index, bool are_operands) {
   project(pass, layer,
           {x, pass.rows, &layer.input_layernorm, eps, are_operands});
   are_operands = attend(pass, index);
-  residual.next = next_of(layer.gate_up, layer.post_attention_layernorm);
+  residual.next = first_of_mlp(model, layer, pass.rows);
   are_operands = multiply(model, layer.o_proj,
                           {.x = space.attended.as<const float>(),
                            .rows = pass.rows,
                            .are_operands = are_operands},
                           residual);
-  are_operands =
-      gate(pass, layer,
-           {x, pass.rows, &layer.post_attention_layernorm, eps, are_operands});
-  residual.next = {};
-  if (at + 1 < model.layers.size()) {
-    const auto& next = model.layers[at + 1];
-    residual.next = next_of(next.qkv, next.input_layernorm);
-  }
-  return multiply(model, layer.down_proj,
-                  {.x = space.hidden.as<const float>(),
-                   .rows = pass.rows,
-                   .are_operands = are_operands},
-                  residual);
+  residual.next = next_of_layer(model, at);
+  return run_mlp(
+      model, layer,
+      {x, pass.rows, &layer.post_attention_layernorm, eps, are_operands},
+      residual);
 }
 
 void run_pass(const Pass& pass, const cuda::BeginArgs& args) {
