@@ -125,7 +125,7 @@ ServingKernels kernels_for(const StorageKind& kind, const Backend& backend,
 
 RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
                    const StorageKind& main_storage) {
-  const auto processor = resolve_processor(Device::automatic, config);
+  const auto processor = resolve_processor(Device::automatic);
   const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
   const auto dtype = resolve_dtype(ComputeType::automatic, embeddings->dtype);
   const auto backend = resolve_backend(processor, dtype, 0);
@@ -139,7 +139,8 @@ RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
   }
   if (processor == Processor::cuda) {
     run.gpu = cuda_device_info();
-    run.gpu_products = cuda_kernel_choice(*run.gpu, dtype);
+    run.gpu_products =
+        cuda_kernel_choice(*run.gpu, dtype, config.has_experts());
   }
   for (const auto& spec : tensor_specs(config)) {
     const auto& info = *checkpoint.find(spec.name);
@@ -172,11 +173,6 @@ ModelFacts read_model_facts(const fs::path& path) {
   }
   facts.disk_bytes = bytes_on_disk(path);
   facts.run = run_facts(*checkpoint, facts.config, facts.storage.front());
-  if (resolve_processor(Device::automatic) == Processor::cuda &&
-      !facts.run.gpu) {
-    facts.notices.push_back(
-        "llamlx's kernels for GPUs know no mixtures of experts");
-  }
   add_tokenizer(*checkpoint, facts);
   return facts;
 }

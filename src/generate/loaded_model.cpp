@@ -94,10 +94,9 @@ void check_memory(const Checkpoint& checkpoint, const Backend& backend,
 
 LoadedModel load_model(const std::filesystem::path& path,
                        const LoadOptions& options) {
-  const auto checkpoint = Checkpoint::open(path);
-  const auto processor =
-      resolve_processor(options.device, read_model_config(*checkpoint));
+  const auto processor = resolve_processor(options.device);
   const DeviceScope scope(array_device(processor));
+  const auto checkpoint = Checkpoint::open(path);
   const auto dtype = resolve_dtype(options.dtype, stored_dtype(*checkpoint));
   const auto backend = resolve_backend(processor, dtype, options.threads);
   if (processor == Processor::cpu) check_memory(*checkpoint, backend, dtype);
@@ -141,18 +140,6 @@ Processor resolve_processor(Device device) {
   if (mx::is_available(mx::Device(mx::Device::gpu))) return Processor::mlx;
   if (device == Device::automatic) return Processor::cpu;
   fail(ErrorCode::no_device, "device gpu", cuda_absence(),
-       "use the CPU (--device cpu)");
-}
-
-Processor resolve_processor(Device device, const ModelConfig& config) {
-  const auto processor = resolve_processor(device);
-  if (processor != Processor::cuda || !config.has_experts()) {
-    return processor;
-  }
-  if (mx::is_available(mx::Device(mx::Device::gpu))) return Processor::mlx;
-  if (device == Device::automatic) return Processor::cpu;
-  fail(ErrorCode::no_device, "device gpu",
-       "our kernels there know no mixtures of experts, and this MLX has no GPU",
        "use the CPU (--device cpu)");
 }
 

@@ -48,10 +48,6 @@ std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint);
 /// MLX's. Errors: Error (no_device).
 Processor resolve_processor(Device device);
 
-/// The same for such a model: our kernels for GPUs know no experts, which are
-/// left to MLX's ops there, or else to the CPU. Errors: Error (no_device).
-Processor resolve_processor(Device device, const ModelConfig& config);
-
 /// The type a checkpoint whose values are `stored` computes in.
 mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored);
 
