@@ -11,6 +11,7 @@
 
 #include "cuda/attention/attention_bench.h"
 #include "cuda/device.h"
+#include "cuda/experts/experts_bench.h"
 #include "cuda/graph.h"
 #include "cuda/kernel.h"
 #include "cuda/limits/read.h"
@@ -425,5 +426,6 @@ int main(int argc, char** argv) {
   }
   llamlx::add_all();
   llamlx::add_attention_benchmarks();
+  llamlx::add_experts_benchmarks();
   benchmark::RunSpecifiedBenchmarks();
 }
