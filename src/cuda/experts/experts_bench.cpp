@@ -92,7 +92,8 @@ struct Groups {
     stream.synchronize();
   }
   cuda::ExpertGroups of(int launch) const {
-    return {groups.as<const cuda::ExpertGroup>() + launch * count,
+    return {groups.as<const cuda::ExpertGroup>() +
+                static_cast<std::ptrdiff_t>(launch) * count,
             counts.as<const int>()};
   }
 };
@@ -151,7 +152,7 @@ void multiply_some(benchmark::State& state, const Experts& model,
   const auto parts =
       zeros(stream, cuda::experts_some_parts_bytes(gates.row_blocks, columns,
                                                    slices, groups.count));
-  const auto counters = zeros(stream, 4 * cuda::kSlicedBlocks);
+  const auto counters = zeros(stream, sizeof(unsigned) * cuda::kSlicedBlocks);
   args.each.parts = parts.as<float>();
   args.each.counters = counters.as<unsigned>();
   args.weight_stride = gates.bytes;
