@@ -249,6 +249,24 @@ TEST(CudaExpertsTest, PromptsAreAsNearToFloat32AsMlxsOps) {
   }
 }
 
+/// Which the kernel of a token would take, were it alone.
+TEST(CudaExpertsTest, ALayerWithoutThemMayComeFirst) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  auto changes = testing::kExpertVariants.back().changes;
+  changes.update(Json{{"num_hidden_layers", 2}, {"mlp_only_layers", {0}}});
+  const auto model =
+      checkpoint_of(changes, {"Bfloat16", mx::bfloat16, {}, mx::bfloat16});
+  const std::vector<std::int32_t> ids = {5};
+  const auto logits = [&](mx::Dtype compute, const Backend& backend) {
+    return logits_at_once(Decoder::load(model, compute, backend), ids);
+  };
+  const auto exact = logits(mx::float32, mlx_backend());
+  const auto ours = logits(mx::bfloat16, cuda_backend(mx::bfloat16));
+  // Operands are rounded to 8 bits, some dozens of times on their way.
+  EXPECT_LE(root_mean_square(mx::subtract(ours, exact)),
+            0x1p-6 * root_mean_square(exact));
+}
+
 TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
   if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
   const RandomCheckpoint odd_heads(tiny_config({{"head_dim", 12}}));
