@@ -8,11 +8,11 @@
 
 #include <benchmark/benchmark.h>
 
+#include "cuda/chain_timing.h"
 #include "cuda/device.h"
 #include "cuda/experts/many_rows.h"
 #include "cuda/experts/route.h"
 #include "cuda/experts/some_rows.h"
-#include "cuda/graph.h"
 #include "cuda/kernel.h"
 #include "cuda/memory.h"
 
@@ -40,31 +40,6 @@ DeviceBuffer zeros(Stream& stream, std::size_t bytes) {
   DeviceBuffer buffer(std::max<std::size_t>(bytes, 16));
   fill_zero(stream, buffer.data(), buffer.bytes());
   return buffer;
-}
-
-/// Seconds of a launch, by replays of a graph of kChain of them.
-template <typename Launch>
-double seconds_each(Stream& stream, const Launch& launch) {
-  for (int i = 0; i < kChain; ++i) launch(i);
-  auto graph = Graph::capture(stream, [&] {
-    for (int i = 0; i < kChain; ++i) launch(i);
-  });
-  graph.launch(stream);
-  Event from(EventTiming::on);
-  Event to(EventTiming::on);
-  from.record(stream);
-  graph.launch(stream);
-  to.record(stream);
-  to.synchronize();
-  return elapsed_ms(from, to) / 1e3 / kChain;
-}
-
-void report(benchmark::State& state, double bytes, double operations,
-            double seconds) {
-  state.SetIterationTime(seconds);
-  state.counters["us"] = seconds * 1e6;
-  state.counters["GB/s"] = bytes / seconds / 1e9;
-  state.counters["TFLOP/s"] = operations / seconds / 1e12;
 }
 
 /// Groups of every launch, which have other experts than the one before, as far
@@ -170,7 +145,7 @@ void multiply_some(benchmark::State& state, const Experts& model,
   for (auto _ : state) {
     report(state, static_cast<double>(gates.bytes) * groups.count,
            4.0 * rows * model.used * model.inner * model.hidden,
-           seconds_each(stream, [&](int i) {
+           seconds_each(stream, kChain, [&](int i) {
              args.groups = groups.of(i);
              launch(stream, kernel, shape, args);
            }));
@@ -200,7 +175,7 @@ void multiply_many(benchmark::State& state, const Experts& model,
   for (auto _ : state) {
     report(state, static_cast<double>(gates.bytes) * groups.count,
            4.0 * rows * model.used * model.inner * model.hidden,
-           seconds_each(stream, [&](int i) {
+           seconds_each(stream, kChain, [&](int i) {
              args.groups = groups.of(i);
              launch(
                  stream, kernel,
@@ -267,7 +242,7 @@ void route(benchmark::State& state, const Experts& model, int rows, int each) {
   for (auto _ : state) {
     report(state, 4.0 * model.experts * model.hidden,
            2.0 * rows * model.experts * model.hidden,
-           seconds_each(stream, [&](int) {
+           seconds_each(stream, kChain, [&](int) {
              launch(stream, kernel, shape, args);
              if (row_blocks == 1) return;
              launch(stream, order,

@@ -10,9 +10,9 @@
 #include <benchmark/benchmark.h>
 
 #include "cuda/attention/attention_bench.h"
+#include "cuda/chain_timing.h"
 #include "cuda/device.h"
 #include "cuda/experts/experts_bench.h"
-#include "cuda/graph.h"
 #include "cuda/kernel.h"
 #include "cuda/limits/read.h"
 #include "cuda/matmul/few_rows.h"
@@ -51,33 +51,6 @@ void fill_random(Stream& stream, const DeviceBuffer& buffer) {
   }
 }
 
-/// Seconds of a launch, by replays of a graph of kChain of them.
-template <typename Launch>
-double seconds_each(Stream& stream, const Launch& launch) {
-  for (int i = 0; i < kChain; ++i) launch(i);
-  auto graph = Graph::capture(stream, [&] {
-    for (int i = 0; i < kChain; ++i) launch(i);
-  });
-  graph.launch(stream);
-  Event from(EventTiming::on);
-  Event to(EventTiming::on);
-  from.record(stream);
-  graph.launch(stream);
-  to.record(stream);
-  to.synchronize();
-  return elapsed_ms(from, to) / 1e3 / kChain;
-}
-
-void report(benchmark::State& state, double bytes, double operations,
-            double seconds) {
-  state.SetIterationTime(seconds);
-  state.counters["us"] = seconds * 1e6;
-  state.counters["GB/s"] = bytes / seconds / 1e9;
-  if (operations > 0) {
-    state.counters["TFLOP/s"] = operations / seconds / 1e12;
-  }
-}
-
 void read_memory(benchmark::State& state, std::size_t bytes) {
   Stream stream;
   const DeviceBuffer memory(kWeightBytes);
@@ -87,7 +60,8 @@ void read_memory(benchmark::State& state, std::size_t bytes) {
   const auto places = std::max<std::size_t>(kWeightBytes / bytes, 1);
   for (auto _ : state) {
     report(
-        state, static_cast<double>(bytes), 0, seconds_each(stream, [&](int i) {
+        state, static_cast<double>(bytes), 0,
+        seconds_each(stream, kChain, [&](int i) {
           launch(
               stream, kernel,
               {.grid_x =
@@ -180,7 +154,7 @@ void few_rows(benchmark::State& state, const Shape& shape, const Format& format,
                2 * cuda_device().multiprocessors));
   for (auto _ : state) {
     report(state, static_cast<double>(weights.bytes), 0,
-           seconds_each(stream, [&](int i) {
+           seconds_each(stream, kChain, [&](int i) {
              args.weight = weights.at(i);
              launch(stream, kernel,
                     {.grid_x = blocks,
@@ -270,7 +244,7 @@ void some_rows(benchmark::State& state, const Shape& shape,
   make_operands();
   for (auto _ : state) {
     report(state, static_cast<double>(weights.bytes), 0,
-           seconds_each(stream, [&](int i) {
+           seconds_each(stream, kChain, [&](int i) {
              if (makes_operands) make_operands();
              args.products.weight = weights.at(i);
              launch(stream, kernel,
@@ -334,9 +308,9 @@ void many_rows(benchmark::State& state, const Shape& shape,
                                   .shared_bytes = shared};
   for (auto _ : state) {
     const double operations = 2.0 * x_rows * shape.rows * shape.cols;
-    report(
-        state, static_cast<double>(weight.bytes()), operations,
-        seconds_each(stream, [&](int) { launch(stream, kernel, grid, args); }));
+    report(state, static_cast<double>(weight.bytes()), operations,
+           seconds_each(stream, kChain,
+                        [&](int) { launch(stream, kernel, grid, args); }));
   }
 }
 
