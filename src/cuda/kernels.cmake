@@ -7,6 +7,7 @@ set(LLAMLX_CUDA_KERNELS
   attention/many_rows_hopper.cu
   attention/turn.cu
   decode/decode.cu
+  decode/shorten.cu
   experts/add.cu
   experts/few_rows.cu
   experts/many_rows.cu

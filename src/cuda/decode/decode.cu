@@ -1,6 +1,7 @@
 #include "cuda/decode/attention.h"
 #include "cuda/decode/decode.h"
 #include "cuda/decode/product.h"
+#include "cuda/decode/short_tile.h"
 #include "cuda/matmul/read_packed.h"
 #include "cuda/token/largest_value.h"
 
@@ -169,6 +170,9 @@ LLAMLX_KERNEL(decode_f16, DecodeArgs, kDecodeThreads, 1) {
 }
 LLAMLX_KERNEL(decode_bf16, DecodeArgs, kDecodeThreads, 1) {
   decode<DenseTile<Bf16>>(args);
+}
+LLAMLX_KERNEL(decode_short_bf16, DecodeArgs, kDecodeThreads, 1) {
+  decode<ShortBf16Tile>(args);
 }
 
 #define LLAMLX_DECODE(bits, group, type, Type)                       \

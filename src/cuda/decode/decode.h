@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/attention/few_rows.h"
+#include "cuda/decode/short_bf16.h"
 #include "cuda/matmul/packed_weight.h"
 #include "cuda/segment.h"
 #include "cuda/token/draw.h"
@@ -30,6 +31,17 @@ inline constexpr int kDecodeThreads = kDecodeComputing + 32;
 /// The products of a layer, and the one after all layers.
 enum class Product : int { qkv, o, gate_up, down, head };
 inline constexpr int kLayerProducts = 4;
+
+/// What all products of a pass read: packed weights, or what was made of
+/// bfloat16 (short_bf16.h), beside which x is as beside bfloat16.
+struct DecodeFormat {
+  PackedLayout layout;
+  bool is_short = false;
+
+  LLAMLX_HOST_DEVICE constexpr int tile_bytes() const {
+    return is_short ? kShortTileBytes : cuda::tile_bytes(layout);
+  }
+};
 
 /// A layer's weights; biases, q_norm and k_norm may be null.
 struct DecodeLayer {
@@ -73,8 +85,8 @@ struct DecodeMemory {
 };
 
 /// Kernels  decode_T of dense weights, T of f16, bf16; decode_affineB_gG_T with
-///          B of 2, 3, 4, 5, 6, 8, G of 32, 64 and T of f16, bf16. All products
-///          have weights of this format.
+///          B of 2, 3, 4, 5, 6, 8, G of 32, 64 and T of f16, bf16;
+///          decode_short_bf16. All products have weights of this format.
 /// Grid     decode_blocks(), which run together; blocks of kDecodeThreads.
 ///          From compute capability 9.0 on.
 /// Shapes   columns are multiples of 4; the cache's type is T; head_dim is a
@@ -156,8 +168,8 @@ LLAMLX_HOST_DEVICE constexpr int decode_input_bytes(const PackedLayout& layout,
          tiles * (kTileCols / decode_group(layout)) * 8;
 }
 
-constexpr int decode_stage_bytes(const PackedLayout& layout) {
-  const int bytes = tile_bytes(layout);
+constexpr int decode_stage_bytes(const DecodeFormat& format) {
+  const int bytes = format.tile_bytes();
   return kDecodeWarps * decode_stage_tiles(bytes) * bytes;
 }
 
@@ -181,7 +193,7 @@ constexpr int decode_largest_input(const PackedLayout& layout,
   return most;
 }
 
-constexpr DecodeMemory decode_memory(const PackedLayout& layout,
+constexpr DecodeMemory decode_memory(const DecodeFormat& format,
                                      const DecodeArgs& args, int blocks) {
   DecodeMemory memory{};
   const auto take = [&](int bytes) {
@@ -193,18 +205,18 @@ constexpr DecodeMemory decode_memory(const PackedLayout& layout,
   memory.partials = take(decode_partials_bytes(args, blocks));
   memory.squares = take(kDecodeWarps * 4);
   memory.likeliest = take(kDecodeWarps * 8);
-  memory.input = take(decode_largest_input(layout, args));
+  memory.input = take(decode_largest_input(format.layout, args));
   memory.barriers = take(2 * args.stages * 8);
-  memory.ring = take(args.stages * decode_stage_bytes(layout));
+  memory.ring = take(args.stages * decode_stage_bytes(format));
   return memory;
 }
 
 /// Sets `stages` and `memory`: as many as fit into so much. Whether any does.
-constexpr bool fit_decode_memory(const PackedLayout& layout, DecodeArgs& args,
+constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
                                  int blocks, int shared_bytes) {
   constexpr int kMostStages = 16;
   for (args.stages = kMostStages; args.stages > 0; --args.stages) {
-    args.memory = decode_memory(layout, args, blocks);
+    args.memory = decode_memory(format, args, blocks);
     if (args.memory.bytes <= shared_bytes) return true;
   }
   return false;

@@ -91,14 +91,15 @@ class DecodeReference {
   /// some for the float32 it is rounded from; for dense ones what two numbers
   /// of 16 bits do not hold, of float16 down to the smallest that there is.
   double operand_error(double x, double largest) const {
-    const auto& layout = model_.set.layout;
+    const auto& [layout, is_short] = model_.set.format;
     if (layout.bits > 0) return 0x1.05p-16 * largest;
-    const double two = unit(layout.type) * unit(layout.type) * std::abs(x);
-    return layout.type == NumberType::f16 ? two + 0x1p-38 * largest : two;
+    const auto type = is_short ? NumberType::f16 : layout.type;
+    const double two = unit(type) * unit(type) * std::abs(x);
+    return type == NumberType::f16 ? two + 0x1p-38 * largest : two;
   }
   Numbers operand(const Numbers& x, const Floats* norm) const {
     const auto group =
-        static_cast<std::size_t>(decode_group(model_.set.layout));
+        static_cast<std::size_t>(decode_group(model_.set.format.layout));
     Numbers y = x;
     for (std::size_t i = 0; i < y.values.size() && norm != nullptr; ++i) {
       y.values[i] *= (*norm)[i];
@@ -236,7 +237,8 @@ inline void expect_pass(const DecodeModel& model, const DecodeRun& run,
   expect_turns(run);
   expect_appended(run.attention, run.caches_before);
   // As rounding_of_few() in attention_test.cpp.
-  const double rest = unit(model.set.layout.type) * unit(model.set.layout.type);
+  const double rest =
+      unit(model.set.format.layout.type) * unit(model.set.format.layout.type);
   const Reference attention(run.attention);
   expect_near_reference(
       run.attention,
@@ -258,7 +260,7 @@ inline void expect_pass(const DecodeModel& model, const DecodeRun& run,
 /// `mixes`, and else all.
 inline void expect_right(const DecodeSetting& setting, int passes = 1,
                          bool mixes = false) {
-  SCOPED_TRACE(to_string(setting.layout));
+  SCOPED_TRACE(to_string(setting.format));
   const DecodeModel model(setting);
   DecodeRun run(model);
   for (int i = 0; i < passes; ++i) {

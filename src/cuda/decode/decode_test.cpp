@@ -13,17 +13,22 @@ using testing::DecodeRun;
 using testing::DecodeSetting;
 using testing::expect_right;
 
-std::vector<PackedLayout> layouts() {
-  auto result = all_layouts();
-  std::erase_if(result, [](const PackedLayout& layout) {
-    return layout.type == NumberType::f32;
-  });
+constexpr DecodeFormat kDense{{NumberType::f16, 0, 0}};
+constexpr DecodeFormat kShort{{NumberType::bf16, 0, 0}, true};
+constexpr DecodeFormat kAffine{{NumberType::bf16, 4, 64}};
+
+std::vector<DecodeFormat> formats() {
+  std::vector<DecodeFormat> result{kShort};
+  for (const auto& layout : all_layouts()) {
+    if (layout.type != NumberType::f32) result.push_back({layout});
+  }
   return result;
 }
 
 /// Shapes that are no whole tiles, as far as the format has such.
-DecodeSetting odd_shapes(const PackedLayout& layout) {
-  DecodeSetting set{.layout = layout};
+DecodeSetting odd_shapes(const DecodeFormat& format) {
+  const auto& layout = format.layout;
+  DecodeSetting set{.format = format};
   if (layout.bits == 0) {
     set.hidden = 76;
     set.heads = 3;
@@ -38,27 +43,24 @@ DecodeSetting odd_shapes(const PackedLayout& layout) {
   return set;
 }
 
-class DecodeFormatTest : public ::testing::TestWithParam<PackedLayout> {};
+class DecodeFormatTest : public ::testing::TestWithParam<DecodeFormat> {};
 
 TEST_P(DecodeFormatTest, DecodesAsFloat64Does) {
   expect_right(odd_shapes(GetParam()));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DecodeFormatTest, ::testing::ValuesIn(layouts()),
+INSTANTIATE_TEST_SUITE_P(All, DecodeFormatTest, ::testing::ValuesIn(formats()),
                          [](const auto& test) {
-                           return to_string(test.param);
+                           return testing::to_string(test.param);
                          });
 
-constexpr PackedLayout kDense{NumberType::f16, 0, 0};
-constexpr PackedLayout kAffine{NumberType::bf16, 4, 64};
-
 TEST(Decode, PassesFollowEachOther) {
-  for (const auto& layout : {kDense, kAffine}) {
+  for (const auto& format : {kDense, kShort, kAffine}) {
     for (const int layers : {1, 2}) {
       for (const bool has_biases : {false, true}) {
         for (const bool mixes : {false, true}) {
           SCOPED_TRACE(::testing::Message() << layers << " layers");
-          expect_right({.layout = layout,
+          expect_right({.format = format,
                         .head_dim = 32,
                         .layers = layers,
                         .has_biases = has_biases},
@@ -74,7 +76,7 @@ TEST(Decode, AnyWarpMayBeLate) {
   for (int late = 0; late < 3 * kWarps; ++late) {
     SCOPED_TRACE(late);
     // Every block has some of the embedding.
-    expect_right({.layout = kDense,
+    expect_right({.format = kDense,
                   .hidden = 520,
                   .heads = 2,
                   .head_dim = 8,
@@ -82,6 +84,28 @@ TEST(Decode, AnyWarpMayBeLate) {
                   .layers = 1 + late % 2,
                   .late_warp = late},
                  2, true);
+  }
+}
+
+/// Of rows that have nothing else no other numbers' roundings hide them.
+TEST(Decode, AddsExceptions) {
+  DecodeSetting set{.format = kShort,
+                    .hidden = 332,
+                    .heads = 3,
+                    .kv_heads = 1,
+                    .inner = 140,
+                    .layers = 2,
+                    .has_exceptions = true};
+  const DecodeModel model(set);
+  const auto& shortened = model.layers[1].products[0].shortened;
+  EXPECT_EQ(shortened.header(0).count, kMostExceptions);
+  for (const unsigned blocks : {1U, 3U}) {
+    set.blocks = blocks;
+    expect_right(set, 2);
+  }
+  for (int late = 0; late < 9; ++late) {
+    set.late_warp = late;
+    expect_right(set);
   }
 }
 
@@ -99,11 +123,11 @@ TEST(Decode, GoesOnWithWhatItChose) {
 }
 
 TEST(Decode, SplitsManyPositions) {
-  for (const auto& layout : {kDense, kAffine}) {
+  for (const auto& format : {kDense, kShort, kAffine}) {
     for (const int offset : {kMostUnsplit - 1, 300, 700}) {
       for (const int window : {0, 64, 290}) {
         SCOPED_TRACE(::testing::Message() << offset << ", " << window);
-        expect_right({.layout = layout,
+        expect_right({.format = format,
                       .kv_heads = 1,
                       .head_dim = 32,
                       .layers = 2,
@@ -118,7 +142,7 @@ TEST(Decode, SplitsManyPositions) {
 TEST(Decode, JoinsWhenTheLastSplitHasCome) {
   for (const int late : {4, 13, 22}) {
     SCOPED_TRACE(late);
-    expect_right({.layout = kAffine,
+    expect_right({.format = kAffine,
                   .kv_heads = 1,
                   .head_dim = 32,
                   .layers = 2,
@@ -129,12 +153,12 @@ TEST(Decode, JoinsWhenTheLastSplitHasCome) {
 }
 
 TEST(Decode, AnyHeads) {
-  for (const auto& layout : {kDense, kAffine}) {
+  for (const auto& format : {kDense, kShort, kAffine}) {
     for (const int dim : {24, 64, 72, 128}) {
       for (const bool traditional : {false, true}) {
         for (const bool has_norms : {false, true}) {
           SCOPED_TRACE(dim);
-          expect_right({.layout = layout,
+          expect_right({.format = format,
                         .heads = 8,
                         .kv_heads = dim > 64 ? 1 : 4,
                         .head_dim = dim,
@@ -148,15 +172,15 @@ TEST(Decode, AnyHeads) {
     }
   }
   // More queries of a key/value head than are looked for at once.
-  expect_right({.layout = kDense, .heads = 36, .kv_heads = 1, .head_dim = 8});
+  expect_right({.format = kDense, .heads = 36, .kv_heads = 1, .head_dim = 8});
 }
 
 TEST(Decode, AnyNumberOfBlocks) {
-  for (const auto& layout : {kDense, kAffine}) {
+  for (const auto& format : {kDense, kShort, kAffine}) {
     for (const unsigned blocks : {1U, 2U, 3U, 5U, 8U}) {
       SCOPED_TRACE(blocks);
       // Four blocks of 16 rows leave some with none; one has all tokens.
-      expect_right({.layout = layout,
+      expect_right({.format = format,
                     .heads = 2,
                     .head_dim = 32,
                     .vocab = 16,
@@ -168,13 +192,13 @@ TEST(Decode, AnyNumberOfBlocks) {
 }
 
 TEST(Decode, WeightsFlowThroughAnyRing) {
-  for (const auto& layout :
-       {kDense, kAffine, PackedLayout{NumberType::f16, 3, 32}}) {
+  for (const auto& format :
+       {kDense, kShort, kAffine, DecodeFormat{{NumberType::f16, 3, 32}}}) {
     for (const int stages : {1, 2, 3}) {
       for (const unsigned blocks : {1U, 3U}) {
         SCOPED_TRACE(::testing::Message() << stages << ", " << blocks);
         // The head takes several stages, and most others more than one.
-        expect_right({.layout = layout,
+        expect_right({.format = format,
                       .hidden = 448,
                       .head_dim = 32,
                       .inner = 192,
@@ -211,10 +235,10 @@ TEST(Decode, ChoosesTheFirstOfEqualTokens) {
 }
 
 TEST(Decode, DrawsTokens) {
-  for (const auto& layout : {kDense, kAffine}) {
+  for (const auto& format : {kDense, kShort, kAffine}) {
     std::set<int> tokens;
     for (std::uint32_t key = 0; key < 6; ++key) {
-      const DecodeSetting set{.layout = layout,
+      const DecodeSetting set{.format = format,
                               .head_dim = 32,
                               .vocab = 300,
                               .draw = {1.5F, {key, 9}}};
@@ -229,10 +253,10 @@ TEST(Decode, DrawsTokens) {
 }
 
 /// The token after one whose embedding has `odd` among its numbers.
-void expect_no_token(const PackedLayout& layout, float odd) {
-  SCOPED_TRACE(to_string(layout));
-  DecodeSetting set{.layout = layout, .layers = 2, .window = 1};
-  if (layout.group == 64) set.head_dim = 32;
+void expect_no_token(const DecodeFormat& format, float odd) {
+  SCOPED_TRACE(testing::to_string(format));
+  DecodeSetting set{.format = format, .layers = 2, .window = 1};
+  if (format.layout.group == 64) set.head_dim = 32;
   DecodeModel model(set);
   auto& table = model.table.parts[0];
   put_number(table.data, table.layout.type, 3 * 64 + 50, odd);
@@ -250,9 +274,10 @@ void expect_no_token(const PackedLayout& layout, float odd) {
 }
 
 TEST(Decode, TellsOfWhatIsNotFinite) {
-  for (const auto& layout : layouts()) expect_no_token(layout, NAN);
+  for (const auto& format : formats()) expect_no_token(format, NAN);
   for (const float odd : {HUGE_VALF, -HUGE_VALF}) {
-    for (const auto& layout : {kDense, kAffine}) expect_no_token(layout, odd);
+    for (const auto& format : {kDense, kShort, kAffine})
+      expect_no_token(format, odd);
   }
 }
 

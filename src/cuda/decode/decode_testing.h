@@ -6,6 +6,7 @@
 
 #include "cuda/attention/attention_testing.h"
 #include "cuda/decode/decode.h"
+#include "cuda/decode/short_testing.h"
 #include "cuda/matmul/matmul_testing.h"
 #include "cuda/token/argmax.h"
 
@@ -13,8 +14,13 @@
 
 namespace llamlx::cuda::testing {
 
+/// "short_bf16": what kernels that read it are called.
+inline std::string to_string(const DecodeFormat& format) {
+  return (format.is_short ? "short_" : "") + cuda::to_string(format.layout);
+}
+
 struct DecodeSetting {
-  PackedLayout layout{NumberType::f16, 8, 32};
+  DecodeFormat format{{NumberType::f16, 8, 32}};
   PackedLayout table{NumberType::f16, 0, 0};
   int hidden = 64;
   int heads = 4;
@@ -30,6 +36,8 @@ struct DecodeSetting {
   bool traditional = false;
   bool has_head_norms = false;
   bool has_biases = false;
+  /// Of a short weight's rows all but every eighth have nothing else.
+  bool has_exceptions = false;
   Draw draw{};
   int late_warp = -1;  ///< as EmulatedShape has it
 };
@@ -39,8 +47,12 @@ struct DecodeMatrix {
   std::vector<TestWeight> parts;  ///< one, or gate and up
   std::vector<Floats> biases;     ///< of each
   Packed packed;
+  Shortened shortened;  ///< or nothing
   Floats packed_bias;
 
+  const unsigned char* weight() const {
+    return shortened.bytes.empty() ? packed.data() : shortened.tile(0);
+  }
   const float* bias() const {
     return packed_bias.empty() ? nullptr : packed_bias.data();
   }
@@ -77,6 +89,9 @@ class DecodeModel {
     std::vector<const TestWeight*> sources;
     for (const auto& part : m.parts) sources.push_back(&part);
     m.packed = pack_weights(sources, sources.size() > 1);
+    if (!set.format.is_short || &m == &table) return;
+    m.shortened = shorten(m.packed);
+    EXPECT_EQ(m.shortened.refused, 0U);
   }
 
  private:
@@ -84,7 +99,33 @@ class DecodeModel {
   unsigned seed_ = 100;
 
   TestWeight weight(int rows, int cols) {
-    return random_weight(set.layout, set.layout.group, rows, cols, draw_);
+    const auto& layout = set.format.layout;
+    auto w = random_weight(layout, layout.group, rows, cols, draw_);
+    if (set.has_exceptions) leave_exceptions(w);
+    return w;
+  }
+  /// As many as every tile has room for, wherever gates and others meet. Rows
+  /// with large numbers make exceptions of them.
+  void leave_exceptions(TestWeight& w) {
+    constexpr int kOfEightRows = kMostExceptions / 2;
+    for (int row = 0; row < w.rows; ++row) {
+      for (int col = 0; col < w.cols; ++col) {
+        const int tile = col / kTileCols;
+        const int its_row = (row % 8 + tile) % 7;
+        const int width = std::min(w.cols - tile * kTileCols, kTileCols);
+        const bool is_exception =
+            row % 8 != 0 && its_row < kOfEightRows &&
+            (11 * row + 5 * tile) % width == col % kTileCols;
+        const auto at = Reference::index(row * w.cols + col);
+        const auto value = static_cast<float>(w.values[at]);
+        const bool is_large = row % 8 == 0 && std::abs(value) > 0x1p-6F;
+        w.values[at] = put_number(w.data, w.layout.type, at,
+                                  is_exception ? std::ldexp(value, -30)
+                                  : is_large   ? value
+                                               : 0);
+        w.magnitudes[at] = std::abs(w.values[at]);
+      }
+    }
   }
   static void clear(TestWeight& w) {
     auto& numbers = w.layout.bits == 0 ? w.data : w.scales;
@@ -162,7 +203,7 @@ class DecodeRun {
 
   explicit DecodeRun(const DecodeModel& its_model)
       : exchange(its_model.set),
-        attention({.type = its_model.set.layout.type,
+        attention({.type = its_model.set.format.layout.type,
                    .heads = its_model.set.heads,
                    .kv_heads = its_model.set.kv_heads,
                    .dim = its_model.set.head_dim,
@@ -216,7 +257,7 @@ class DecodeRun {
     set_turns();
     args_.ids = ids;
     args_.chooses = chooses;
-    emulate("decode_" + to_string(set_.layout),
+    emulate("decode_" + to_string(set_.format),
             {.grid_x = set_.blocks,
              .block = kDecodeThreads,
              .shared_bytes = static_cast<unsigned>(args_.memory.bytes),
@@ -247,7 +288,7 @@ class DecodeRun {
       for (int h = 0; h < set_.kv_heads; ++h) {
         auto* to = &attention.caches[0][attention.at(0, 0, kind, h, 0)];
         for (int i = 0; i < numbers; ++i) {
-          store(set_.layout.type, 0.01F * static_cast<float>(i % 100),
+          store(set_.format.layout.type, 0.01F * static_cast<float>(i % 100),
                 to + 2 * i);
         }
       }
@@ -257,7 +298,7 @@ class DecodeRun {
     for (const auto& weights : model_.layers) {
       auto& layer = layers_.emplace_back();
       for (std::size_t i = 0; i < weights.products.size(); ++i) {
-        layer.weights[i] = weights.products[i].packed.data();
+        layer.weights[i] = weights.products[i].weight();
         layer.biases[i] = weights.products[i].bias();
       }
       for (int i = 0; i < 2; ++i) layer.norms[i] = weights.norms[i].data();
@@ -289,7 +330,7 @@ class DecodeRun {
     args_.choice = {kSlot, set_.draw};
     args_.layers = layers_.data();
     args_.num_layers = set_.layers;
-    args_.head = model_.head.packed.data();
+    args_.head = model_.head.weight();
     args_.head_bias = model_.head.bias();
     args_.norm = model_.norm.data();
     args_.eps = Pass::kEps;
@@ -308,10 +349,10 @@ class DecodeRun {
     args_.tokens = &token;
     args_.host_tokens = host_tokens.data();
     const int blocks = static_cast<int>(set_.blocks);
-    EXPECT_TRUE(fit_decode_memory(set_.layout, args_, blocks, 227 << 10));
+    EXPECT_TRUE(fit_decode_memory(set_.format, args_, blocks, 227 << 10));
     if (set_.stages == 0) return;
     args_.stages = set_.stages;
-    args_.memory = decode_memory(set_.layout, args_, blocks);
+    args_.memory = decode_memory(set_.format, args_, blocks);
   }
 };
 

@@ -76,27 +76,29 @@ TEST(DecodeMemory, HasAsManyStagesAsFit) {
   const auto bytes_of = [&](int stages) {
     auto its = args;
     its.stages = stages;
-    return decode_memory(layout, its, 3).bytes;
+    return decode_memory({layout}, its, 3).bytes;
   };
   for (int stages = 1; stages <= 16; ++stages) {
-    ASSERT_TRUE(fit_decode_memory(layout, args, 3, bytes_of(stages)));
+    ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(stages)));
     EXPECT_EQ(args.stages, stages);
     EXPECT_EQ(args.memory.bytes, bytes_of(stages));
-    ASSERT_EQ(fit_decode_memory(layout, args, 3, bytes_of(stages) - 1),
+    ASSERT_EQ(fit_decode_memory({layout}, args, 3, bytes_of(stages) - 1),
               stages > 1);
     EXPECT_EQ(args.stages, stages - 1);
   }
-  ASSERT_TRUE(fit_decode_memory(layout, args, 3, bytes_of(100)));
+  ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(100)));
   EXPECT_EQ(args.stages, 16);
 }
 
 TEST(DecodeMemory, PartsLieBesideEachOther) {
-  for (const auto& layout : {PackedLayout{NumberType::f16, 0, 0},
-                             PackedLayout{NumberType::f16, 3, 32}}) {
+  for (const auto& format : {DecodeFormat{{NumberType::f16, 0, 0}},
+                             DecodeFormat{{NumberType::bf16, 0, 0}, true},
+                             DecodeFormat{{NumberType::f16, 3, 32}}}) {
+    const auto& layout = format.layout;
     auto args = small_args();
     args.shapes[1].tiles = 1000;  // more than attention needs
     args.stages = 2;
-    const auto memory = decode_memory(layout, args, 2);
+    const auto memory = decode_memory(format, args, 2);
     const std::pair<int, int> parts[] = {
         {memory.layers, 3 * int{sizeof(DecodeLayer)}},
         // Of five blocks of rows each next one begins with another warp.
@@ -106,7 +108,7 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
         {memory.input, std::max(decode_input_bytes(layout, 1000),
                                 attention_few_shared_bytes(layout.type, 64))},
         {memory.barriers, 2 * 2 * 8},
-        {memory.ring, 2 * decode_stage_bytes(layout)}};
+        {memory.ring, 2 * decode_stage_bytes(format)}};
     int end = 0;
     for (const auto& [first, bytes] : parts) {
       EXPECT_GE(first, end);

@@ -10,8 +10,9 @@ struct LaneOfInput {
   const unsigned char* x;
   const InputGroup* groups;
 
+  // Columns after the second are not looked at.
   __device__ LaneOfInput(const InputSpace<Tile>& space, int lane)
-      : x(space.planes + min(lane / 4, 1) * space.plane_bytes + lane % 4 * 16),
+      : x(space.planes + lane / 4 % 2 * space.plane_bytes + lane % 4 * 16),
         groups(space.groups) {}
 
   __device__ LaneOfInput at(int tile) const {
@@ -19,6 +20,15 @@ struct LaneOfInput {
     result.x += tile * kTileCols * decode_operand_bytes(Tile::layout());
     result.groups += tile * InputSpace<Tile>::kGroups;
     return result;
+  }
+
+  /// A number of x beside a tile of numbers of 16 bits, by all lanes of a warp
+  /// together, each of which looks at one of its two parts.
+  __device__ float number(int lane, int col) const {
+    const auto* numbers =
+        reinterpret_cast<const std::uint16_t*>(x - lane % 4 * 16);
+    const float part = unpack(typename Tile::Operand{}, numbers[col]);
+    return (part + __shfl_xor_sync(kAllLanes, part, 4)) * groups->scale;
   }
 };
 
@@ -52,10 +62,10 @@ __device__ void multiply_input(
   }
 }
 
-template <typename T>
-__device__ void multiply_input(const DenseTile<T>& tile,
-                               const LaneOfInput<DenseTile<T>>& from,
-                               float (&acc)[2]) {
+/// acc += the products of a tile's numbers of 16 bits, times `scale`.
+template <typename Tile>
+__device__ void add_numbers(const Tile& tile, const LaneOfInput<Tile>& from,
+                            float scale, float (&acc)[2]) {
   float c[4] = {0, 0, 0, 0};
 #pragma unroll
   for (int run = 0; run < 2; ++run) {
@@ -65,15 +75,27 @@ __device__ void multiply_input(const DenseTile<T>& tile,
       std::uint32_t a[4];
       tile.fragment(2 * run + i, a);
       const std::uint32_t b[2] = {x.w[2 * i], x.w[2 * i + 1]};
-      multiply_add(T{}, c, a, b);
+      multiply_add(typename Tile::Operand{}, c, a, b);
     }
   }
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    acc[half] =
-        fmaf(c[2 * half] + c[2 * half + 1], from.groups->scale, acc[half]);
+    acc[half] = fmaf(c[2 * half] + c[2 * half + 1], scale, acc[half]);
   }
 }
+
+template <typename T>
+__device__ void multiply_input(const DenseTile<T>& tile,
+                               const LaneOfInput<DenseTile<T>>& from,
+                               float (&acc)[2]) {
+  add_numbers(tile, from, from.groups->scale, acc);
+}
+
+/// acc += the products of what tiles hold beside their numbers, from the first
+/// of them on: nothing but for those of short_tile.h.
+template <typename Tile, int kCount>
+__device__ void add_exceptions(const Tile (&)[kCount], const unsigned char*,
+                               const LaneOfInput<Tile>&, int, float (&)[2]) {}
 
 /// The same of kCount tiles that follow each other.
 template <int kCount, typename Tile>
@@ -87,6 +109,7 @@ __device__ void multiply_tiles(const unsigned char* tiles,
   }
 #pragma unroll
   for (int i = 0; i < kCount; ++i) multiply_input(held[i], from.at(i), acc);
+  add_exceptions(held, tiles, from, lane, acc);
 }
 
 }  // namespace llamlx::cuda

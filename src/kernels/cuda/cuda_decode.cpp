@@ -100,7 +100,7 @@ std::unique_ptr<CudaDecode> CudaDecode::make(CudaModel& model) {
   const int blocks =
       cuda::decode_blocks(args.shapes[static_cast<int>(Product::gate_up)],
                           model.device.multiprocessors);
-  if (!cuda::fit_decode_memory(layout, args, blocks,
+  if (!cuda::fit_decode_memory({layout}, args, blocks,
                                model.device.shared_bytes_per_block)) {
     return nullptr;
   }
