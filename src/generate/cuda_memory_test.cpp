@@ -79,6 +79,11 @@ class CudaMemoryTest : public ::testing::Test {
 
 TEST_F(CudaMemoryTest, IsPlannedForWhatATextTakes) {
   constexpr int kTokens = 40;
+  // Views of segments and the like, which a small model makes much of.
+  constexpr std::size_t kSmall = 16 << 10;
+  // There is none for shorter copies of weights, which are in no plan.
+  const auto plan = plan_of(load(kTokens), kTokens);
+  leave(plan.most() + kSmall);
   const auto before = used_bytes();
   const auto decoder = load(kTokens);
   const auto cache = decoder.make_cache(kTokens);
@@ -86,11 +91,39 @@ TEST_F(CudaMemoryTest, IsPlannedForWhatATextTakes) {
   Sampler sample({});
   TokenLoop(decoder, sample, {{cache.get(), 1}}, x).next(false);
   const auto used = used_bytes() - before;
-  const auto plan = plan_of(decoder, kTokens);
-  // Views of segments and the like, which a small model makes much of.
-  constexpr std::size_t kSmall = 16 << 10;
   EXPECT_LE(plan.weights + plan.cache + plan.workspace, used);
   EXPECT_GE(plan.weights + plan.cache + plan.workspace + kSmall, used);
+}
+
+/// Which a decoder can do without: they take none that a text may need.
+TEST_F(CudaMemoryTest, IsTakenForShorterCopiesOfWeightsWhereThereIsEnough) {
+  constexpr int kTokens = 40;
+  checkpoint_ = RandomCheckpoint({{"model_type", "llama"},
+                                  {"hidden_size", 128},
+                                  {"intermediate_size", 128},
+                                  {"num_hidden_layers", 2},
+                                  {"num_attention_heads", 2},
+                                  {"num_key_value_heads", 2},
+                                  {"vocab_size", 32},
+                                  {"rms_norm_eps", 1e-5},
+                                  {"tie_word_embeddings", false}});
+  checkpoint_.store_as(mx::bfloat16);
+  const auto plan = plan_of(load(kTokens), kTokens);
+  const auto needed =
+      plan.weights + plan.cache + plan.workspace + plan.weights * 8 / 10;
+  // What else a decoder has, and a tenth of all: far less, and far more.
+  for (const auto bytes : {needed, needed * 5 / 4}) {
+    leave(bytes);
+    const auto before = used_bytes();
+    const auto decoder = load(kTokens);
+    const auto loaded = used_bytes() - before;
+    const bool has_copies = bytes > needed;
+    EXPECT_EQ(decoder.spared_bytes(1) > 0, has_copies);
+    EXPECT_GE(loaded, plan.weights + (has_copies ? plan.weights * 7 / 10 : 0));
+    const auto cache = decoder.make_cache(kTokens);
+    EXPECT_EQ(last_logits(decoder, *cache, kTokens).size(), 32U);
+    EXPECT_EQ(last_logits(decoder, *cache, 1).size(), 32U);
+  }
 }
 
 /// Of rows that all groups have, of groups by experts_some, and by

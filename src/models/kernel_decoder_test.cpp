@@ -267,6 +267,54 @@ TEST(CudaExpertsTest, ALayerWithoutThemMayComeFirst) {
             0x1p-6 * root_mean_square(exact));
 }
 
+/// A checkpoint of bfloat16 in which the first row of an o_proj begins with 64
+/// such numbers.
+RandomCheckpoint checkpoint_with(float number) {
+  auto model = checkpoint_of(
+      {{"hidden_size", 256}, {"intermediate_size", 320}, {"head_dim", 64}},
+      {"Bfloat16", mx::bfloat16, {}, mx::bfloat16});
+  const std::string name = "model.layers.1.self_attn.o_proj.weight";
+  const auto values = mx::contiguous(model.load(*model.find(name)).data);
+  const auto row = mx::full({1, 64}, number, mx::bfloat16);
+  model.put(name,
+            mx::slice_update(values, row, mx::Shape{0, 0}, mx::Shape{1, 64}));
+  return model;
+}
+
+/// Copies of 12.4 bits of what has 16, where no number is lost: then results
+/// are those of the weights themselves.
+TEST(CudaShortWeightsTest, AreReadForOneRow) {
+  if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
+  if (cuda_device_info()->compute_capability < 90) {
+    GTEST_SKIP() << "one row is read by several kernels";
+  }
+  const auto load = [](float number) {
+    return Decoder::load(checkpoint_with(number), mx::bfloat16,
+                         cuda_backend(mx::bfloat16));
+  };
+  const auto decoder = load(0);
+  const auto spared = static_cast<double>(decoder.spared_bytes(1)) /
+                      static_cast<double>(decoder.weights().nbytes);
+  EXPECT_NEAR(spared, 1 - 1584.0 / 2048, 0.02);
+  EXPECT_EQ(decoder.spared_bytes(2), 0U);
+  // More of these are in a tile than there is room for.
+  const auto without = load(1e-30F);
+  EXPECT_EQ(without.spared_bytes(1), 0U);
+  const auto logits = [](const Decoder& by) {
+    const auto cache = by.make_cache(8);
+    std::vector<mx::array> rows;
+    for (const int id : {3, 1, 30, 7}) {
+      rows.push_back(
+          by.logits(by.forward(mx::array({id}), {{cache.get(), 1}})));
+    }
+    return mx::concatenate(rows, 0);
+  };
+  const auto expected = logits(without);
+  // x is held in 16 bits at least, and the cache in 8: few of those differ.
+  EXPECT_LE(root_mean_square(mx::subtract(logits(decoder), expected)),
+            0x1p-10 * root_mean_square(expected));
+}
+
 TEST(CudaBackendTest, RefusesWhatItsKernelsDoNotTake) {
   if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
   const RandomCheckpoint odd_heads(tiny_config({{"head_dim", 12}}));

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/concat.h"
+#include "kernels/cuda/cuda_memory.h"
 #include "kernels/cuda/cuda_model.h"
 #include "kernels/cuda/cuda_pass.h"
 
@@ -50,11 +52,38 @@ cuda::ProductShape shape_of(const CudaMatrix& matrix) {
   return {matrix.row_blocks, matrix.tiles, matrix.cols, matrix.rows};
 }
 
-cuda::DecodeLayer decode_layer(const CudaLayer& layer) {
+/// All that the kernel multiplies with.
+std::vector<const CudaMatrix*> products_of(const CudaModel& model) {
+  std::vector<const CudaMatrix*> result{&model.lm_head()};
+  for (const auto& layer : model.layers) {
+    const auto products = products_of(layer);
+    result.insert(result.end(), products.begin(), products.end());
+  }
+  return result;
+}
+
+/// Shorter copies of all of it, or null.
+std::unique_ptr<const CudaShortWeights> shorten(CudaModel& model,
+                                                const CudaMemoryPlan& plan) {
+  const auto products = products_of(model);
+  const auto bytes = CudaShortWeights::bytes_of(products);
+  if (bytes == 0 || !has_room_for_copies(bytes, plan)) return nullptr;
+  return CudaShortWeights::make(model.stream, products);
+}
+
+/// What the kernel reads of a matrix.
+const unsigned char* bytes_of(const CudaMatrix& matrix,
+                              const CudaShortWeights* shorter) {
+  return shorter != nullptr ? shorter->of(matrix)
+                            : matrix.bytes.as<const unsigned char>();
+}
+
+cuda::DecodeLayer decode_layer(const CudaLayer& layer,
+                               const CudaShortWeights* shorter) {
   cuda::DecodeLayer result{};
   const auto products = products_of(layer);
   for (std::size_t i = 0; i < products.size(); ++i) {
-    result.weights[i] = products[i]->bytes.as<const unsigned char>();
+    result.weights[i] = bytes_of(*products[i], shorter);
     result.biases[i] = products[i]->bias.data();
   }
   result.norms[0] = layer.input_layernorm.data();
@@ -66,7 +95,8 @@ cuda::DecodeLayer decode_layer(const CudaLayer& layer) {
 }
 
 /// What is the same in every pass, but for memory.
-cuda::DecodeArgs lasting_args(const CudaModel& model) {
+cuda::DecodeArgs lasting_args(const CudaModel& model,
+                              const CudaShortWeights* shorter) {
   const auto& head = model.lm_head();
   const auto& table = model.embed_tokens;
   const auto& heads = model.params.heads;
@@ -77,7 +107,7 @@ cuda::DecodeArgs lasting_args(const CudaModel& model) {
     args.shapes[i] = shape_of(*products[i]);
   }
   args.shapes[cuda::kLayerProducts] = shape_of(head);
-  args.head = head.bytes.as<const unsigned char>();
+  args.head = bytes_of(head, shorter);
   args.head_bias = head.bias.data();
   args.norm = model.norm.data();
   args.eps = model.params.rms_norm_eps;
@@ -93,23 +123,29 @@ cuda::DecodeArgs lasting_args(const CudaModel& model) {
 
 }  // namespace
 
-std::unique_ptr<CudaDecode> CudaDecode::make(CudaModel& model) {
+std::unique_ptr<CudaDecode> CudaDecode::make(CudaModel& model,
+                                             const CudaMemoryPlan& plan) {
   if (!takes(model)) return nullptr;
-  auto args = lasting_args(model);
-  const auto& layout = model.lm_head().layout;
+  auto shorter = shorten(model, plan);
+  auto args = lasting_args(model, shorter.get());
+  const cuda::DecodeFormat format{model.lm_head().layout, shorter != nullptr};
   const int blocks =
       cuda::decode_blocks(args.shapes[static_cast<int>(Product::gate_up)],
                           model.device.multiprocessors);
-  if (!cuda::fit_decode_memory({layout}, args, blocks,
+  if (!cuda::fit_decode_memory(format, args, blocks,
                                model.device.shared_bytes_per_block)) {
     return nullptr;
   }
-  const auto& kernel =
-      cuda_kernel("decode/decode", "decode_" + model.lm_head().kernel_suffix());
+  const auto& kernel = cuda_kernel(
+      "decode/decode", concat(format.is_short ? "decode_short_" : "decode_",
+                              model.lm_head().kernel_suffix()));
   std::unique_ptr<CudaDecode> made(
       new CudaDecode(kernel, static_cast<unsigned>(blocks)));
   std::vector<cuda::DecodeLayer> layers;
-  for (const auto& layer : model.layers) layers.push_back(decode_layer(layer));
+  for (const auto& layer : model.layers) {
+    layers.push_back(decode_layer(layer, shorter.get()));
+  }
+  made->short_weights_ = std::move(shorter);
   const auto bytes = layers.size() * sizeof(cuda::DecodeLayer);
   made->layers_ = DeviceBuffer(bytes);
   upload(model.stream, made->layers_.data(), layers.data(), bytes);

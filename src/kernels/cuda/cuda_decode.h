@@ -6,9 +6,11 @@
 #include "cuda/decode/decode.h"
 #include "cuda/kernel.h"
 #include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/cuda_short_weights.h"
 
 namespace llamlx {
 
+struct CudaMemoryPlan;
 struct CudaModel;
 struct CudaRope;
 
@@ -22,7 +24,10 @@ class CudaDecode {
   /// Null where that kernel does not take the model: it takes weights that all
   /// have one format, of f16 or bf16 as what is computed in, heads of up to 128
   /// numbers, and GPUs of compute capability 9.0 and later with memory enough.
-  static std::unique_ptr<CudaDecode> make(CudaModel& model);
+  /// Of weights of bfloat16 it has shorter copies, if they fit beside what is
+  /// planned.
+  static std::unique_ptr<CudaDecode> make(CudaModel& model,
+                                          const CudaMemoryPlan& plan);
 
   /// One pass for the token at `id`, on the GPU. With a choice, the next goes
   /// to the workspace's tokens and to its place of `host_tokens`; with none,
@@ -32,6 +37,11 @@ class CudaDecode {
            const CudaRope& rope, const int* id, const cuda::Choice* choice);
 
   const float* residual() const { return args_.exchange.residual; }
+
+  /// Bytes that a pass reads less than the weights have.
+  std::size_t spared_bytes() const {
+    return short_weights_ ? short_weights_->spared_bytes() : 0;
+  }
 
  private:
   CudaDecode(const Kernel& kernel, unsigned blocks)
@@ -43,6 +53,7 @@ class CudaDecode {
   const Kernel& kernel_;
   unsigned blocks_;
   cuda::DecodeArgs args_{};
+  std::unique_ptr<const CudaShortWeights> short_weights_;  // or null
   DeviceBuffer layers_;
   DeviceBuffer exchange_;
   DeviceBuffer cos_sin_;

@@ -271,4 +271,11 @@ void check_cuda_memory(const CudaDeviceInfo& device,
        "the CPU (--device cpu)");
 }
 
+bool has_room_for_copies(std::size_t bytes, const CudaMemoryPlan& plan) {
+  const auto now = cuda_device_info();
+  if (!now) return false;
+  const auto spare = now->memory_bytes / 10;
+  return bytes + plan.cache + plan.workspace + spare <= now->free_bytes;
+}
+
 }  // namespace llamlx

@@ -30,6 +30,11 @@ CudaMemoryPlan plan_cuda_memory(const CudaDeviceInfo& device,
 void check_cuda_memory(const CudaDeviceInfo& device,
                        const CudaMemoryPlan& plan);
 
+/// Whether copies of weights, which one can do without, fit now that the
+/// weights are loaded: beside what else is planned, and a tenth of the GPU's
+/// memory for what is not, such as caches of more tokens than are expected.
+bool has_room_for_copies(std::size_t bytes, const CudaMemoryPlan& plan);
+
 /// Whether the head is the table of embeddings, which is then held once.
 bool is_tied(const DecoderWeights& weights);
 

@@ -135,7 +135,8 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
       compute(compute_type(dtype)),
       host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kTokenSlotRows) {
   check_shapes(*this);
-  check_cuda_memory(device, plan_cuda_memory(device, weights, params, compute));
+  const auto plan = plan_cuda_memory(device, weights, params, compute);
+  check_cuda_memory(device, plan);
   embed_tokens = pack_weight(stream, weights.embed_tokens);
   if (!is_tied(weights)) own_lm_head = pack_linear(stream, weights.lm_head);
   norm = upload_vector(stream, weights.norm);
@@ -144,7 +145,7 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
         load_layer(stream, weights.layers[i], params.windows.at(i)));
   }
   make_counters(*this);
-  decode = CudaDecode::make(*this);
+  decode = CudaDecode::make(*this, plan);
   stream.synchronize();
 }
 

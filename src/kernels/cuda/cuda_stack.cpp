@@ -305,6 +305,10 @@ class CudaStack final : public Stack {
 
   int prefill_rows() const override { return kCudaPrefillRows; }
 
+  std::size_t spared_bytes(int rows) const override {
+    return rows == 1 && model_->decode ? model_->decode->spared_bytes() : 0;
+  }
+
   mx::array logits(const mx::array& x) const override {
     return {mx::Shape{x.shape(0), model_->vocab_size()},
             mx::float32,
