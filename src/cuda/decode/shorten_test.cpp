@@ -116,18 +116,19 @@ TEST(Shorten, LosesNothingOfWeights) {
 }
 
 /// Bits of an operand's words are in no other's way.
-TEST(Shorten, EveryPlaceHoldsEveryBit) {
-  for (int bit = 0; bit < 12; ++bit) {
+TEST(Shorten, EveryPlaceHoldsAllBits) {
+  for (unsigned turn = 0; turn < 16; ++turn) {
     Bits bits(kTileRows, kTileCols);
     for (int i = 0; i < kTileRows * kTileCols; ++i) {
-      // Signs, mantissas, and exponents up to that of 1.
-      const auto code = i * 2654435761U >> 7;
+      const auto draw =
+          (static_cast<unsigned>(i) + 1024 * turn) * 2654435761U >> 7;
+      // Exponents from that of 1 on down to the least that has all digits.
+      const unsigned exponent = 127 - (draw >> 1) % 15;
       bits.set(0, i,
-               static_cast<std::uint16_t>((code & 1U) << 15 |
-                                          (127 - (code >> 1) % 15) << 7 |
-                                          (code >> 5 & 0x7fU)));
+               static_cast<std::uint16_t>((draw & 1U) << 15 | exponent << 7 |
+                                          (draw >> 5 & 0x7fU)));
     }
-    bits.set(0, 37 * bit, 1.0);
+    bits.set(0, 61 * static_cast<int>(turn), 1.0);
     expect_lossless(bits);
     EXPECT_EQ(shorten(bits.packed()).header(0).count, 0);
   }
