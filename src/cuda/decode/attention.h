@@ -91,10 +91,10 @@ class DecodeAttention {
   /// Key/value heads and splits that are this block's.
   template <typename Attend>
   __device__ void for_each_unit(const Attend& attend) const {
-    const int splits = attention_few_splits(args_.num_kv_heads, blocks_);
-    for (int unit = block_; unit < splits * args_.num_kv_heads;
+    for (int unit = block_; unit < args_.splits * args_.num_kv_heads;
          unit += blocks_) {
-      attend(unit % args_.num_kv_heads, unit / args_.num_kv_heads, splits);
+      const int split = args_.by_kv_heads.divide(unit);
+      attend(unit - split * args_.num_kv_heads, split, args_.splits);
     }
   }
 

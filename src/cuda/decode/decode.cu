@@ -116,17 +116,19 @@ class Decoder {
   /// One after another by the same code, which stays near so.
   __device__ void run_products() {
     const int count = kLayerProducts * args_.num_layers;
+    attention_.bring_cache_near(layers_[0], 0);
 #pragma unroll 1
     for (int i = 0; i < count + (args_.chooses ? 1 : 0); ++i) {
       const bool is_last = i == count;
       const int layer = i / kLayerProducts;
       const int kind = is_last ? kLayerProducts : i % kLayerProducts;
       const auto product = static_cast<Product>(kind);
-      if (product == Product::qkv) {
-        attention_.bring_cache_near(layers_[layer], layer);
+      // While the gates are waited for.
+      if (product == Product::down && layer + 1 < args_.num_layers) {
+        attention_.bring_cache_near(layers_[layer + 1], layer + 1);
       }
       const auto step = is_last ? last_step() : step_of(product, layer);
-      products_.run(args_.shapes[kind], step.input, step.target);
+      products_.run(product, step.input, step.target);
       if (product != Product::qkv) continue;
       attention_.run(layers_[layer], layer, mark(layer));
     }

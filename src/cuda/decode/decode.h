@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/attention/few_rows.h"
+#include "cuda/decode/divider.h"
 #include "cuda/decode/short_bf16.h"
 #include "cuda/matmul/packed_weight.h"
 #include "cuda/segment.h"
@@ -61,6 +62,25 @@ struct ProductShape {
   int rows;
 };
 
+/// How its rows are cut among the blocks of threads (portions.h), with all that
+/// would have to be divided for it.
+struct ProductCut {
+  int each;  ///< blocks of rows that every block of threads has
+  int more;  ///< blocks of threads that have one more
+  Divider by_tiles;
+  Divider by_portion[2];  ///< by the tiles of who has no more, and one more
+};
+constexpr ProductCut cut_product(const ProductShape& shape, int blocks) {
+  const int each = shape.row_blocks / blocks;
+  const auto by_tiles_of = [&](int row_blocks) {
+    return row_blocks > 0 ? Divider(row_blocks * shape.tiles) : Divider();
+  };
+  return {each,
+          shape.row_blocks - each * blocks,
+          Divider(shape.tiles),
+          {by_tiles_of(each), by_tiles_of(each + 1)}};
+}
+
 /// Memory in which blocks pass numbers on; zeros before the first pass. Nothing
 /// else writes there.
 struct DecodeExchange {
@@ -109,6 +129,7 @@ struct DecodeArgs {
   const DecodeLayer* layers;
   int num_layers;
   ProductShape shapes[kLayerProducts + 1];
+  ProductCut cuts[kLayerProducts + 1];
   const unsigned char* head;
   const float* head_bias;
   const float* norm;
@@ -125,6 +146,8 @@ struct DecodeArgs {
   int num_heads;
   int num_kv_heads;
   int head_dim;
+  int splits;  ///< of attention
+  Divider by_kv_heads;
   bool traditional;
   float* cos_sin;  ///< [blocks][2][Dh / 2], where blocks keep turns
   float* parts;
@@ -211,9 +234,16 @@ constexpr DecodeMemory decode_memory(const DecodeFormat& format,
   return memory;
 }
 
-/// Sets `stages` and `memory`: as many as fit into so much. Whether any does.
+/// Sets what follows from shapes, heads and so many blocks: `cuts`, `splits`,
+/// `by_kv_heads`, `stages` and `memory`: as many stages as fit into so much.
+/// Whether any does.
 constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
                                  int blocks, int shared_bytes) {
+  for (int i = 0; i <= kLayerProducts; ++i) {
+    args.cuts[i] = cut_product(args.shapes[i], blocks);
+  }
+  args.splits = attention_few_splits(args.num_kv_heads, blocks);
+  args.by_kv_heads = Divider(args.num_kv_heads);
   constexpr int kMostStages = 16;
   for (args.stages = kMostStages; args.stages > 0; --args.stages) {
     args.memory = decode_memory(format, args, blocks);

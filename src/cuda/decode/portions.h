@@ -16,14 +16,11 @@ struct Portion {
 /// more than others: of the next product those do that come after them, so that
 /// in the end all have read alike. `place` of a block is its number at first,
 /// and then what this leaves.
-__device__ inline Portion cut_portion(int row_blocks, int& place) {
-  const int blocks = static_cast<int>(gridDim.x);
-  const int each = row_blocks / blocks;
-  const int more = row_blocks - each * blocks;
-  const Portion portion{place * each + min(place, more),
-                        each + (place < more ? 1 : 0)};
-  place -= more;
-  if (place < 0) place += blocks;
+__device__ inline Portion cut_portion(const ProductCut& cut, int& place) {
+  const Portion portion{place * cut.each + min(place, cut.more),
+                        cut.each + (place < cut.more ? 1 : 0)};
+  place -= cut.more;
+  if (place < 0) place += static_cast<int>(gridDim.x);
   return portion;
 }
 
@@ -38,9 +35,9 @@ __device__ int run_stages(int tiles) {
   constexpr int kTiles = kDecodeWarps * decode_stage_tiles(Tile::kBytes);
   return (tiles + kTiles - 1) / kTiles;
 }
-/// The warp that has a tile.
-__device__ inline int warp_of_tile(int tiles, int tile) {
-  return min((kDecodeWarps * (tile + 1) - 1) / tiles, kDecodeWarps - 1);
+/// The warp that has a tile, of as many as are divided by.
+__device__ inline int warp_of_tile(const Divider& by_tiles, int tile) {
+  return min(by_tiles.divide(kDecodeWarps * (tile + 1) - 1), kDecodeWarps - 1);
 }
 
 }  // namespace llamlx::cuda

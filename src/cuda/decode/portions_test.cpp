@@ -19,8 +19,9 @@ TEST(Portions, CoverEachBlockOfRowsOnce) {
     std::vector<int> all(places.size());
     for (const int row_blocks : products) {
       std::vector<int> seen(static_cast<std::size_t>(row_blocks));
+      const auto cut = cut_product({row_blocks, 3, 192, 0}, blocks);
       for (std::size_t i = 0; i < places.size(); ++i) {
-        const auto portion = cut_portion(row_blocks, places[i]);
+        const auto portion = cut_portion(cut, places[i]);
         ASSERT_LE(portion.count, (row_blocks + blocks - 1) / blocks);
         all[i] += portion.count;
         for (int n = 0; n < portion.count; ++n) {
@@ -45,6 +46,25 @@ void expect_stages_suffice(int tiles, int of_warp) {
   ASSERT_LE(of_warp, run_stages<Tile>(tiles) * decode_stage_tiles(kTileBytes));
 }
 
+TEST(Portions, DividesAsDivisionDoes) {
+  for (int by = 1; by < 1 << 17; by += 1 + by / 3) {
+    const Divider divider(by);
+    const int most = std::min(8 * by, (1 << 24) - 2);
+    for (int n = 0; n <= most; n += std::max(1, by / 2)) {
+      for (const int near : {n - 1, n, n + 1}) {
+        if (near < 0) continue;
+        ASSERT_EQ(divider.divide(near), near / by) << near;
+      }
+    }
+    // The largest that it is for.
+    const auto last =
+        static_cast<int>(std::min((1LL << 40) / by - 1, (1LL << 24) - 1));
+    ASSERT_EQ(divider.divide(last), last / by) << by;
+    ASSERT_EQ(divider.divide(last - last % by), last / by) << by;
+    ASSERT_EQ(divider.divide(last - last % by - 1), last / by - 1) << by;
+  }
+}
+
 TEST(Portions, WarpsHaveEachTileOnce) {
   for (int tiles = 1; tiles < 3000; tiles += tiles < 300 ? 1 : 37) {
     ASSERT_EQ(first_tile(tiles, 0), 0);
@@ -53,7 +73,8 @@ TEST(Portions, WarpsHaveEachTileOnce) {
       const int first = first_tile(tiles, warp);
       const int end = first_tile(tiles, warp + 1);
       for (int tile = first; tile < end; ++tile) {
-        ASSERT_EQ(warp_of_tile(tiles, tile), warp) << tile << " of " << tiles;
+        ASSERT_EQ(warp_of_tile(Divider(tiles), tile), warp)
+            << tile << " of " << tiles;
       }
       expect_stages_suffice<320>(tiles, end - first);
       expect_stages_suffice<2048>(tiles, end - first);
@@ -65,6 +86,7 @@ TEST(Portions, WarpsHaveEachTileOnce) {
 DecodeArgs small_args() {
   DecodeArgs args{};
   args.num_layers = 3;
+  args.num_kv_heads = 2;
   args.head_dim = 64;
   for (auto& shape : args.shapes) shape = {9, 4, 256, 144};
   return args;

@@ -30,17 +30,19 @@ class Products {
         ring_place_(args.stages) {}
 
   /// Of this block's rows.
-  __device__ void run(const ProductShape shape, const ProductInput& input,
+  __device__ void run(Product product, const ProductInput& input,
                       const ProductTarget& target) {
-    const auto portion = cut_portion(shape.row_blocks, place_);
+    const ProductShape shape = args_.shapes[static_cast<int>(product)];
+    const auto& cut = args_.cuts[static_cast<int>(product)];
+    const auto portion = cut_portion(cut, place_);
     if (portion.count == 0) {
       if (target.use == SumsUse::choose) choose(no_value());
       return;
     }
     // All that can be known before x has come.
     const bool is_gated = target.use == SumsUse::gate;
-    const int rows = is_gated ? kTileRows / 2 : kTileRows;
-    const Share share(portion, shape, warp(), thread_now() / rows);
+    const int row = is_gated ? thread_now() * 2 : thread_now();
+    const Share share(portion, shape, cut, warp(), row / kTileRows);
     const auto extra = ask_extra(share, target, thread_now());
     const float factor = multiply(share, input);
     if (is_gated) return gate(share, target, factor);
@@ -69,6 +71,7 @@ class Products {
   struct Share {
     Portion portion;
     ProductShape shape;
+    Divider by_tiles;  // of the portion
     int tiles;
     int first;       // of this warp's tiles
     int count;       // of them
@@ -78,13 +81,14 @@ class Products {
     int last_warp;
 
     __device__ Share(const Portion& its, const ProductShape& its_shape,
-                     int warp, int row_block_of_thread)
+                     const ProductCut& cut, int warp, int row_block_of_thread)
         : portion(its),
           shape(its_shape),
+          by_tiles(cut.by_portion[its.count - cut.each]),
           tiles(its.count * its_shape.tiles),
           first(first_tile(tiles, warp)),
           count(first_tile(tiles, warp + 1) - first),
-          row_block(first / its_shape.tiles),
+          row_block(cut.by_tiles.divide(first)),
           col(first - row_block * its_shape.tiles),
           first_warp(first_warp_of(row_block_of_thread)),
           last_warp(last_warp_of(row_block_of_thread)) {}
@@ -92,10 +96,10 @@ class Products {
     __device__ int rows() const { return portion.count * kTileRows; }
     __device__ int first_row() const { return portion.first * kTileRows; }
     __device__ int first_warp_of(int its_row_block) const {
-      return warp_of_tile(tiles, its_row_block * shape.tiles);
+      return warp_of_tile(by_tiles, its_row_block * shape.tiles);
     }
     __device__ int last_warp_of(int its_row_block) const {
-      return warp_of_tile(tiles, (its_row_block + 1) * shape.tiles - 1);
+      return warp_of_tile(by_tiles, (its_row_block + 1) * shape.tiles - 1);
     }
   };
 
@@ -143,6 +147,7 @@ class Products {
         publish(target.out + row, value, target.mark);
       }
       i += kDecodeComputing;
+      if (i >= share.rows()) break;
       extra = ask_extra(share, target, i);
       first_warp = share.first_warp_of(i / kTileRows);
       last_warp = share.last_warp_of(i / kTileRows);
@@ -181,6 +186,7 @@ class Products {
       }
       publish(target.out + place, silu(values[0]) * values[1], target.mark);
       i += kDecodeComputing;
+      if (i >= share.portion.count * kPairs) break;
       first_warp = share.first_warp_of(i / kPairs);
       last_warp = share.last_warp_of(i / kPairs);
     }

@@ -70,9 +70,9 @@ class WeightRing {
       // Looked up before it is needed.
       const auto* weight = next;
       next = weight_of(i + 1);
-      feed_product(
-          weight, args_.shapes[i < count ? i % kLayerProducts : kLayerProducts],
-          place, block_place);
+      const int kind = i < count ? i % kLayerProducts : kLayerProducts;
+      feed_product(weight, args_.shapes[kind].tiles, args_.cuts[kind], place,
+                   block_place);
     }
   }
 
@@ -93,16 +93,16 @@ class WeightRing {
   }
 
   /// Each of the first lanes sees to a warp's tiles.
-  __device__ void feed_product(const unsigned char* weight,
-                               const ProductShape& shape, RingPlace& place,
+  __device__ void feed_product(const unsigned char* weight, int row_tiles,
+                               const ProductCut& cut, RingPlace& place,
                                int& block_place) const {
-    const auto portion = cut_portion(shape.row_blocks, block_place);
-    const int tiles = portion.count * shape.tiles;
+    const auto portion = cut_portion(cut, block_place);
+    const int tiles = portion.count * row_tiles;
     const int lane = thread_now() % kWarpSize;
     const int warp = min(lane, kDecodeWarps - 1);
     const int first = first_tile(tiles, warp);
     int left = first_tile(tiles, warp + 1) - first;
-    weight += (static_cast<long long>(portion.first) * shape.tiles + first) *
+    weight += (static_cast<long long>(portion.first) * row_tiles + first) *
               Tile::kBytes;
     const int stages = run_stages<Tile>(tiles);
 #pragma unroll 1
