@@ -72,14 +72,13 @@ class InputMaker {
         norm[i] = load_norm_octet(col);
         x[i] = look(col);
       }
-#pragma unroll
-      for (int i = 0; i < kHeld; ++i) {
-        const int octet = base + i * kDecodeComputing;
-        if (octet >= octets_) break;  // for the whole warp
-        wait(8 * (octet + lane), x[i]);
-        if (input_.norm != nullptr) norm_by(norm[i], x[i], squares);
-        put(octet + lane, x[i]);
+      wait(8 * (base + lane), x[0]);
+      if (base + kDecodeComputing >= octets_) {  // for the whole warp
+        finish<1>(base + lane, norm, x, squares);
+        break;
       }
+      wait(8 * (base + kDecodeComputing + lane), x[1]);
+      finish<2>(base + lane, norm, x, squares);
     }
     if (input_.norm == nullptr) return;
     squares = warp_sum(squares);
@@ -97,6 +96,9 @@ class InputMaker {
   static constexpr int kLanes = Space::kGroup / 8;  // of a group
   /// The largest number of 16 bits whose upper byte, rounded, has a sign.
   static constexpr float kMost = 127 * 256;
+  static constexpr float kLeast = 0x1p-100F;
+  /// Added to a number of up to 22 bits it leaves it rounded in the low ones.
+  static constexpr float kWhole = 3 << 22;
 
   const ProductInput& input_;
   const Space& space_;
@@ -158,22 +160,42 @@ class InputMaker {
     }
   }
 
-  /// By all lanes of a warp together.
-  __device__ void put(int octet, const Octet& x) const {
+  /// Of so many octets that have come, in step, so that what one waits for the
+  /// other uses. By all lanes of a warp together, as what follows.
+  template <int kCount>
+  __device__ void finish(int first, const Octet (&norm)[kHeld],
+                         Octet (&x)[kHeld], float& squares) const {
+    if (input_.norm != nullptr) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) norm_by(norm[i], x[i], squares);
+    }
     if constexpr (Tile::kGroups > 0) {
-      put_bytes(octet, x);
+      put_bytes<kCount>(first, x);
     } else {
-      put_halves(octet, x);
+      put_halves<kCount>(first, x);
     }
   }
-  __device__ static float group_max(const Octet& x) {
-    float largest = 0;
-    for (int i = 0; i < 8; ++i) largest = max_or_nan(largest, fabsf(x.at(i)));
+
+  template <int kCount>
+  __device__ static void find_group_max(const Octet (&x)[kHeld],
+                                        float (&largest)[kCount]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      float of_pairs[4];
+      for (int j = 0; j < 4; ++j) {
+        of_pairs[j] = max_or_nan(fabsf(x[i].at(j)), fabsf(x[i].at(j + 4)));
+      }
+      largest[i] = max_or_nan(max_or_nan(of_pairs[0], of_pairs[1]),
+                              max_or_nan(of_pairs[2], of_pairs[3]));
+    }
 #pragma unroll
     for (int step = 1; step < kLanes; step *= 2) {
-      largest = max_or_nan(largest, __shfl_xor_sync(kAllLanes, largest, step));
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) {
+        largest[i] = max_or_nan(largest[i],
+                                __shfl_xor_sync(kAllLanes, largest[i], step));
+      }
     }
-    return largest;
   }
   __device__ void put_group(int octet, const InputGroup& group) const {
     if (octet < octets_ && octet % kLanes == 0) {
@@ -189,23 +211,41 @@ class InputMaker {
            of_tile / 4 * 8;
   }
 
-  __device__ void put_bytes(int octet, const Octet& x) const {
-    const float largest = group_max(x);
-    // Of numbers that are not finite the scale is not, and so are all products.
-    const float by = largest > 0 ? kMost / largest : 0;
-    std::uint32_t n[8];
-    int sum = 0;
-    for (int i = 0; i < 8; ++i) {
-      const int number = __float2int_rn(x.at(i) * by);
-      n[i] = static_cast<std::uint32_t>(number);
-      sum += number;
+  template <int kCount>
+  __device__ void put_bytes(int first, const Octet (&x)[kHeld]) const {
+    float largest[kCount];
+    find_group_max<kCount>(x, largest);
+    int sums[kCount];
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      // Smaller groups are as good as zeros. Of numbers that are not finite the
+      // scale is not, and so are all products.
+      const float scale = largest[i] * (1 / kMost);
+      const float by = largest[i] > kLeast ? __fdividef(1, scale) : 0;
+      std::uint32_t n[8];  // in their low 16 bits, the same above in all
+      std::uint32_t sum = 0;
+      for (int j = 0; j < 8; ++j) {
+        n[j] = __float_as_uint(fmaf(x[i].at(j), by, kWhole));
+        sum += n[j];
+      }
+      sums[i] = static_cast<int>(sum - 8 * __float_as_uint(kWhole));
+      put_numbers(first + i * kDecodeComputing, n);
     }
 #pragma unroll
     for (int step = 1; step < kLanes; step *= 2) {
-      sum += __shfl_xor_sync(kAllLanes, sum, step);
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) {
+        sums[i] += __shfl_xor_sync(kAllLanes, sums[i], step);
+      }
     }
-    const float scale = largest * (1 / kMost);
-    put_group(octet, {scale, scale * static_cast<float>(sum)});
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const float scale = largest[i] * (1 / kMost);
+      put_group(first + i * kDecodeComputing,
+                {scale, scale * static_cast<float>(sums[i])});
+    }
+  }
+  __device__ void put_numbers(int octet, std::uint32_t (&n)[8]) const {
     if (octet >= octets_) return;
     const Words2 low = {{join_bytes<0x40>(n), join_bytes<0x40>(n + 4)}};
     for (auto& number : n) number += 128;
@@ -221,23 +261,30 @@ class InputMaker {
                          permute_bytes(n[1], n[3], kSelector), 0x5410);
   }
 
-  __device__ void put_halves(int octet, const Octet& x) const {
+  template <int kCount>
+  __device__ void put_halves(int first, const Octet (&x)[kHeld]) const {
     using Operand = typename Tile::Operand;
     // bfloat16 holds what float32 does.
     constexpr bool kIsScaled = number_type(Operand{}) == NumberType::f16;
-    float by = 1;
-    if constexpr (kIsScaled) by = range_scale(group_max(x));
-    put_group(octet, {1 / by, 0});
-    if (octet >= octets_) return;
-    float v[8];
-    for (int i = 0; i < 8; ++i) v[i] = x.at(i) * by;
-    for (int plane = 0; plane < 2; ++plane) {
-      Words4 words;
-      for (int i = 0; i < 4; ++i) {
-        words.w[i] = split2<Operand>(v[2 * i], v[2 * i + 1]);
+    float largest[kCount];
+    if constexpr (kIsScaled) find_group_max<kCount>(x, largest);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      float by = 1;
+      if constexpr (kIsScaled) by = range_scale(largest[i]);
+      const int octet = first + i * kDecodeComputing;
+      put_group(octet, {1 / by, 0});
+      if (octet >= octets_) continue;
+      float v[8];
+      for (int j = 0; j < 8; ++j) v[j] = x[i].at(j) * by;
+      for (int plane = 0; plane < 2; ++plane) {
+        Words4 words;
+        for (int j = 0; j < 4; ++j) {
+          words.w[j] = split2<Operand>(v[2 * j], v[2 * j + 1]);
+        }
+        *reinterpret_cast<Words4*>(place(octet) + plane * space_.plane_bytes) =
+            words;
       }
-      *reinterpret_cast<Words4*>(place(octet) + plane * space_.plane_bytes) =
-          words;
     }
   }
 };
