@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cuda/decode/copy_once.h"
 #include "cuda/decode/portions.h"
 
 namespace llamlx::cuda {
@@ -116,8 +117,7 @@ class WeightRing {
       if (lane == 0) arrive_expecting(full(place.slot()), all);
       __syncwarp();
       if (lane < kDecodeWarps && bytes > 0) {
-        copy_bulk_part(piece(place.slot(), warp), weight, bytes,
-                       full(place.slot()));
+        copy_once(piece(place.slot(), warp), weight, bytes, full(place.slot()));
       }
       weight += bytes;
       left -= bytes / Tile::kBytes;
