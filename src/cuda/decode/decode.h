@@ -165,9 +165,9 @@ constexpr int decode_blocks(const ProductShape& gate_up, int multiprocessors) {
                                               : multiprocessors;
 }
 
-/// Tiles of a warp that are asked for at once.
+/// Tiles of a warp that are asked for at once: of short ones three.
 LLAMLX_HOST_DEVICE constexpr int decode_stage_tiles(int tile_bytes) {
-  constexpr int kBytes = 4608;
+  constexpr int kBytes = 3 * kShortTileBytes;
   return tile_bytes < kBytes ? kBytes / tile_bytes : 1;
 }
 
