@@ -64,9 +64,18 @@ endforeach()
 if(LLAMLX_WERROR)
   list(APPEND LLAMLX_NVCC_COMMAND -Werror all-warnings)
 endif()
-# Otherwise nvcc takes the g++ that is there.
+# nvcc takes the g++ that is there; another one has to be named. It is not named
+# without need, so that builds by g++ and by clang++ share the compiler's cache.
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16)
-  list(APPEND LLAMLX_NVCC_COMMAND -ccbin ${CMAKE_CXX_COMPILER})
+  find_program(LLAMLX_GXX g++)
+  file(REAL_PATH ${CMAKE_CXX_COMPILER} own)
+  set(usual "")
+  if(LLAMLX_GXX)
+    file(REAL_PATH ${LLAMLX_GXX} usual)
+  endif()
+  if(NOT own STREQUAL usual)
+    list(APPEND LLAMLX_NVCC_COMMAND -ccbin ${CMAKE_CXX_COMPILER})
+  endif()
 endif()
 # By itself ccache looks at the code of one architecture only, and takes files
 # that differ in the code of another for the same.
