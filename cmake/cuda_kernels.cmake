@@ -54,8 +54,9 @@ if(LLAMLX_CUDA AND NOT LLAMLX_CUDA STREQUAL EMULATED AND NOT APPLE AND NOT CMAKE
   endif()
 endif()
 
-# nvcc as it is called for every file.
-set(LLAMLX_NVCC_COMMAND ${LLAMLX_NVCC} -c -fatbin -std=c++20 -O3
+# nvcc as it is called for every file: of two GPUs at a time, as the largest files
+# come to an end alone.
+set(LLAMLX_NVCC_COMMAND ${LLAMLX_NVCC} -c -fatbin -std=c++20 -O3 --threads=2
     -I ${PROJECT_SOURCE_DIR}/src)
 foreach(arch ${LLAMLX_CUDA_ARCHS})
   list(APPEND LLAMLX_NVCC_COMMAND
