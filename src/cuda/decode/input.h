@@ -215,14 +215,15 @@ class InputMaker {
   __device__ void put_bytes(int first, const Octet (&x)[kHeld]) const {
     float largest[kCount];
     find_group_max<kCount>(x, largest);
+    float scales[kCount];
     int sums[kCount];
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       // Smaller groups are as good as zeros. Of numbers that are not finite the
       // scale is not, and so are all products.
-      const float scale = largest[i] * (1 / kMost);
-      const float by = largest[i] > kLeast ? __fdividef(1, scale) : 0;
-      std::uint32_t n[8];  // in their low 16 bits, the same above in all
+      scales[i] = largest[i] * (1 / kMost);
+      const float by = largest[i] > kLeast ? __fdividef(1, scales[i]) : 0;
+      std::uint32_t n[8];  // in their low 16 bits
       std::uint32_t sum = 0;
       for (int j = 0; j < 8; ++j) {
         n[j] = __float_as_uint(fmaf(x[i].at(j), by, kWhole));
@@ -240,9 +241,8 @@ class InputMaker {
     }
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const float scale = largest[i] * (1 / kMost);
       put_group(first + i * kDecodeComputing,
-                {scale, scale * static_cast<float>(sums[i])});
+                {scales[i], scales[i] * static_cast<float>(sums[i])});
     }
   }
   __device__ void put_numbers(int octet, std::uint32_t (&n)[8]) const {
