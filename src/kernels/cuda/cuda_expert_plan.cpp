@@ -11,9 +11,9 @@
 namespace llamlx {
 namespace {
 
-/// Up to so many rows an expert, on average, go by experts_some: then blocks of
-/// experts_many would multiply far fewer than they take. Not measured.
-constexpr int kSomeRowsAnExpert = 16;
+/// Up to so many rows an expert, on average, go by experts_some: it is faster
+/// that far (docs/performance.md), and was not timed with more.
+constexpr int kSomeRowsAnExpert = 128;
 
 int most_by_some(const ExpertSizes& sizes) {
   return std::max(cuda::kSomeRowsMost,

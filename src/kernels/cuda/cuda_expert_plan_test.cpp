@@ -49,17 +49,19 @@ TEST(ExpertPlanTest, GroupsAreAsLargeAsExpertsWillMostlyHaveRows) {
   EXPECT_EQ(group_rows(kQwen, 256), 32);
 }
 
-TEST(ExpertPlanTest, PromptsGoByManyRows) {
-  EXPECT_TRUE(plan_experts(kMixtral, 65, NumberType::f16).is_many);
-  EXPECT_TRUE(plan_experts(kQwen, 257, NumberType::f16).is_many);
-  EXPECT_EQ(plan_experts(kQwen, 5000, NumberType::bf16).rows, kCudaPrefillRows);
+TEST(ExpertPlanTest, PromptsOfFewExpertsGoByManyRows) {
+  EXPECT_FALSE(plan_experts(kMixtral, 512, NumberType::f16).is_many);
+  const auto plan = plan_experts(kMixtral, 513, NumberType::f16);
+  EXPECT_TRUE(plan.is_many);
+  EXPECT_EQ(plan.rows, kCudaPrefillRows);
+  EXPECT_FALSE(plan_experts(kQwen, kCudaPrefillRows, NumberType::f16).is_many);
 }
 
 /// Numbers that codes become have fewer digits.
 TEST(ExpertPlanTest, Float32GoesInPieces) {
   const auto plan = plan_experts(kMixtral, 2000, NumberType::f32);
   EXPECT_FALSE(plan.is_many);
-  EXPECT_EQ(plan.rows, 64);
+  EXPECT_EQ(plan.rows, 512);
   EXPECT_EQ(plan.group_rows, 32);
   auto wide = kQwen;
   wide.has_wide = true;
@@ -74,12 +76,12 @@ TEST(ExpertPlanTest, ExpectsAsManyGroupsAsRowsReachExperts) {
   EXPECT_EQ(expected_groups({3, 4, 4, 0}), 4);
 }
 
-/// 2048 rows of 8 experts each: what gates and down answer, and their operands.
+/// 2048 rows of 2 experts each: what gates and down answer, and their operands.
 TEST(ExpertPlanTest, CountsWhatRowsHaveBetweenKernels) {
-  const auto bytes = expert_bytes(kQwen, 2048, NumberType::bf16, 132);
-  constexpr std::size_t kPlaces = 2048 * 8;
-  EXPECT_EQ(bytes.own, 4 * (kPlaces * (768 + 2048) + 2 * 2048 * 128));
-  EXPECT_EQ(bytes.operands, 2 * kPlaces * 768);
+  const auto bytes = expert_bytes(kMixtral, 2048, NumberType::bf16, 132);
+  constexpr std::size_t kPlaces = 2048 * 2;
+  EXPECT_EQ(bytes.own, 4 * (kPlaces * (14336 + 4096) + 2 * 2048 * 8));
+  EXPECT_EQ(bytes.operands, 2 * kPlaces * 14336);
   EXPECT_EQ(bytes.parts, 0U);
   EXPECT_LT(expert_bytes(kQwen, 1, NumberType::bf16, 132).own, 1U << 20);
 }
