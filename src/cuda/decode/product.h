@@ -1,7 +1,7 @@
 #pragma once
 
+#include "cuda/decode/code_tiles.h"
 #include "cuda/decode/meet.h"
-#include "cuda/decode/tiles.h"
 #include "cuda/decode/weight_ring.h"
 #include "cuda/token/largest_value.h"
 
@@ -219,11 +219,12 @@ class Products {
       const int count = min(left, kStageTiles);
       for (int i = 0; i < count;) {
         const int together = min(count - i, share.shape.tiles - col);
-        multiply_some(stage + i * Tile::kBytes, input.at(col), together, acc);
+        multiply_tiles(stage + i * Tile::kBytes, input.at(col), together,
+                       lane(), acc);
         i += together;
         col += together;
         if (col < share.shape.tiles) break;
-        keep(row_block, acc);
+        keep(row_block, input, acc);
         ++row_block;
         col = 0;
       }
@@ -232,28 +233,7 @@ class Products {
       ring_place_.advance();
     }
     // Of very few tiles some warps have none: zeros.
-    if (col > 0) keep(row_block, acc);
-  }
-
-  /// By as many at once as there are: their latencies overlap.
-  __device__ static void multiply_some(const unsigned char* tiles,
-                                       LaneOfInput<Tile> input, int count,
-                                       float (&acc)[2]) {
-    constexpr int kMost = kStageTiles >= 8 ? 8 : kStageTiles >= 4 ? 4 : 2;
-    for (; count >= kMost; count -= kMost) {
-      multiply_next<kMost>(tiles, input, acc);
-    }
-    if (kMost > 4 && (count & 4) != 0) multiply_next<4>(tiles, input, acc);
-    if (kMost > 2 && (count & 2) != 0) multiply_next<2>(tiles, input, acc);
-    if ((count & 1) != 0) multiply_next<1>(tiles, input, acc);
-  }
-  template <int kCount>
-  __device__ static void multiply_next(const unsigned char*& tiles,
-                                       LaneOfInput<Tile>& input,
-                                       float (&acc)[2]) {
-    multiply_tiles<kCount>(tiles, input, lane(), acc);
-    tiles += kCount * Tile::kBytes;
-    input = input.at(kCount);
+    if (col > 0) keep(row_block, input, acc);
   }
 
   /// What warps have of blocks of rows lies in the order in which warps come to
@@ -261,7 +241,9 @@ class Products {
   __device__ float* partial(int row_block, int warp) const {
     return at<float>(args_.memory.partials) + (row_block + warp) * kTileRows;
   }
-  __device__ void keep(int row_block, float (&acc)[2]) const {
+  __device__ void keep(int row_block, const LaneOfInput<Tile>& input,
+                       float (&acc)[2]) const {
+    for (auto& x : acc) x = sum_of_lanes(input, x);
     if (lane() % 4 == 0) {
       auto* to = partial(row_block, warp()) + lane() / 4;
       to[0] = acc[0];

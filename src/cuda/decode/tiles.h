@@ -32,36 +32,6 @@ struct LaneOfInput {
   }
 };
 
-/// acc += the products of a tile of codes: lanes 4 g have those of rows g and
-/// g + 8.
-template <int kBits, int kGroup, typename T>
-__device__ void multiply_input(
-    const AffineTile<kBits, kGroup, T>& tile,
-    const LaneOfInput<AffineTile<kBits, kGroup, T>>& from, float (&acc)[2]) {
-  const auto x = *reinterpret_cast<const Words4*>(from.x);
-  constexpr int kRunsAGroup = kGroup / 32;
-  int c[4] = {0, 0, 0, 0};
-#pragma unroll
-  for (int run = 0; run < 2; ++run) {
-    const std::uint32_t a[4] = {
-        tile.code_bytes(0, 2 * run), tile.code_bytes(1, 2 * run),
-        tile.code_bytes(0, 2 * run + 1), tile.code_bytes(1, 2 * run + 1)};
-    const std::uint32_t b[2] = {x.w[2 * run], x.w[2 * run + 1]};
-    multiply_add_bytes(c, a, b);
-    if ((run + 1) % kRunsAGroup != 0) continue;
-    const int group = run / kRunsAGroup;
-    const auto its = from.groups[group];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int whole = c[2 * half] * 256 + c[2 * half + 1];
-      acc[half] = fmaf(tile.scale(group, half),
-                       static_cast<float>(whole) * its.scale, acc[half]);
-      acc[half] = fmaf(tile.bias(group, half), its.sum, acc[half]);
-      c[2 * half] = c[2 * half + 1] = 0;
-    }
-  }
-}
-
 /// acc += the products of a tile's numbers of 16 bits, times `scale`.
 template <typename Tile>
 __device__ void add_numbers(const Tile& tile, const LaneOfInput<Tile>& from,
@@ -97,11 +67,11 @@ template <typename Tile, int kCount>
 __device__ void add_exceptions(const Tile (&)[kCount], const unsigned char*,
                                const LaneOfInput<Tile>&, int, float (&)[2]) {}
 
-/// The same of kCount tiles that follow each other.
+/// The same of kCount tiles that follow each other: their latencies overlap.
 template <int kCount, typename Tile>
-__device__ void multiply_tiles(const unsigned char* tiles,
-                               const LaneOfInput<Tile>& from, int lane,
-                               float (&acc)[2]) {
+__device__ void multiply_next(const unsigned char*& tiles,
+                              LaneOfInput<Tile>& from, int lane,
+                              float (&acc)[2]) {
   Tile held[kCount];
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
@@ -110,6 +80,22 @@ __device__ void multiply_tiles(const unsigned char* tiles,
 #pragma unroll
   for (int i = 0; i < kCount; ++i) multiply_input(held[i], from.at(i), acc);
   add_exceptions(held, tiles, from, lane, acc);
+  tiles += kCount * Tile::kBytes;
+  from = from.at(kCount);
+}
+
+/// acc += the products of tiles that follow each other: lanes 4 g + t all have
+/// those of rows g and g + 8.
+template <typename Tile>
+__device__ void multiply_tiles(const unsigned char* tiles,
+                               LaneOfInput<Tile> from, int count, int lane,
+                               float (&acc)[2]) {
+  for (; count >= 2; count -= 2) multiply_next<2>(tiles, from, lane, acc);
+  if (count == 1) multiply_next<1>(tiles, from, lane, acc);
+}
+template <typename Tile>
+__device__ float sum_of_lanes(const LaneOfInput<Tile>&, float acc) {
+  return acc;
 }
 
 }  // namespace llamlx::cuda
