@@ -15,21 +15,6 @@ namespace llamlx::cuda {
 
 inline constexpr int kAttentionFewWarps = kAttentionFewThreads / kWarpSize;
 inline constexpr int kTileQueries = 8;  // what a warp looks for at once
-inline constexpr int kNearBytes = 128 << 10;
-
-/// Brings positions from `first` on nearer, up to `end` or as many as will
-/// stay.
-template <typename T>
-__device__ void bring_positions_near(const CachedHead<T>& cache, int first,
-                                     int end, int thread) {
-  const int bytes = smaller(kNearBytes, (end - first) * cache.row_bytes);
-  const auto from = static_cast<long long>(first) * cache.row_bytes;
-#pragma unroll 1
-  for (int at = thread * 128; at < bytes; at += kAttentionFewThreads * 128) {
-    bring_near(cache.keys + from + at);
-    bring_near(cache.values + from + at);
-  }
-}
 
 /// The block's shared memory.
 template <typename T, int kDim>
@@ -287,7 +272,8 @@ class FewAttention {
   __device__ void bring_split_near(const Round& round) const {
     const int asked = kAttentionFewAhead * round.streams * Looker::kPositions;
     const int first = split_.begin + asked;
-    bring_positions_near(cache_, first, split_.end, site_.thread());
+    bring_positions_near(cache_, first, split_.end, site_.thread(),
+                         kAttentionFewThreads);
   }
 
   /// A head to turn: a query, or with the round's first ones and in the last

@@ -36,4 +36,20 @@ struct CachedHead {
   }
 };
 
+inline constexpr int kNearBytes = 128 << 10;
+
+/// Brings positions from `first` on nearer, up to `end` or as many as will
+/// stay: by so many threads, of which this is one.
+template <typename T>
+__device__ void bring_positions_near(const CachedHead<T>& cache, int first,
+                                     int end, int thread, int threads) {
+  const int bytes = smaller(kNearBytes, (end - first) * cache.row_bytes);
+  const auto from = static_cast<long long>(first) * cache.row_bytes;
+#pragma unroll 1
+  for (int at = thread * 128; at < bytes; at += threads * 128) {
+    bring_near(cache.keys + from + at);
+    bring_near(cache.values + from + at);
+  }
+}
+
 }  // namespace llamlx::cuda

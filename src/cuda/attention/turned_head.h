@@ -68,6 +68,18 @@ class TurnedHead {
     }
   }
 
+  /// `load_pair`: how to load two neighbours each of two places.
+  template <typename Load>
+  __device__ void load_pairs(const float* from, const Load& load_pair) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      low_[i] = high_[i] = {0, 0};
+      if (is_there(i)) {
+        load_pair(from + low(i), from + high(i), low_[i], high_[i]);
+      }
+    }
+  }
+
   /// Norms and turns by what prepare() asked for; the result grows by `scale`.
   __device__ void turn(float eps, float scale) {
     if (is_normed_) norm_by(eps);

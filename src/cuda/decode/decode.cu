@@ -81,6 +81,8 @@ class Decoder {
       cos_sin[i] = args_.turns[i];
     }
     meet_computing();
+    attention_.keep_spans(layers_);
+    meet_computing();
   }
 
   struct Step {
@@ -116,7 +118,7 @@ class Decoder {
   /// One after another by the same code, which stays near so.
   __device__ void run_products() {
     const int count = kLayerProducts * args_.num_layers;
-    attention_.bring_cache_near(layers_[0], 0);
+    attention_.bring_cache_near(0);
 #pragma unroll 1
     for (int i = 0; i < count + (args_.chooses ? 1 : 0); ++i) {
       const bool is_last = i == count;
@@ -125,7 +127,7 @@ class Decoder {
       const auto product = static_cast<Product>(kind);
       // While the gates are waited for.
       if (product == Product::down && layer + 1 < args_.num_layers) {
-        attention_.bring_cache_near(layers_[layer + 1], layer + 1);
+        attention_.bring_cache_near(layer + 1);
       }
       const auto step = is_last ? last_step() : step_of(product, layer);
       products_.run(product, step.input, step.target);

@@ -28,6 +28,8 @@ inline constexpr int kDecodeLargestHead = 128;
 inline constexpr int kDecodeComputing = 256;
 inline constexpr int kDecodeWarps = kDecodeComputing / 32;
 inline constexpr int kDecodeThreads = kDecodeComputing + 32;
+/// Queries of a key/value head that a block looks for, at most.
+inline constexpr int kDecodeQueries = 8;
 
 /// The products of a layer, and the one after all layers.
 enum class Product : int { qkv, o, gate_up, down, head };
@@ -81,12 +83,72 @@ constexpr ProductCut cut_product(const ProductShape& shape, int blocks) {
           {by_tiles_of(each), by_tiles_of(each + 1)}};
 }
 
+/// How a layer's attention is cut into units, which are dealt out among the
+/// blocks. A unit is a bundle and a split: a bundle is up to kDecodeQueries
+/// queries of one key/value head, a split some of the positions.
+struct AttentionCut {
+  int group;    ///< queries of a key/value head
+  int bundles;  ///< the first of each key/value head, then the second ones
+  int splits;   ///< at most
+  int share;    ///< of a bundle's quads of columns, that one of its units joins
+  Divider by_kv_heads;
+  Divider by_bundles;
+  Divider by_quads;  ///< of a head
+
+  LLAMLX_HOST_DEVICE constexpr int units() const { return bundles * splits; }
+};
+constexpr int decode_bundles(int num_heads, int num_kv_heads) {
+  const int group = num_heads / num_kv_heads;
+  return (group + kDecodeQueries - 1) / kDecodeQueries * num_kv_heads;
+}
+constexpr AttentionCut cut_attention(int num_heads, int num_kv_heads,
+                                     int head_dim, int splits) {
+  const int group = num_heads / num_kv_heads;
+  const int queries = group < kDecodeQueries ? group : kDecodeQueries;
+  const int bundles = decode_bundles(num_heads, num_kv_heads);
+  const int quads = head_dim / 4;
+  return {group,
+          bundles,
+          splits,
+          (queries * quads + splits - 1) / splits,
+          Divider(num_kv_heads),
+          Divider(bundles),
+          Divider(quads)};
+}
+
+/// The positions that a layer's splits look at: `length` of them each, from
+/// `first` on; the last has what is left, and the new one among it.
+struct DecodeSpan {
+  int first;
+  int length;
+  int used;  ///< splits that have any
+};
+/// Of a token at `position`. A split is what warps look at in one go, so many
+/// positions each, unless there are too few splits.
+LLAMLX_HOST_DEVICE constexpr DecodeSpan decode_span(int position, int window,
+                                                    int of_warp, int splits) {
+  const int hidden = position + 1 - window;
+  const int first = window > 0 && hidden > 0 ? hidden : 0;
+  const int count = position + 1 - first;
+  int length = kDecodeWarps * of_warp;
+  if (count > splits * length) {
+    const int least = (count + splits - 1) / splits;
+    length = (least + of_warp - 1) / of_warp * of_warp;
+  }
+  return {first, length, (count + length - 1) / length};
+}
+/// Positions that a warp looks at together.
+LLAMLX_HOST_DEVICE constexpr int decode_positions(int padded_dim) {
+  return 2048 / padded_dim;
+}
+
 /// Memory in which blocks pass numbers on; zeros before the first pass. Nothing
 /// else writes there.
 struct DecodeExchange {
   float* residual;           ///< [hidden]: the stream before a layer
   float* middle;             ///< [hidden]: after its attention
   float* qkv;                ///< [(H + 2 Hkv) Dh]
+  float* parts;              ///< [H, splits, attention_part_floats()]
   float* attended;           ///< [H Dh]
   float* hidden;             ///< [F]
   std::uint32_t* likeliest;  ///< [blocks, 4]
@@ -95,6 +157,7 @@ struct DecodeExchange {
 /// How a block's shared memory is cut: where its parts begin.
 struct DecodeMemory {
   int layers;
+  int spans;  ///< of each layer
   int partials;
   int squares;
   int likeliest;
@@ -146,12 +209,9 @@ struct DecodeArgs {
   int num_heads;
   int num_kv_heads;
   int head_dim;
-  int splits;  ///< of attention
-  Divider by_kv_heads;
+  AttentionCut attention;
   bool traditional;
   float* cos_sin;  ///< [blocks][2][Dh / 2], where blocks keep turns
-  float* parts;
-  unsigned* counters;
 
   int* tokens;
   int* host_tokens;
@@ -206,9 +266,21 @@ constexpr int decode_partials_bytes(const DecodeArgs& args, int blocks) {
   return (most + kDecodeWarps) * kTileRows * 4;
 }
 
+/// What attention holds of a bundle of a group so large: queries, of which each
+/// element has two numbers of 16 bits; the new key and value; of each warp what
+/// it has summed up, and two numbers more.
+LLAMLX_HOST_DEVICE constexpr int decode_attention_bytes(int head_dim,
+                                                        int group) {
+  const int dim = attention_padded_dim(head_dim);
+  const int queries = group < kDecodeQueries ? group : kDecodeQueries;
+  return queries * attention_few_stride(dim) * 4 + 2 * dim * 2 +
+         kDecodeWarps * queries * (dim + 2) * 4;
+}
+
 constexpr int decode_largest_input(const PackedLayout& layout,
                                    const DecodeArgs& args) {
-  int most = attention_few_shared_bytes(layout.type, args.head_dim);
+  int most =
+      decode_attention_bytes(args.head_dim, args.num_heads / args.num_kv_heads);
   for (const auto& shape : args.shapes) {
     const int bytes = decode_input_bytes(layout, shape.tiles);
     most = bytes > most ? bytes : most;
@@ -225,6 +297,7 @@ constexpr DecodeMemory decode_memory(const DecodeFormat& format,
     return begin;
   };
   memory.layers = take(args.num_layers * int{sizeof(DecodeLayer)});
+  memory.spans = take(args.num_layers * int{sizeof(DecodeSpan)});
   memory.partials = take(decode_partials_bytes(args, blocks));
   memory.squares = take(kDecodeWarps * 4);
   memory.likeliest = take(kDecodeWarps * 8);
@@ -234,16 +307,18 @@ constexpr DecodeMemory decode_memory(const DecodeFormat& format,
   return memory;
 }
 
-/// Sets what follows from shapes, heads and so many blocks: `cuts`, `splits`,
-/// `by_kv_heads`, `stages` and `memory`: as many stages as fit into so much.
+/// Sets what follows from shapes, heads and so many blocks: `cuts`,
+/// `attention`, `stages` and `memory`: as many stages as fit into so much.
 /// Whether any does.
 constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
                                  int blocks, int shared_bytes) {
   for (int i = 0; i <= kLayerProducts; ++i) {
     args.cuts[i] = cut_product(args.shapes[i], blocks);
   }
-  args.splits = attention_few_splits(args.num_kv_heads, blocks);
-  args.by_kv_heads = Divider(args.num_kv_heads);
+  const int splits = attention_few_splits(
+      decode_bundles(args.num_heads, args.num_kv_heads), blocks);
+  args.attention =
+      cut_attention(args.num_heads, args.num_kv_heads, args.head_dim, splits);
   constexpr int kMostStages = 16;
   for (args.stages = kMostStages; args.stages > 0; --args.stages) {
     args.memory = decode_memory(format, args, blocks);

@@ -124,7 +124,8 @@ TEST(Decode, GoesOnWithWhatItChose) {
 
 TEST(Decode, SplitsManyPositions) {
   for (const auto& format : {kDense, kShort, kAffine}) {
-    for (const int offset : {kMostUnsplit - 1, 300, 700}) {
+    // Of heads so small a split has up to 256, if there are enough splits.
+    for (const int offset : {31, 254, 510, 900}) {
       for (const int window : {0, 64, 290}) {
         SCOPED_TRACE(::testing::Message() << offset << ", " << window);
         expect_right({.format = format,
@@ -139,14 +140,78 @@ TEST(Decode, SplitsManyPositions) {
   }
 }
 
-TEST(Decode, JoinsWhenTheLastSplitHasCome) {
-  for (const int late : {4, 13, 22}) {
+TEST(Decode, SplitsAnyHeads) {
+  for (const auto& format : {kDense, kAffine}) {
+    for (const int group : {1, 3, 7, 8, 12, 16}) {
+      for (const int dim : {24, 64, 72, 128}) {
+        if (format.layout.bits != 0 && group * dim % 64 != 0) continue;
+        for (const int window : {0, 300}) {
+          SCOPED_TRACE(::testing::Message() << group << " of " << dim);
+          expect_right({.format = format,
+                        .heads = group,
+                        .kv_heads = 1,
+                        .head_dim = dim,
+                        .blocks = 5,
+                        .offset = 400,
+                        .window = window,
+                        .has_head_norms = group > 6});
+        }
+      }
+    }
+  }
+}
+
+/// What splits pass on is as new where few positions follow many.
+TEST(Decode, UsesSplitsNowAndThen) {
+  for (const int layers : {1, 2}) {
+    for (const int kv_heads : {1, 2}) {
+      SCOPED_TRACE(::testing::Message() << layers << ", " << kv_heads);
+      const DecodeModel model({.format = kDense,
+                               .kv_heads = kv_heads,
+                               .head_dim = 128,
+                               .layers = layers,
+                               .blocks = 9,
+                               .offset = 600});
+      DecodeRun run(model);
+      for (const int position :
+           {600, 3, 4, 5, 300, 126, 127, 128, 129, 0, 601, 254, 256, 1, 602}) {
+        SCOPED_TRACE(position);
+        run.go_to(position);
+        run.run(3, true);
+        expect_pass(model, run, 3);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Decode, BlocksHaveSeveralUnits) {
+  for (const int splits : {1, 2, 5}) {
+    for (const int late : {-1, 2, 10}) {
+      SCOPED_TRACE(::testing::Message() << splits << ", " << late);
+      expect_right({.format = kDense,
+                    .heads = 10,
+                    .kv_heads = 1,
+                    .head_dim = 64,
+                    .layers = 2,
+                    .blocks = 2,
+                    .splits = splits,
+                    .offset = 700,
+                    .late_warp = late},
+                   3);
+    }
+  }
+}
+
+TEST(Decode, JoinsWhenAllSplitsHaveCome) {
+  constexpr int kWarps = kDecodeThreads / 32;
+  for (int late = 0; late < 3 * kWarps; ++late) {
     SCOPED_TRACE(late);
-    expect_right({.format = kAffine,
+    expect_right({.format = kDense,
                   .kv_heads = 1,
                   .head_dim = 32,
                   .layers = 2,
-                  .offset = 400,
+                  .offset = 255 + late % 2 * 256,
                   .late_warp = late},
                  2);
   }

@@ -31,6 +31,7 @@ struct DecodeSetting {
   int layers = 1;
   unsigned blocks = 3;
   int stages = 0;  ///< of the ring; 0: as many as fit
+  int splits = 0;  ///< of attention at most; 0: as many as blocks allow
   int offset = 5;  ///< of the first pass; there is room for four
   int window = 0;
   bool traditional = false;
@@ -40,6 +41,12 @@ struct DecodeSetting {
   bool has_exceptions = false;
   Draw draw{};
   int late_warp = -1;  ///< as EmulatedShape has it
+
+  int most_splits() const {
+    return splits > 0 ? splits
+                      : attention_few_splits(decode_bundles(heads, kv_heads),
+                                             static_cast<int>(blocks));
+  }
 };
 
 /// A matrix in MLX's layout and packed; its bias in both orders, or nothing.
@@ -176,7 +183,7 @@ class DecodeModel {
 /// What passes from block to block, zeros at first.
 struct ExchangeMemory {
   Floats residual, middle, qkv, attended, hidden;
-  std::vector<Words4> likeliest;
+  std::vector<Words4> parts, likeliest;
 
   explicit ExchangeMemory(const DecodeSetting& set)
       : residual(Reference::index(set.hidden)),
@@ -184,13 +191,19 @@ struct ExchangeMemory {
         qkv(Reference::index((set.heads + 2 * set.kv_heads) * set.head_dim)),
         attended(Reference::index(set.heads * set.head_dim)),
         hidden(Reference::index(set.inner)),
+        parts(attention_few_parts_bytes(1, set.heads, set.most_splits(),
+                                        set.head_dim) /
+              sizeof(Words4)),
         likeliest(set.blocks) {}
 
   DecodeExchange view() {
-    return {
-        residual.data(), middle.data(),
-        qkv.data(),      attended.data(),
-        hidden.data(),   reinterpret_cast<std::uint32_t*>(likeliest.data())};
+    return {residual.data(),
+            middle.data(),
+            qkv.data(),
+            reinterpret_cast<float*>(parts.data()),
+            attended.data(),
+            hidden.data(),
+            reinterpret_cast<std::uint32_t*>(likeliest.data())};
   }
 };
 
@@ -212,7 +225,8 @@ class DecodeRun {
                    .has_norms = its_model.set.has_head_norms,
                    .segments = {{its_model.set.offset, 1}}}),
         model_(its_model),
-        set_(model_.set) {
+        set_(model_.set),
+        next_(set_.offset) {
     fill_other_layer();
     make_layers();
     make_memory();
@@ -230,6 +244,9 @@ class DecodeRun {
 
   int position() const { return attention.segments()[0].offset; }
 
+  /// Goes on with another position, of those that there are.
+  void go_to(int next) { next_ = next; }
+
   /// The next token of the sequence.
   void run(int id, bool chooses) {
     token = -9;
@@ -243,12 +260,12 @@ class DecodeRun {
   const DecodeSetting& set_;
   DecodeArgs args_{};
   std::vector<DecodeLayer> layers_;
-  std::vector<Words4> parts_;
-  std::vector<unsigned> counters_;
+  int next_;  // position
 
   void run(const int* ids, bool chooses) {
     auto& view = attention.segments()[0];
-    view.offset = set_.offset + static_cast<int>(args_.passes);
+    view.offset = next_++;
+    forget(view.offset);
     caches_before = attention.caches;
     host_tokens[kSlot * kTokenSlotRows] = -9;
     args_.segment = view;
@@ -272,7 +289,6 @@ class DecodeRun {
     attention.qkv = exchange.qkv;
     attention.out = exchange.attended;
     attention.cos_sin = cos_sin;
-    EXPECT_EQ(counters_, std::vector<unsigned>(counters_.size()));
   }
   void set_turns() {
     for (std::size_t i = 0; i < periods.size(); ++i) {
@@ -280,6 +296,17 @@ class DecodeRun {
       args_.turns[i] = kRopeScale * static_cast<float>(std::cos(angle));
       args_.turns[periods.size() + i] =
           kRopeScale * static_cast<float>(std::sin(angle));
+    }
+  }
+  /// What the last layer's cache has of a position.
+  void forget(int position) {
+    for (int kind = 0; kind < 2; ++kind) {
+      for (int h = 0; h < set_.kv_heads; ++h) {
+        auto* row =
+            &attention
+                 .caches[0][attention.at(0, Pass::kLayer, kind, h, position)];
+        std::fill_n(row, 2 * set_.head_dim, 0xff);
+      }
     }
   }
   void fill_other_layer() {
@@ -315,11 +342,6 @@ class DecodeRun {
       periods.push_back(std::pow(1.7F, static_cast<float>(i)));
     }
     cos_sin.resize(Reference::index(blocks * set_.head_dim));
-    const int splits = attention_few_splits(set_.kv_heads, blocks);
-    const auto bytes =
-        attention_few_parts_bytes(1, set_.heads, splits, set_.head_dim);
-    parts_.resize(bytes / sizeof(Words4), {{~0U, ~0U, ~0U, ~0U}});
-    counters_.resize(Reference::index(set_.kv_heads));
   }
   void make_args() {
     const auto& products = model_.layers.front().products;
@@ -344,12 +366,12 @@ class DecodeRun {
     args_.head_dim = set_.head_dim;
     args_.traditional = set_.traditional;
     args_.cos_sin = cos_sin.data();
-    args_.parts = reinterpret_cast<float*>(parts_.data());
-    args_.counters = counters_.data();
     args_.tokens = &token;
     args_.host_tokens = host_tokens.data();
     const int blocks = static_cast<int>(set_.blocks);
     EXPECT_TRUE(fit_decode_memory(set_.format, args_, blocks, 227 << 10));
+    args_.attention = cut_attention(set_.heads, set_.kv_heads, set_.head_dim,
+                                    set_.most_splits());
     if (set_.stages == 0) return;
     args_.stages = set_.stages;
     args_.memory = decode_memory(set_.format, args_, blocks);

@@ -83,9 +83,41 @@ TEST(Portions, WarpsHaveEachTileOnce) {
   }
 }
 
+TEST(DecodeAttention, SplitsHaveEachPositionOnce) {
+  for (const int window : {0, 1, 100, 700}) {
+    for (const int splits : {1, 2, 7, 16}) {
+      for (int position = 0; position < 5000;
+           position += position < 700 ? 1 : 61) {
+        const auto span = decode_span(position, window, 16, splits);
+        const int first = window > 0 ? std::max(0, position + 1 - window) : 0;
+        const int count = position + 1 - first;
+        ASSERT_EQ(span.first, first);
+        ASSERT_EQ(span.length % 16, 0);
+        ASSERT_GE(span.length, 128);
+        ASSERT_LE(span.used, splits);
+        ASSERT_LT((span.used - 1) * span.length, count);
+        ASSERT_GE(span.used * span.length, count);
+        ASSERT_TRUE(span.length == 128 || count > splits * 128);
+      }
+    }
+  }
+}
+
+TEST(DecodeAttention, SharesCoverEachBundle) {
+  for (const int group : {1, 3, 8, 20}) {
+    for (const int splits : {1, 2, 5, 64}) {
+      const auto cut = cut_attention(group * 2, 2, 72, splits);
+      EXPECT_EQ(cut.bundles, (group + 7) / 8 * 2);
+      EXPECT_GE(cut.share * splits, std::min(group, 8) * 72 / 4);
+      EXPECT_LE(cut.share, kDecodeComputing);
+    }
+  }
+}
+
 DecodeArgs small_args() {
   DecodeArgs args{};
   args.num_layers = 3;
+  args.num_heads = 8;
   args.num_kv_heads = 2;
   args.head_dim = 64;
   for (auto& shape : args.shapes) shape = {9, 4, 256, 144};
@@ -123,12 +155,13 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
     const auto memory = decode_memory(format, args, 2);
     const std::pair<int, int> parts[] = {
         {memory.layers, 3 * int{sizeof(DecodeLayer)}},
+        {memory.spans, 3 * int{sizeof(DecodeSpan)}},
         // Of five blocks of rows each next one begins with another warp.
         {memory.partials, (5 - 1 + kDecodeWarps) * kTileRows * 4},
         {memory.squares, 2 * kDecodeWarps * 4},
         {memory.likeliest, kDecodeWarps * int{sizeof(LargestValue)}},
         {memory.input, std::max(decode_input_bytes(layout, 1000),
-                                attention_few_shared_bytes(layout.type, 64))},
+                                decode_attention_bytes(64, 4))},
         {memory.barriers, 2 * 2 * 8},
         {memory.ring, 2 * decode_stage_bytes(format)}};
     int end = 0;

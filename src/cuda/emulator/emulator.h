@@ -113,6 +113,16 @@ T __shfl_xor_sync(unsigned, T value, unsigned bits) {
   return result;
 }
 
+template <typename T>
+T __shfl_sync(unsigned, T value, int lane) {
+  T result{};
+  emulator::exchange(&value, sizeof(T), [&](const unsigned char* all) {
+    std::memcpy(&result, all + sizeof(T) * (static_cast<unsigned>(lane) & 31U),
+                sizeof(T));
+  });
+  return result;
+}
+
 inline unsigned __float_as_uint(float x) {
   unsigned u;
   std::memcpy(&u, &x, sizeof u);

@@ -165,6 +165,8 @@ void CudaDecode::make_exchange(CudaModel& model) {
       {&exchange.residual, model.hidden_size()},
       {&exchange.middle, model.hidden_size()},
       {&exchange.qkv, model.qkv_width()},
+      {&exchange.parts, heads.num_attention_heads * args_.attention.splits *
+                            cuda::attention_part_floats(heads.head_dim)},
       {&exchange.attended, heads.num_attention_heads * heads.head_dim},
       {&exchange.hidden, model.layers.front().down_proj.cols}};
   const auto aligned = [](int floats) {
@@ -202,8 +204,6 @@ void CudaDecode::run(CudaModel& model, const cuda::SegmentView& segment,
   if (choice != nullptr) args_.choice = *choice;
   args_.traditional = rope.traditional;
   set_turns(rope, segment.offset);
-  args_.parts = space.parts.as<float>();
-  args_.counters = space.counters.as<unsigned>();
   args_.tokens = space.tokens.as<int>();
   args_.host_tokens = static_cast<int*>(model.host_tokens.device_data());
   launch(model.stream, kernel_,
