@@ -6,11 +6,11 @@ namespace {
 template <typename T, int kDim>
 __device__ void attention_few(const AttentionFewArgs& args) {
   const auto segment = load_segment(args.segments + blockIdx.z);
-  const KernelSite site;
-  const Split split(args, segment, site.split(), site.splits());
+  const Split split(args, segment, static_cast<int>(blockIdx.y),
+                    static_cast<int>(gridDim.y));
   // The first is always used, so that some block waits.
   if (!split.is_used()) return;
-  FewAttention<T, kDim, KernelSite> attention(args, segment, split, site);
+  FewAttention<T, kDim> attention(args, segment, split);
   attention.ask();
   wait_for_predecessor();
   let_successor_start();

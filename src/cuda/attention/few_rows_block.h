@@ -36,8 +36,8 @@ struct FewSpace {
   unsigned* ticket;
   float* scores;  // of float32's warps
 
-  __device__ explicit FewSpace(unsigned char* memory)
-      : rings(memory),
+  __device__ FewSpace()
+      : rings(shared_memory()),
         keys(rings + kLookers * kRingBytes),
         values(keys + kAttentionFewRows * kDim * kSize),
         queries(values + kAttentionFewRows * kDim * kSize),
@@ -86,56 +86,25 @@ __device__ inline Floats4* answer(const AttentionFewArgs& args, int row,
   return reinterpret_cast<Floats4*>(args.out + row * width + col);
 }
 
-/// Where the block of a kernel of attention stands, and how it gets and gives
-/// what passes from kernel to kernel. (Blocks of another kernel pass it among
-/// each other: decode/.)
-struct KernelSite {
-  __device__ int kv_head() const { return static_cast<int>(blockIdx.x); }
-  __device__ int split() const { return static_cast<int>(blockIdx.y); }
-  __device__ int splits() const { return static_cast<int>(gridDim.y); }
-  __device__ int segment() const { return static_cast<int>(blockIdx.z); }
-  __device__ unsigned char* memory() const { return shared_memory(); }
-  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
-  __device__ void meet() const { __syncthreads(); }
-  __device__ Duo load(const float* projected) const {
-    return load_duo(projected);
-  }
-  /// Four columns of a row of the answer, if they are there: by a whole warp,
-  /// of which 16 lanes have 64 columns that follow each other.
-  __device__ void store(const AttentionFewArgs& args, int row, int col,
-                        bool is_there, const Floats4& values) const {
-    if (args.next.bytes == nullptr) {
-      if (is_there) *answer(args, row, col) = values;
-    } else if (args.next_type == NumberType::bf16) {
-      write_quad<Bf16>(args.next, row, col, is_there, values);
-    } else {
-      write_quad<F16>(args.next, row, col, is_there, values);
-    }
-  }
-};
-
 /// The queries of one key/value head of a segment: number v is of row
 /// v / group, head v % group.
 ///
 /// Before a block waits for its predecessor it asks for the first positions,
 /// and for what turns its heads. Then warps each turn a query or a new row, and
 /// look at positions of their own; the block adds up what they have.
-template <typename T, int kDim, typename Site>
+template <typename T, int kDim>
 class FewAttention {
  public:
   __device__ FewAttention(const AttentionFewArgs& args,
-                          const SegmentView& segment, const Split& split,
-                          const Site& site)
+                          const SegmentView& segment, const Split& split)
       : args_(args),
         segment_(segment),
         split_(split),
-        site_(site),
         tiles_(split),
-        cache_(segment, args.layer, args.num_kv_heads, site.kv_head(),
+        cache_(segment, args.layer, args.num_kv_heads, kv_head(),
                args.head_dim),
-        space_(site.memory()),
-        warp_(site_.thread() / kWarpSize),
-        lane_(site_.thread() % kWarpSize),
+        warp_(thread() / kWarpSize),
+        lane_(thread() % kWarpSize),
         group_(args.num_heads / args.num_kv_heads),
         by_group_(group_),
         scale_(kLog2E * rsqrtf(static_cast<float>(args.head_dim))),
@@ -171,7 +140,6 @@ class FewAttention {
   const AttentionFewArgs& args_;
   const SegmentView& segment_;
   const Split& split_;
-  const Site& site_;
   SplitTiles<Looker::kPositions> tiles_;
   CachedHead<T> cache_;
   Space space_;
@@ -182,6 +150,9 @@ class FewAttention {
   float scale_;  // of queries
   int queries_;
   TurnedHead<kDim> head_;
+
+  __device__ static int thread() { return static_cast<int>(threadIdx.x); }
+  __device__ static int kv_head() { return static_cast<int>(blockIdx.x); }
 
   __device__ Round round(int first) const {
     const int queries = smaller(queries_, first + kRoundQueries);
@@ -199,28 +170,36 @@ class FewAttention {
            ((segment_.first_row + row) * heads + head) * args_.head_dim;
   }
   __device__ int query_head(int query) const {
-    return site_.kv_head() * group_ + query - row_of(query) * group_;
+    return kv_head() * group_ + query - row_of(query) * group_;
   }
-  /// Four columns of a query's answer, as site_.store() wants them.
+  /// Four columns of a query's answer, if they are there: by a whole warp, of
+  /// which 16 lanes have 64 columns that follow each other.
   __device__ void store(int query, int col, bool is_there,
                         const Floats4& values) const {
-    site_.store(args_, segment_.first_row + row_of(query),
-                query_head(query) * args_.head_dim + col, is_there, values);
+    const int row = segment_.first_row + row_of(query);
+    const int at = query_head(query) * args_.head_dim + col;
+    if (args_.next.bytes == nullptr) {
+      if (is_there) *answer(args_, row, at) = values;
+    } else if (args_.next_type == NumberType::bf16) {
+      write_quad<Bf16>(args_.next, row, at, is_there, values);
+    } else {
+      write_quad<F16>(args_.next, row, at, is_there, values);
+    }
   }
   __device__ float* part(int query, int split) const {
     const long long row = segment_.first_row + row_of(query);
     const long long at = row * args_.num_heads + query_head(query);
-    return args_.parts + (at * site_.splits() + split) *
+    return args_.parts + (at * static_cast<int>(gridDim.y) + split) *
                              attention_part_floats(args_.head_dim);
   }
 
   __device__ void run_round(const Round& round) {
     if (round.first > 0) {
-      site_.meet();
+      __syncthreads();
       ask_first(round);
     }
     turn_heads(round);
-    site_.meet();
+    __syncthreads();
     if (round.is_busy) {
       const int first = round.first + round.tile * kTileQueries;
       Looker work(
@@ -231,7 +210,7 @@ class FewAttention {
       look(work, softmax, round, segment_.offset + row_of(first + lane_ / 4));
       write_sums(work, softmax);
     }
-    site_.meet();
+    __syncthreads();
     merge(round);
   }
 
@@ -272,7 +251,7 @@ class FewAttention {
   __device__ void bring_split_near(const Round& round) const {
     const int asked = kAttentionFewAhead * round.streams * Looker::kPositions;
     const int first = split_.begin + asked;
-    bring_positions_near(cache_, first, split_.end, site_.thread(),
+    bring_positions_near(cache_, first, split_.end, thread(),
                          kAttentionFewThreads);
   }
 
@@ -298,7 +277,7 @@ class FewAttention {
       const int query = round.first + index;
       return {Kind::query, index, row_of(query), query_head(query)};
     }
-    const int head = args_.num_heads + site_.kv_head();
+    const int head = args_.num_heads + kv_head();
     if (more % 2 == 0) return {Kind::key, more / 2, more / 2, head};
     return {Kind::value, more / 2, more / 2, head + args_.num_kv_heads};
   }
@@ -313,8 +292,7 @@ class FewAttention {
     for (int i = warp_; i < jobs(round); i += kAttentionFewWarps) {
       const auto one = job(round, i);
       if (round.first > 0 || i != warp_) prepare(one);
-      head_.load(projected(one.row, one.head),
-                 [&](const float* from) { return site_.load(from); });
+      head_.load(projected(one.row, one.head));
       if (one.kind != Kind::value) {
         head_.turn(args_.eps, one.kind == Kind::query ? scale_ : 1);
       }
@@ -436,7 +414,7 @@ class FewAttention {
   template <typename Do>
   __device__ void for_each_quad(int queries, const Do& act) const {
 #pragma unroll 1
-    for (int first = site_.thread() - lane_; first < queries * kQuads;
+    for (int first = thread() - lane_; first < queries * kQuads;
          first += kAttentionFewThreads) {
       const int item = first + lane_;
       const int col = item % kQuads * 4;
@@ -485,15 +463,16 @@ class FewAttention {
   /// Whether all other splits of this segment and head have written their
   /// parts.
   __device__ bool is_last_to_arrive() const {
-    auto* counter =
-        args_.counters + site_.segment() * args_.num_kv_heads + site_.kv_head();
+    auto* counter = args_.counters +
+                    static_cast<int>(blockIdx.z) * args_.num_kv_heads +
+                    kv_head();
     const auto last = static_cast<unsigned>(split_.used - 1);
-    site_.meet();
-    if (site_.thread() == 0) {
+    __syncthreads();
+    if (thread() == 0) {
       *space_.ticket = count_arrival(counter);
       if (*space_.ticket == last) *counter = 0;
     }
-    site_.meet();
+    __syncthreads();
     return *space_.ticket == last;
   }
 

@@ -54,20 +54,11 @@ class TurnedHead {
   }
 
   __device__ void load(const float* from) {
-    load(from, [](const float* p) { return load_duo(p); });
+    load_pairs(from, [](const float* low, const float* high, Duo& x, Duo& y) {
+      x = load_duo(low);
+      y = load_duo(high);
+    });
   }
-  /// `load_two`: how to load two neighbours.
-  template <typename Load>
-  __device__ void load(const float* from, const Load& load_two) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      low_[i] = high_[i] = {0, 0};
-      if (!is_there(i)) continue;
-      low_[i] = load_two(from + low(i));
-      high_[i] = load_two(from + high(i));
-    }
-  }
-
   /// `load_pair`: how to load two neighbours each of two places.
   template <typename Load>
   __device__ void load_pairs(const float* from, const Load& load_pair) {
