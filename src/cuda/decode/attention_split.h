@@ -58,7 +58,7 @@ class SplitAttention {
   __device__ void run(const float* cos_sin, Mark mark, bool is_all) {
     turn_heads(cos_sin, mark);
     meet_computing();
-    if (warp_ * Tile::kPositions < positions_.count) look();
+    look();
     meet_computing();
     merge(AttentionParts(args_, mark), mark, is_all);
     meet_computing();
@@ -172,6 +172,7 @@ class SplitAttention {
                                  4 * at) = {{word, pack_rest(T{}, x, y, word)}};
     };
     head_.store(keep);
+#pragma unroll 1
     for (int at = args_.head_dim + 2 * lane_; at < kDim; at += 2 * kWarpSize) {
       keep(at, 0, 0);
     }
@@ -188,7 +189,8 @@ class SplitAttention {
     });
   }
 
-  /// Looks at this warp's tiles of positions, and leaves what it sums up.
+  /// Looks at this warp's tiles of positions, and leaves what it sums up, which
+  /// is nothing if it has none.
   __device__ void look() {
     RunningSoftmax softmax;
     int left = positions_.count - warp_ * Tile::kPositions;
@@ -230,16 +232,13 @@ class SplitAttention {
     }
   }
   __device__ AttentionSums merge_quad(Mark mark) const {
-    const int warps = ceil_divide(positions_.count, Tile::kPositions);
     Floats4 its[kDecodeWarps];
     Words2 others[kDecodeWarps];
     AttentionSums result;
 #pragma unroll
     for (int i = 0; i < kDecodeWarps; ++i) {
-      // Of those that had no positions nothing is known.
-      const int warp = i < warps ? i : 0;
-      others[i] = *reinterpret_cast<const Words2*>(statistics(warp, warp_));
-      its[i] = *sums(warp, warp_, lane_);
+      others[i] = *reinterpret_cast<const Words2*>(statistics(i, warp_));
+      its[i] = *sums(i, warp_, lane_);
       result.largest = fmaxf(result.largest, __uint_as_float(others[i].w[0]));
     }
     // What is passed on is what sums are relative to.
@@ -247,10 +246,8 @@ class SplitAttention {
         __uint_as_float(marked(__float_as_uint(result.largest), mark));
 #pragma unroll
     for (int i = 0; i < kDecodeWarps; ++i) {
-      const float factor =
-          power_of_2(__uint_as_float(others[i].w[0]) - result.largest);
       result.add(its[i], __uint_as_float(others[i].w[1]),
-                 i < warps ? factor : 0);
+                 power_of_2(__uint_as_float(others[i].w[0]) - result.largest));
     }
     return result;
   }
