@@ -18,7 +18,7 @@ class DecodeAttention {
   /// threads must meet.
   __device__ void keep_spans(const DecodeLayer* layers) const {
     const int of_warp = decode_positions(attention_padded_dim(args_.head_dim));
-    for (int i = thread_now(); i < args_.num_layers; i += kDecodeComputing) {
+    for (int i = thread_now(); i < args_.num_layers; i += kDecodeThreads) {
       spans()[i] =
           decode_span(args_.segment.offset, static_cast<int>(layers[i].window),
                       of_warp, args_.attention.splits);
@@ -33,7 +33,7 @@ class DecodeAttention {
       const SplitPositions positions(span, unit.split, args_.segment.offset);
       bring_positions_near(cache(layer, unit.kv_head), positions.begin,
                            positions.begin + positions.old(), thread_now(),
-                           kDecodeComputing);
+                           kDecodeThreads);
     });
   }
 

@@ -117,54 +117,61 @@ class AttentionParts {
   /// Of splits, in their order.
   __device__ AttentionSums join_quad(int head, int col, int splits) const {
     AttentionSums result;
+    if (splits <= kAtOnce / 2) {
+      add_parts<kAtOnce / 2>(part(head, 0), col, splits, result);
+      return result;
+    }
 #pragma unroll 1
     for (int first = 0; first < splits; first += kAtOnce) {
-      Words4 values[kAtOnce] = {};
-      Words2 others[kAtOnce];
-      while (!look(part(head, first), col, splits - first, values, others)) {
-        look_again();
-      }
-      float most = result.largest;
-#pragma unroll
-      for (const auto& its : others) {
-        most = fmaxf(most, __uint_as_float(its.w[0]));
-      }
-      result.rescale(power_of_2(result.largest - most));
-      result.largest = most;
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        const auto& w = values[i].w;
-        result.add({{__uint_as_float(w[0]), __uint_as_float(w[1]),
-                     __uint_as_float(w[2]), __uint_as_float(w[3])}},
-                   __uint_as_float(others[i].w[1]),
-                   power_of_2(__uint_as_float(others[i].w[0]) - most));
-      }
+      add_parts<kAtOnce>(part(head, first), col, splits - first, result);
     }
     return result;
   }
-  /// Up to kAtOnce parts that follow each other, all asked for at once; whether
-  /// they have come. Those past the last weigh nothing.
-  __device__ bool look(const float* from, int col, int count,
-                       Words4 (&values)[kAtOnce],
-                       Words2 (&others)[kAtOnce]) const {
-    const int stride = attention_part_floats(args_.head_dim);
+  /// Up to kCount parts that follow each other, all asked for at once. Those
+  /// past the last are the last, and weigh nothing.
+  template <int kCount>
+  __device__ void add_parts(const float* from, int col, int count,
+                            AttentionSums& result) const {
+    const float* its[kCount];
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      others[i] = {{__float_as_uint(kNoScore), 0}};
-      if (i >= count) continue;
-      const auto* its = from + i * stride;
-      values[i] = load_shared_word(reinterpret_cast<const Words4*>(its + col));
-      others[i] = load_shared_word(
-          reinterpret_cast<const Words2*>(its + args_.head_dim));
+    for (int i = 0; i < kCount; ++i) {
+      its[i] =
+          from + smaller(i, count - 1) * attention_part_floats(args_.head_dim);
     }
-    bool result = true;
+    Words4 values[kCount];
+    Words2 others[kCount];
+    while (true) {
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      if (i >= count) continue;
-      result =
-          result && have_mark(values[i], mark_) && have_mark(others[i], mark_);
+      for (int i = 0; i < kCount; ++i) {
+        values[i] =
+            load_shared_word(reinterpret_cast<const Words4*>(its[i] + col));
+        others[i] = load_shared_word(
+            reinterpret_cast<const Words2*>(its[i] + args_.head_dim));
+      }
+      bool have_come = true;
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) {
+        have_come = have_come && have_mark(values[i], mark_) &&
+                    have_mark(others[i], mark_);
+      }
+      if (have_come) break;
+      look_again();
     }
-    return result;
+    float most = result.largest;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      most = fmaxf(most, __uint_as_float(others[i].w[0]));
+    }
+    result.rescale(power_of_2(result.largest - most));
+    result.largest = most;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const auto& w = values[i].w;
+      const float factor = power_of_2(__uint_as_float(others[i].w[0]) - most);
+      result.add({{__uint_as_float(w[0]), __uint_as_float(w[1]),
+                   __uint_as_float(w[2]), __uint_as_float(w[3])}},
+                 __uint_as_float(others[i].w[1]), i < count ? factor : 0);
+    }
   }
 };
 

@@ -4,7 +4,7 @@
 #include "cuda/attention/turned_head.h"
 #include "cuda/decode/attention_parts.h"
 #include "cuda/decode/attention_tile.h"
-#include "cuda/decode/meet.h"
+#include "cuda/decode/warps.h"
 
 namespace llamlx::cuda {
 
@@ -57,11 +57,11 @@ class SplitAttention {
   /// Publishes answers, if nothing else is added, or else this split's part.
   __device__ void run(const float* cos_sin, Mark mark, bool is_all) {
     turn_heads(cos_sin, mark);
-    meet_computing();
+    __syncthreads();
     look();
-    meet_computing();
+    __syncthreads();
     merge(AttentionParts(args_, mark), mark, is_all);
-    meet_computing();
+    __syncthreads();
   }
 
  private:

@@ -40,21 +40,17 @@ class AttentionTile {
   /// Asks for the keys of positions of which `rows` is the first; those after
   /// number `last`, and elements that heads do not have, are as others.
   __device__ void ask_keys(const unsigned char* rows, int last) {
-#pragma unroll
-    for (int n = 0; n < kPositions / 8; ++n) {
-      const auto* row = rows + smaller(8 * n + g_, last) * row_bytes_;
-#pragma unroll
-      for (int j = 0; j < kDim / 32; ++j) keys_[n][j] = load_once(key(row, j));
+    if (row_bytes_ == kRowBytes) {
+      ask_keys_of(WholeRows{}, rows, last);
+    } else {
+      ask_keys_of(*this, rows, last);
     }
   }
   __device__ void ask_values(const unsigned char* rows, int last) {
-#pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const auto* row = rows + smaller(row_of(i), last) * row_bytes_;
-#pragma unroll
-      for (int b = 0; b < kDim / 64; ++b) {
-        values_[i][b] = load_once(value(row, b));
-      }
+    if (row_bytes_ == kRowBytes) {
+      ask_values_of(WholeRows{}, rows, last);
+    } else {
+      ask_values_of(*this, rows, last);
     }
   }
   /// Makes the position with this number, which the cache does not have yet,
@@ -167,6 +163,7 @@ class AttentionTile {
 
  private:
   static constexpr int kRows = kPositions / 4;  // of values, of a lane
+  static constexpr int kRowBytes = kDim * 2;
 
   int row_bytes_;
   int g_;
@@ -183,12 +180,48 @@ class AttentionTile {
   }
   /// Piece 4 j + t of a row of keys, and 8 b + g of values.
   __device__ const Words4* key(const unsigned char* row, int j) const {
-    return reinterpret_cast<const Words4*>(
-        row + smaller(64 * j + 16 * t_, row_bytes_ - 16));
+    return piece(row, 64 * j, 16 * t_);
   }
   __device__ const Words4* value(const unsigned char* row, int b) const {
+    return piece(row, 128 * b, 16 * g_);
+  }
+  __device__ const Words4* piece(const unsigned char* row, int first,
+                                 int of_lane) const {
     return reinterpret_cast<const Words4*>(
-        row + smaller(128 * b + 16 * g_, row_bytes_ - 16));
+        row + smaller(first + of_lane, row_bytes_ - 16));
+  }
+  /// The same where heads have all elements: what is before the loop stays
+  /// there.
+  struct WholeRows {
+    static __device__ const Words4* piece(const unsigned char* row, int first,
+                                          int of_lane) {
+      return reinterpret_cast<const Words4*>(row + of_lane + first);
+    }
+  };
+
+  template <typename Pieces>
+  __device__ void ask_keys_of(const Pieces& pieces, const unsigned char* rows,
+                              int last) {
+#pragma unroll
+    for (int n = 0; n < kPositions / 8; ++n) {
+      const auto* row = rows + smaller(8 * n + g_, last) * row_bytes_;
+#pragma unroll
+      for (int j = 0; j < kDim / 32; ++j) {
+        keys_[n][j] = load_once(pieces.piece(row, 64 * j, 16 * t_));
+      }
+    }
+  }
+  template <typename Pieces>
+  __device__ void ask_values_of(const Pieces& pieces, const unsigned char* rows,
+                                int last) {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const auto* row = rows + smaller(row_of(i), last) * row_bytes_;
+#pragma unroll
+      for (int b = 0; b < kDim / 64; ++b) {
+        values_[i][b] = load_once(pieces.piece(row, 128 * b, 16 * g_));
+      }
+    }
   }
 
   /// Of 16 positions and 64 columns: product i is of columns 8 g + 2 i and, as

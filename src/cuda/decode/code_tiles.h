@@ -12,34 +12,27 @@
 
 namespace llamlx::cuda {
 
-template <typename Tile>
+/// Of kTiles tiles that follow each other, of up to four groups.
+template <typename Tile, int kTiles>
 class CodeProducts {
  public:
-  static constexpr int kGroupsAtOnce = 4;
-  static constexpr int kTilesAtOnce = kGroupsAtOnce / Tile::kGroups;
-
-  __device__ CodeProducts(const LaneOfInput<Tile>& input, int lane)
-      : input_(input), lane_(lane) {}
-
-  /// acc += this lane's part of the products of so many tiles, up to
-  /// kTilesAtOnce, from `col` on.
-  __device__ void add(const unsigned char* tiles, int col, int count,
-                      float (&acc)[2]) const {
-    const auto input = input_.at(col);
-    const int groups = count * Tile::kGroups;
-    int sums[kGroupsAtOnce][4] = {};
-    const auto x = load_x(input, smaller(lane_ / 8, groups - 1));
+  /// acc += this lane's part of the products.
+  __device__ static void add(const unsigned char* tiles,
+                             const LaneOfInput<Tile>& input, unsigned lane,
+                             float (&acc)[2]) {
+    int sums[kGroups][4] = {};
+    const auto x =
+        load_x(input, smaller(static_cast<int>(lane / 8), kGroups - 1));
 #pragma unroll
-    for (int i = 0; i < kTilesAtOnce; ++i) {
-      multiply(tiles + smaller(i, count - 1) * Tile::kBytes, x,
-               sums + i * Tile::kGroups);
+    for (int i = 0; i < kTiles; ++i) {
+      multiply(tiles + i * Tile::kBytes, lane, x, sums + i * Tile::kGroups);
     }
-    const int group = lane_ % 4;
-    if (group < groups) scale(tiles, input, group, sums, acc);
+    scale(tiles, input, lane, sums, acc);
   }
 
  private:
   using Scales = TileScales<typename Tile::Scales, 1>;
+  static constexpr int kGroups = kTiles * Tile::kGroups;
   static constexpr int kRuns = 2;  // of a tile
   static constexpr int kRunsAGroup = kRuns / Tile::kGroups;
 
@@ -47,9 +40,6 @@ class CodeProducts {
   struct Operand {
     std::uint32_t words[2 * kRunsAGroup];
   };
-
-  const LaneOfInput<Tile>& input_;
-  int lane_;
 
   static __device__ Operand load_x(const LaneOfInput<Tile>& input, int group) {
     Operand x;
@@ -66,76 +56,97 @@ class CodeProducts {
   }
 
   /// Of each of a tile's groups.
-  __device__ void multiply(const unsigned char* from, const Operand& x,
-                           int (*sums)[4]) const {
+  static __device__ void multiply(const unsigned char* from, unsigned lane,
+                                  const Operand& x, int (*sums)[4]) {
     Tile tile;
-    tile.template load<FromShared>(from, lane_);
+    tile.template load<FromShared>(from, lane);
 #pragma unroll
     for (int run = 0; run < kRuns; ++run) {
       const std::uint32_t a[4] = {
           tile.code_bytes(0, 2 * run), tile.code_bytes(1, 2 * run),
           tile.code_bytes(0, 2 * run + 1), tile.code_bytes(1, 2 * run + 1)};
-      const int of_group = run % kRunsAGroup * 2;
-      const std::uint32_t b[2] = {x.words[of_group], x.words[of_group + 1]};
+      const int at = run % kRunsAGroup * 2;
+      const std::uint32_t b[2] = {x.words[at], x.words[at + 1]};
       multiply_add_bytes(sums[run / kRunsAGroup], a, b);
     }
   }
 
-  /// Adds the sums of a group, by its scales and x's.
-  __device__ void scale(const unsigned char* tiles,
-                        const LaneOfInput<Tile>& input, int group,
-                        const int (&sums)[kGroupsAtOnce][4],
-                        float (&acc)[2]) const {
+  /// Adds the sums of a lane's group, if it has one, by its scales and x's.
+  static __device__ void scale(const unsigned char* tiles,
+                               const LaneOfInput<Tile>& input, unsigned lane,
+                               const int (&sums)[kGroups][4], float (&acc)[2]) {
+    const bool has_one = lane % 4 < kGroups;
+    const int group = smaller(static_cast<int>(lane % 4), kGroups - 1);
     Scales scales;
     scales.template load<FromShared>(
         tiles + group / Tile::kGroups * Tile::kBytes +
             codes_bytes(Tile::layout().bits),
-        lane_ / 4 * Tile::kGroups + group % Tile::kGroups);
+        static_cast<int>(lane / 4) * Tile::kGroups + group % Tile::kGroups);
     const auto its = input.groups[group];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int whole =
-          of_group(sums, group, 2 * half) * 256 + of_group(sums, group, 2 * half + 1);
-      acc[half] = fmaf(scales.get(0, half, 0),
-                       static_cast<float>(whole) * its.scale, acc[half]);
-      acc[half] = fmaf(scales.get(0, half, 1), its.sum, acc[half]);
+      const int high = of_group(sums, group, 2 * half);
+      const int low = of_group(sums, group, 2 * half + 1);
+      const auto whole = static_cast<float>(high * 256 + low);
+      float sum = fmaf(scales.get(0, half, 0), whole * its.scale, acc[half]);
+      sum = fmaf(scales.get(0, half, 1), its.sum, sum);
+      acc[half] = has_one ? sum : acc[half];
     }
   }
-  static __device__ int of_group(const int (&sums)[kGroupsAtOnce][4], int group,
+  static __device__ int of_group(const int (&sums)[kGroups][4], int group,
                                  int which) {
-    const int low = (group & 1) == 0 ? sums[0][which] : sums[1][which];
-    const int high = (group & 1) == 0 ? sums[2][which] : sums[3][which];
-    return (group & 2) == 0 ? low : high;
+    const auto either = [&](int first) {
+      if (first + 1 >= kGroups) return sums[kGroups - 1][which];
+      return (group & 1) == 0 ? sums[first][which] : sums[first + 1][which];
+    };
+    return (group & 2) == 0 ? either(0) : either(2);
   }
 };
+
+/// acc += the products of so many tiles, and on to what follows them.
+template <int kCount, int kBits, int kGroup, typename T>
+__device__ void multiply_next(const unsigned char*& tiles,
+                              LaneOfInput<AffineTile<kBits, kGroup, T>>& input,
+                              unsigned lane, float (&acc)[2]) {
+  using Tile = AffineTile<kBits, kGroup, T>;
+  CodeProducts<Tile, kCount>::add(tiles, input, lane, acc);
+  tiles += kCount * Tile::kBytes;
+  input = input.at(kCount);
+}
 
 /// acc += the products of tiles that follow each other: lanes 4 g + t have
 /// parts of those of rows g and g + 8.
 template <int kBits, int kGroup, typename T>
-__device__ void multiply_tiles(
-    const unsigned char* tiles,
-    const LaneOfInput<AffineTile<kBits, kGroup, T>>& input, int count, int lane,
-    float (&acc)[2]) {
-  using Tile = AffineTile<kBits, kGroup, T>;
-  using Products = CodeProducts<Tile>;
-  constexpr int kAtOnce = Products::kTilesAtOnce;
-  // Their latencies overlap.
-  constexpr int kUnrolled =
-      decode_stage_tiles(Tile::kBytes) >= 2 * kAtOnce ? 2 : 1;
-  const Products products(input, lane);
-  int done = 0;
-  for (; count - done >= kUnrolled * kAtOnce; done += kUnrolled * kAtOnce) {
-#pragma unroll
-    for (int i = 0; i < kUnrolled; ++i) {
-      const int at = done + i * kAtOnce;
-      products.add(tiles + at * Tile::kBytes, at, kAtOnce, acc);
-    }
-  }
+__device__ void multiply_tiles(const unsigned char* tiles,
+                               LaneOfInput<AffineTile<kBits, kGroup, T>> input,
+                               int count, unsigned lane, float (&acc)[2]) {
+  constexpr int kAtOnce = kGroup / 16;  // of four groups
 #pragma unroll 1
-  for (; done < count; done += kAtOnce) {
-    products.add(tiles + done * Tile::kBytes, done,
-                 smaller(count - done, kAtOnce), acc);
+  for (; count >= kAtOnce; count -= kAtOnce) {
+    multiply_next<kAtOnce>(tiles, input, lane, acc);
   }
+  if (kAtOnce > 2 && (count & 2) != 0)
+    multiply_next<2>(tiles, input, lane, acc);
+  if ((count & 1) != 0) multiply_next<1>(tiles, input, lane, acc);
+}
+
+/// The same of a piece of them: latencies of those that are multiplied one
+/// after another overlap.
+template <int kBits, int kGroup, typename T>
+__device__ void multiply_piece(const unsigned char* tiles,
+                               LaneOfInput<AffineTile<kBits, kGroup, T>> input,
+                               unsigned lane, float (&acc)[2]) {
+  constexpr int kAtOnce = kGroup / 16;
+  constexpr int kCount =
+      decode_piece_tiles(AffineTile<kBits, kGroup, T>::kBytes);
+#pragma unroll
+  for (int i = 0; i < kCount / kAtOnce; ++i) {
+    multiply_next<kAtOnce>(tiles, input, lane, acc);
+  }
+  if constexpr (kCount % kAtOnce / 2 != 0) {
+    multiply_next<2>(tiles, input, lane, acc);
+  }
+  if constexpr (kCount % 2 != 0) multiply_next<1>(tiles, input, lane, acc);
 }
 
 /// The sum of what lanes 4 g + t have.

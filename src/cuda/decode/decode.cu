@@ -19,8 +19,7 @@ __device__ void keep_layers(const DecodeArgs& args) {
   static_assert(sizeof(DecodeLayer) % sizeof(Words2) == 0);
   const int words =
       args.num_layers * static_cast<int>(sizeof(DecodeLayer) / sizeof(Words2));
-  for (int i = static_cast<int>(threadIdx.x); i < words;
-       i += kDecodeComputing) {
+  for (int i = static_cast<int>(threadIdx.x); i < words; i += kDecodeThreads) {
     to[i] = from[i];
   }
 }
@@ -34,7 +33,7 @@ class Decoder {
         to_(args.exchange),
         layers_(reinterpret_cast<const DecodeLayer*>(shared_memory() +
                                                      args.memory.layers)),
-        products_(args),
+        products_(args, layers_),
         attention_(args) {}
 
   /// By the threads that compute.
@@ -66,23 +65,25 @@ class Decoder {
   __device__ void begin() {
     const int thread = thread_now();
     keep_layers(args_);
+    __syncthreads();
+    products_.begin();
     const int given = load_fresh(args_.ids);
     const int id = given < 0 ? args_.vocab - 1 : given;
     const int hidden = args_.shapes[0].cols;
-    for (int i = static_cast<int>(blockIdx.x) * kDecodeComputing + thread;
-         i < hidden; i += static_cast<int>(gridDim.x) * kDecodeComputing) {
+    for (int i = static_cast<int>(blockIdx.x) * kDecodeThreads + thread;
+         i < hidden; i += static_cast<int>(gridDim.x) * kDecodeThreads) {
       publish(to_.residual + i,
               read_packed(args_.table, args_.table_layout, args_.table_tiles,
                           id, i),
               residual_mark(0));
     }
     auto* cos_sin = attention_.cos_sin();
-    for (int i = thread; i < args_.head_dim; i += kDecodeComputing) {
+    for (int i = thread; i < args_.head_dim; i += kDecodeThreads) {
       cos_sin[i] = args_.turns[i];
     }
-    meet_computing();
+    __syncthreads();
     attention_.keep_spans(layers_);
-    meet_computing();
+    __syncthreads();
   }
 
   struct Step {
@@ -140,13 +141,13 @@ class Decoder {
   __device__ void choose() const {
     auto mine = no_value();
     for (int i = thread_now(); i < static_cast<int>(gridDim.x);
-         i += kDecodeComputing) {
+         i += kDecodeThreads) {
       mine = larger(mine,
                     await_value(to_.likeliest + 4 * i, mark_of(args_.choices)));
     }
-    meet_computing();
+    __syncthreads();
     mine = largest_of_block(mine, shared_memory() + args_.memory.likeliest,
-                            kDecodeComputing, meet_computing);
+                            kDecodeThreads);
     if (threadIdx.x != 0) return;
     args_.tokens[0] = mine.index;
     args_.host_tokens[args_.choice.slot * kTokenSlotRows] = mine.index;
@@ -155,10 +156,6 @@ class Decoder {
 
 template <typename Tile>
 __device__ void decode(const DecodeArgs& args) {
-  const WeightRing<Tile> ring(args);
-  if (threadIdx.x == 0) ring.make();
-  __syncthreads();
-  if (threadIdx.x >= kDecodeComputing) return ring.feed();
   Decoder<Tile>(args).run();
 }
 

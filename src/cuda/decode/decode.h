@@ -12,9 +12,10 @@
 /// through memory (exchange.h).
 ///
 /// Between kernels a GPU is idle for microseconds, which is as long as it takes
-/// to read a small model's weight. Here each block has a ring of shared memory
+/// to read a small model's weight. Here each warp has a ring of shared memory
 /// into which its part of all weights flows, in the order in which they will be
-/// wanted, whatever the block waits for meanwhile: 15 MB in all on an H200.
+/// wanted, whatever it waits for meanwhile: up to 25 MB in all on an H200. What
+/// comes after that goes into the second cache meanwhile.
 ///
 /// A step is a product or the attention of a layer. Its rows are cut among the
 /// blocks, and its columns among the warps of a block. Blocks wait for nothing
@@ -24,10 +25,10 @@
 namespace llamlx::cuda {
 
 inline constexpr int kDecodeLargestHead = 128;
-/// Threads that compute, in as many warps; one warp more feeds them.
-inline constexpr int kDecodeComputing = 256;
-inline constexpr int kDecodeWarps = kDecodeComputing / 32;
-inline constexpr int kDecodeThreads = kDecodeComputing + 32;
+/// Two warps for each of a multiprocessor's four schedulers: they have all
+/// registers that a thread may have.
+inline constexpr int kDecodeThreads = 256;
+inline constexpr int kDecodeWarps = kDecodeThreads / 32;
 /// Queries of a key/value head that a block looks for, at most.
 inline constexpr int kDecodeQueries = 8;
 
@@ -198,7 +199,7 @@ struct DecodeArgs {
   const float* norm;
   float eps;
   DecodeExchange exchange;
-  int stages;  ///< of the ring
+  int pieces;  ///< of a warp's ring
   DecodeMemory memory;
 
   const unsigned char* table;
@@ -225,8 +226,8 @@ constexpr int decode_blocks(const ProductShape& gate_up, int multiprocessors) {
                                               : multiprocessors;
 }
 
-/// Tiles of a warp that are asked for at once: of short ones three.
-LLAMLX_HOST_DEVICE constexpr int decode_stage_tiles(int tile_bytes) {
+/// Tiles that a warp asks for at once: of short ones three.
+LLAMLX_HOST_DEVICE constexpr int decode_piece_tiles(int tile_bytes) {
   constexpr int kBytes = 3 * kShortTileBytes;
   return tile_bytes < kBytes ? kBytes / tile_bytes : 1;
 }
@@ -236,10 +237,15 @@ LLAMLX_HOST_DEVICE constexpr int decode_operand_bytes(
     const PackedLayout& layout) {
   return layout.bits == 0 ? 2 : 1;
 }
+/// Tiles of x that there is room for: a warp writes four at a time.
+LLAMLX_HOST_DEVICE constexpr int decode_input_tiles(int tiles) {
+  return (tiles + 3) / 4 * 4;
+}
 /// Bytes of one plane of x: lanes that read 16 bytes of both hit all banks.
 LLAMLX_HOST_DEVICE constexpr int decode_plane_bytes(const PackedLayout& layout,
                                                     int tiles) {
-  return (tiles * decode_operand_bytes(layout) | 1) * kTileCols;
+  return (decode_input_tiles(tiles) * decode_operand_bytes(layout) | 1) *
+         kTileCols;
 }
 /// Columns of x that share a scale.
 LLAMLX_HOST_DEVICE constexpr int decode_group(const PackedLayout& layout) {
@@ -248,12 +254,11 @@ LLAMLX_HOST_DEVICE constexpr int decode_group(const PackedLayout& layout) {
 LLAMLX_HOST_DEVICE constexpr int decode_input_bytes(const PackedLayout& layout,
                                                     int tiles) {
   return 2 * decode_plane_bytes(layout, tiles) +
-         tiles * (kTileCols / decode_group(layout)) * 8;
+         decode_input_tiles(tiles) * (kTileCols / decode_group(layout)) * 8;
 }
 
-constexpr int decode_stage_bytes(const DecodeFormat& format) {
-  const int bytes = format.tile_bytes();
-  return kDecodeWarps * decode_stage_tiles(bytes) * bytes;
+constexpr int decode_piece_bytes(const DecodeFormat& format) {
+  return decode_piece_tiles(format.tile_bytes()) * format.tile_bytes();
 }
 
 /// Of what warps sum up of a block's rows.
@@ -302,13 +307,14 @@ constexpr DecodeMemory decode_memory(const DecodeFormat& format,
   memory.squares = take(kDecodeWarps * 4);
   memory.likeliest = take(kDecodeWarps * 8);
   memory.input = take(decode_largest_input(format.layout, args));
-  memory.barriers = take(2 * args.stages * 8);
-  memory.ring = take(args.stages * decode_stage_bytes(format));
+  const int pieces = kDecodeWarps * args.pieces;
+  memory.barriers = take(pieces * 8);
+  memory.ring = take(pieces * decode_piece_bytes(format));
   return memory;
 }
 
 /// Sets what follows from shapes, heads and so many blocks: `cuts`,
-/// `attention`, `stages` and `memory`: as many stages as fit into so much.
+/// `attention`, `pieces` and `memory`: as many pieces as fit into so much.
 /// Whether any does.
 constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
                                  int blocks, int shared_bytes) {
@@ -319,8 +325,8 @@ constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
       decode_bundles(args.num_heads, args.num_kv_heads), blocks);
   args.attention =
       cut_attention(args.num_heads, args.num_kv_heads, args.head_dim, splits);
-  constexpr int kMostStages = 16;
-  for (args.stages = kMostStages; args.stages > 0; --args.stages) {
+  constexpr int kMostPieces = 16;
+  for (args.pieces = kMostPieces; args.pieces > 0; --args.pieces) {
     args.memory = decode_memory(format, args, blocks);
     if (args.memory.bytes <= shared_bytes) return true;
   }

@@ -259,17 +259,17 @@ TEST(Decode, AnyNumberOfBlocks) {
 TEST(Decode, WeightsFlowThroughAnyRing) {
   for (const auto& format :
        {kDense, kShort, kAffine, DecodeFormat{{NumberType::f16, 3, 32}}}) {
-    for (const int stages : {1, 2, 3}) {
+    for (const int pieces : {1, 2, 3}) {
       for (const unsigned blocks : {1U, 3U}) {
-        SCOPED_TRACE(::testing::Message() << stages << ", " << blocks);
-        // The head takes several stages, and most others more than one.
+        SCOPED_TRACE(::testing::Message() << pieces << ", " << blocks);
+        // The head takes several pieces, and most others more than one.
         expect_right({.format = format,
                       .hidden = 448,
                       .head_dim = 32,
                       .inner = 192,
                       .vocab = 180,
                       .blocks = blocks,
-                      .stages = stages},
+                      .pieces = pieces},
                      2, true);
       }
     }

@@ -30,7 +30,7 @@ struct DecodeSetting {
   int vocab = 37;
   int layers = 1;
   unsigned blocks = 3;
-  int stages = 0;  ///< of the ring; 0: as many as fit
+  int pieces = 0;  ///< of a ring; 0: as many as fit
   int splits = 0;  ///< of attention at most; 0: as many as blocks allow
   int offset = 5;  ///< of the first pass; there is room for four
   int window = 0;
@@ -372,8 +372,8 @@ class DecodeRun {
     EXPECT_TRUE(fit_decode_memory(set_.format, args_, blocks, 227 << 10));
     args_.attention = cut_attention(set_.heads, set_.kv_heads, set_.head_dim,
                                     set_.most_splits());
-    if (set_.stages == 0) return;
-    args_.stages = set_.stages;
+    if (set_.pieces == 0) return;
+    args_.pieces = set_.pieces;
     args_.memory = decode_memory(set_.format, args_, blocks);
   }
 };

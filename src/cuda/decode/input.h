@@ -15,7 +15,7 @@ struct ProductInput {
 };
 
 /// A group of x: what its numbers are multiples of, and what they sum up to.
-struct InputGroup {
+struct alignas(8) InputGroup {
   float scale;
   float sum;
 };
@@ -57,32 +57,14 @@ class InputMaker {
         cols_(shape.cols),
         octets_(shape.tiles * kTileCols / 8) {}
 
-  __device__ void run() {
-    const int thread = thread_now();
-    const int lane = thread % kWarpSize;
-    float squares = 0;
-    for (int base = thread - lane; base < octets_;
-         base += kHeld * kDecodeComputing) {
-      // What is asked for together arrives together.
-      Octet x[kHeld];
-      Octet norm[kHeld];
-#pragma unroll
-      for (int i = 0; i < kHeld; ++i) {
-        const int col = 8 * (base + i * kDecodeComputing + lane);
-        norm[i] = load_norm_octet(col);
-        x[i] = look(col);
-      }
-      wait(8 * (base + lane), x[0]);
-      if (base + kDecodeComputing >= octets_) {  // for the whole warp
-        finish<1>(base + lane, norm, x, squares);
-        break;
-      }
-      wait(8 * (base + kDecodeComputing + lane), x[1]);
-      finish<2>(base + lane, norm, x, squares);
+  /// Calls while_waiting() between looks, by all lanes of a warp together.
+  template <typename Do>
+  __device__ void run(const Do& while_waiting) const {
+    if (input_.norm != nullptr) {
+      run_rounds<true>(while_waiting);
+    } else {
+      run_rounds<false>(while_waiting);
     }
-    if (input_.norm == nullptr) return;
-    squares = warp_sum(squares);
-    if (lane == 0) space_.squares[thread / kWarpSize] = squares;
   }
 
  private:
@@ -93,6 +75,7 @@ class InputMaker {
     __device__ float at(int i) const { return __uint_as_float(bits[i]); }
   };
   static constexpr int kHeld = 2;
+  static constexpr int kRoundOctets = kHeld * kDecodeThreads;
   static constexpr int kLanes = Space::kGroup / 8;  // of a group
   /// The largest number of 16 bits whose upper byte, rounded, has a sign.
   static constexpr float kMost = 127 * 256;
@@ -105,48 +88,102 @@ class InputMaker {
   int cols_;
   int octets_;
 
-  // Columns are a multiple of 4.
-  __device__ bool is_there(int col, int half) const {
-    return col + 4 * half < cols_;
-  }
+  /// Where an octet's quad lies: the last one instead of those that are not
+  /// there, as columns are a multiple of 4.
   __device__ const Words4* words(int col, int half) const {
-    return reinterpret_cast<const Words4*>(input_.x + col) + half;
-  }
-  __device__ static void set(Octet& octet, int half, const Words4& words) {
-    for (int i = 0; i < 4; ++i) octet.bits[4 * half + i] = words.w[i];
+    const int its = smaller(col + 4 * half, cols_ - 4);
+    return reinterpret_cast<const Words4*>(input_.x + its);
   }
   __device__ Octet look(int col) const {
-    Octet result{};
+    Octet result;
     for (int half = 0; half < 2; ++half) {
-      if (is_there(col, half)) {
-        set(result, half, load_shared_word(words(col, half)));
-      }
+      const auto quad = load_shared_word(words(col, half));
+      for (int i = 0; i < 4; ++i) result.bits[4 * half + i] = quad.w[i];
     }
     return result;
   }
-  __device__ bool has_come(int col, const Octet& seen) const {
+  __device__ bool has_come(const Octet& seen) const {
     bool result = true;
-    for (int half = 0; half < 2; ++half) {
-      if (!is_there(col, half)) continue;
-      for (int i = 0; i < 4; ++i) {
-        result = result && has_mark(seen.bits[4 * half + i], input_.mark);
-      }
+    for (const auto bits : seen.bits) {
+      result = result && has_mark(bits, input_.mark);
     }
     return result;
   }
-  /// By all lanes of a warp together, which stay so.
-  __device__ void wait(int col, Octet& seen) const {
-    while (any_lane(!has_come(col, seen))) {
+
+  template <bool kIsNormed, typename Do>
+  __device__ void run_rounds(const Do& while_waiting) const {
+    const int thread = thread_now();
+    const int lane = thread % kWarpSize;
+    float squares = 0;
+#pragma unroll 1
+    for (int base = thread - lane; base < octets_; base += kRoundOctets) {
+      if (base + kDecodeThreads < octets_) {  // for the whole warp
+        run_round<kIsNormed, kHeld>(base + lane, while_waiting, squares);
+      } else {
+        run_round<kIsNormed, 1>(base + lane, while_waiting, squares);
+      }
+    }
+    if constexpr (kIsNormed) {
+      squares = warp_sum(squares);
+      if (lane == 0) space_.squares[thread / kWarpSize] = squares;
+    }
+  }
+
+  /// So many octets, in step, so that what one waits for the other uses. By all
+  /// lanes of a warp together, as what follows.
+  template <bool kIsNormed, int kCount, typename Do>
+  __device__ void run_round(int first, const Do& while_waiting,
+                            float& squares) const {
+    Octet norm[kCount];
+    if constexpr (kIsNormed) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) {
+        norm[i] = load_norm_octet(col_of(first, i));
+      }
+    }
+    Octet x[kCount];
+    look_until_come(first, while_waiting, x);
+    if constexpr (kIsNormed) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) norm_by(norm[i], x[i], squares);
+    }
+    if constexpr (Tile::kGroups > 0) {
+      put_bytes<kCount>(first, x);
+    } else {
+      put_halves<kCount>(first, x);
+    }
+  }
+  __device__ static int col_of(int first, int i) {
+    return 8 * (first + i * kDecodeThreads);
+  }
+
+  /// All are asked for before any is looked at. What is not there is 0.
+  template <int kCount, typename Do>
+  __device__ void look_until_come(int first, const Do& while_waiting,
+                                  Octet (&x)[kCount]) const {
+    while (true) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) x[i] = look(col_of(first, i));
+      bool has_all = true;
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) has_all = has_all && has_come(x[i]);
+      if (!any_lane(!has_all)) break;
+      while_waiting();
       look_again();
-      seen = look(col);
+    }
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      for (int j = 0; j < 8; ++j) {
+        if (col_of(first, i) + j / 4 * 4 >= cols_) x[i].bits[j] = 0;
+      }
     }
   }
 
   __device__ Octet load_norm_octet(int col) const {
-    Octet result{};
-    if (input_.norm == nullptr) return result;
+    Octet result;
     for (int half = 0; half < 2; ++half) {
-      const auto w = load_norm(input_.norm, col + 4 * half, cols_);
+      const auto w = *reinterpret_cast<const Floats4*>(
+          input_.norm + smaller(col + 4 * half, cols_ - 4));
       for (int i = 0; i < 4; ++i) {
         result.bits[4 * half + i] = __float_as_uint(w.f[i]);
       }
@@ -160,24 +197,8 @@ class InputMaker {
     }
   }
 
-  /// Of so many octets that have come, in step, so that what one waits for the
-  /// other uses. By all lanes of a warp together, as what follows.
   template <int kCount>
-  __device__ void finish(int first, const Octet (&norm)[kHeld],
-                         Octet (&x)[kHeld], float& squares) const {
-    if (input_.norm != nullptr) {
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) norm_by(norm[i], x[i], squares);
-    }
-    if constexpr (Tile::kGroups > 0) {
-      put_bytes<kCount>(first, x);
-    } else {
-      put_halves<kCount>(first, x);
-    }
-  }
-
-  template <int kCount>
-  __device__ static void find_group_max(const Octet (&x)[kHeld],
+  __device__ static void find_group_max(const Octet (&x)[kCount],
                                         float (&largest)[kCount]) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
@@ -198,9 +219,7 @@ class InputMaker {
     }
   }
   __device__ void put_group(int octet, const InputGroup& group) const {
-    if (octet < octets_ && octet % kLanes == 0) {
-      space_.groups[octet / kLanes] = group;
-    }
+    if (octet % kLanes == 0) space_.groups[octet / kLanes] = group;
   }
   /// Where a lane reads its eight columns, of elements of so many bytes: those
   /// of both runs of a tile together, if they are bytes.
@@ -212,7 +231,7 @@ class InputMaker {
   }
 
   template <int kCount>
-  __device__ void put_bytes(int first, const Octet (&x)[kHeld]) const {
+  __device__ void put_bytes(int first, const Octet (&x)[kCount]) const {
     float largest[kCount];
     find_group_max<kCount>(x, largest);
     float scales[kCount];
@@ -230,7 +249,7 @@ class InputMaker {
         sum += n[j];
       }
       sums[i] = static_cast<int>(sum - 8 * __float_as_uint(kWhole));
-      put_numbers(first + i * kDecodeComputing, n);
+      put_numbers(first + i * kDecodeThreads, n);
     }
 #pragma unroll
     for (int step = 1; step < kLanes; step *= 2) {
@@ -241,12 +260,11 @@ class InputMaker {
     }
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      put_group(first + i * kDecodeComputing,
+      put_group(first + i * kDecodeThreads,
                 {scales[i], scales[i] * static_cast<float>(sums[i])});
     }
   }
   __device__ void put_numbers(int octet, std::uint32_t (&n)[8]) const {
-    if (octet >= octets_) return;
     const Words2 low = {{join_bytes<0x40>(n), join_bytes<0x40>(n + 4)}};
     for (auto& number : n) number += 128;
     const Words2 high = {{join_bytes<0x51>(n), join_bytes<0x51>(n + 4)}};
@@ -262,7 +280,7 @@ class InputMaker {
   }
 
   template <int kCount>
-  __device__ void put_halves(int first, const Octet (&x)[kHeld]) const {
+  __device__ void put_halves(int first, const Octet (&x)[kCount]) const {
     using Operand = typename Tile::Operand;
     // bfloat16 holds what float32 does.
     constexpr bool kIsScaled = number_type(Operand{}) == NumberType::f16;
@@ -272,9 +290,8 @@ class InputMaker {
     for (int i = 0; i < kCount; ++i) {
       float by = 1;
       if constexpr (kIsScaled) by = range_scale(largest[i]);
-      const int octet = first + i * kDecodeComputing;
+      const int octet = first + i * kDecodeThreads;
       put_group(octet, {1 / by, 0});
-      if (octet >= octets_) continue;
       float v[8];
       for (int j = 0; j < 8; ++j) v[j] = x[i].at(j) * by;
       for (int plane = 0; plane < 2; ++plane) {

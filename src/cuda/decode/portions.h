@@ -27,13 +27,7 @@ __device__ inline Portion cut_portion(const ProductCut& cut, int& place) {
 /// The tiles of a portion, row after row, cut among the warps of a block: the
 /// first tile of warp `warp`, which is also the end of the one before.
 __device__ inline int first_tile(int tiles, int warp) {
-  return tiles * warp / kDecodeWarps;
-}
-/// Stages that the portion takes: as many as the warp with most tiles does.
-template <typename Tile>
-__device__ int run_stages(int tiles) {
-  constexpr int kTiles = kDecodeWarps * decode_stage_tiles(Tile::kBytes);
-  return (tiles + kTiles - 1) / kTiles;
+  return static_cast<int>(static_cast<unsigned>(tiles * warp) / kDecodeWarps);
 }
 /// The warp that has a tile, of as many as are divided by.
 __device__ inline int warp_of_tile(const Divider& by_tiles, int tile) {

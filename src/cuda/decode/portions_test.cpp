@@ -36,16 +36,6 @@ TEST(Portions, CoverEachBlockOfRowsOnce) {
   }
 }
 
-template <int kTileBytes>
-struct TileOf {
-  static constexpr int kBytes = kTileBytes;
-};
-template <int kTileBytes>
-void expect_stages_suffice(int tiles, int of_warp) {
-  using Tile = TileOf<kTileBytes>;
-  ASSERT_LE(of_warp, run_stages<Tile>(tiles) * decode_stage_tiles(kTileBytes));
-}
-
 TEST(Portions, DividesAsDivisionDoes) {
   for (int by = 1; by < 1 << 17; by += 1 + by / 3) {
     const Divider divider(by);
@@ -76,9 +66,6 @@ TEST(Portions, WarpsHaveEachTileOnce) {
         ASSERT_EQ(warp_of_tile(Divider(tiles), tile), warp)
             << tile << " of " << tiles;
       }
-      expect_stages_suffice<320>(tiles, end - first);
-      expect_stages_suffice<2048>(tiles, end - first);
-      expect_stages_suffice<5000>(tiles, end - first);
     }
   }
 }
@@ -109,7 +96,7 @@ TEST(DecodeAttention, SharesCoverEachBundle) {
       const auto cut = cut_attention(group * 2, 2, 72, splits);
       EXPECT_EQ(cut.bundles, (group + 7) / 8 * 2);
       EXPECT_GE(cut.share * splits, std::min(group, 8) * 72 / 4);
-      EXPECT_LE(cut.share, kDecodeComputing);
+      EXPECT_LE(cut.share, kDecodeThreads);
     }
   }
 }
@@ -124,24 +111,24 @@ DecodeArgs small_args() {
   return args;
 }
 
-TEST(DecodeMemory, HasAsManyStagesAsFit) {
+TEST(DecodeMemory, HasAsManyPiecesAsFit) {
   const PackedLayout layout{NumberType::bf16, 4, 64};
   auto args = small_args();
-  const auto bytes_of = [&](int stages) {
+  const auto bytes_of = [&](int pieces) {
     auto its = args;
-    its.stages = stages;
+    its.pieces = pieces;
     return decode_memory({layout}, its, 3).bytes;
   };
-  for (int stages = 1; stages <= 16; ++stages) {
-    ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(stages)));
-    EXPECT_EQ(args.stages, stages);
-    EXPECT_EQ(args.memory.bytes, bytes_of(stages));
-    ASSERT_EQ(fit_decode_memory({layout}, args, 3, bytes_of(stages) - 1),
-              stages > 1);
-    EXPECT_EQ(args.stages, stages - 1);
+  for (int pieces = 1; pieces <= 16; ++pieces) {
+    ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(pieces)));
+    EXPECT_EQ(args.pieces, pieces);
+    EXPECT_EQ(args.memory.bytes, bytes_of(pieces));
+    ASSERT_EQ(fit_decode_memory({layout}, args, 3, bytes_of(pieces) - 1),
+              pieces > 1);
+    EXPECT_EQ(args.pieces, pieces - 1);
   }
   ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(100)));
-  EXPECT_EQ(args.stages, 16);
+  EXPECT_EQ(args.pieces, 16);
 }
 
 TEST(DecodeMemory, PartsLieBesideEachOther) {
@@ -151,7 +138,7 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
     const auto& layout = format.layout;
     auto args = small_args();
     args.shapes[1].tiles = 1000;  // more than attention needs
-    args.stages = 2;
+    args.pieces = 2;
     const auto memory = decode_memory(format, args, 2);
     const std::pair<int, int> parts[] = {
         {memory.layers, 3 * int{sizeof(DecodeLayer)}},
@@ -162,8 +149,8 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
         {memory.likeliest, kDecodeWarps * int{sizeof(LargestValue)}},
         {memory.input, std::max(decode_input_bytes(layout, 1000),
                                 decode_attention_bytes(64, 4))},
-        {memory.barriers, 2 * 2 * 8},
-        {memory.ring, 2 * decode_stage_bytes(format)}};
+        {memory.barriers, 2 * kDecodeWarps * 8},
+        {memory.ring, 2 * kDecodeWarps * decode_piece_bytes(format)}};
     int end = 0;
     for (const auto& [first, bytes] : parts) {
       EXPECT_GE(first, end);

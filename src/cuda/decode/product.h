@@ -1,7 +1,7 @@
 #pragma once
 
 #include "cuda/decode/code_tiles.h"
-#include "cuda/decode/meet.h"
+#include "cuda/decode/warps.h"
 #include "cuda/decode/weight_ring.h"
 #include "cuda/token/largest_value.h"
 
@@ -23,11 +23,15 @@ struct ProductTarget {
 template <typename Tile>
 class Products {
  public:
-  __device__ explicit Products(const DecodeArgs& args)
+  __device__ Products(const DecodeArgs& args, const DecodeLayer* layers)
       : args_(args),
+        warp_(warp_now()),
+        lane_(lane_now()),
         place_(static_cast<int>(blockIdx.x)),
-        ring_(args),
-        ring_place_(args.stages) {}
+        ring_(args, layers, warp_, lane_) {}
+
+  /// Asks for the first weights.
+  __device__ void begin() { ring_.begin(); }
 
   /// Of this block's rows.
   __device__ void run(Product product, const ProductInput& input,
@@ -40,9 +44,10 @@ class Products {
       return;
     }
     // All that can be known before x has come.
+    ring_.prepare();
     const bool is_gated = target.use == SumsUse::gate;
     const int row = is_gated ? thread_now() * 2 : thread_now();
-    const Share share(portion, shape, cut, warp(), row / kTileRows);
+    const Share share(portion, shape, cut, warp_, row / kTileRows);
     const auto extra = ask_extra(share, target, thread_now());
     const float factor = multiply(share, input);
     if (is_gated) return gate(share, target, factor);
@@ -50,19 +55,16 @@ class Products {
   }
 
  private:
-  static constexpr int kStageTiles = WeightRing<Tile>::kStageTiles;
-
   const DecodeArgs& args_;
+  int warp_;
+  unsigned lane_;
   int place_;
   WeightRing<Tile> ring_;
-  RingPlace ring_place_;
 
   template <typename T>
   __device__ static T* at(int byte) {
     return reinterpret_cast<T*>(shared_memory() + byte);
   }
-  __device__ static int warp() { return thread_now() / kWarpSize; }
-  __device__ static int lane() { return thread_now() % kWarpSize; }
   /// What warps have of the sum of x's squares: all threads read them between
   /// the barriers of multiply().
   __device__ float* squares() const { return at<float>(args_.memory.squares); }
@@ -146,7 +148,7 @@ class Products {
       } else {
         publish(target.out + row, value, target.mark);
       }
-      i += kDecodeComputing;
+      i += kDecodeThreads;
       if (i >= share.rows()) break;
       extra = ask_extra(share, target, i);
       first_warp = share.first_warp_of(i / kTileRows);
@@ -158,7 +160,7 @@ class Products {
   /// The first thread publishes the block's likeliest token.
   __device__ void choose(LargestValue mine) const {
     mine = largest_of_block(mine, at<unsigned char>(args_.memory.likeliest),
-                            kDecodeComputing, meet_computing);
+                            kDecodeThreads);
     if (threadIdx.x != 0) return;
     publish(args_.exchange.likeliest + 4 * blockIdx.x, mine,
             mark_of(args_.choices));
@@ -185,7 +187,7 @@ class Products {
         }
       }
       publish(target.out + place, silu(values[0]) * values[1], target.mark);
-      i += kDecodeComputing;
+      i += kDecodeThreads;
       if (i >= share.portion.count * kPairs) break;
       first_warp = share.first_warp_of(i / kPairs);
       last_warp = share.last_warp_of(i / kPairs);
@@ -197,43 +199,54 @@ class Products {
   __device__ float multiply(const Share& share, const ProductInput& input) {
     const InputSpace<Tile> space(at<unsigned char>(args_.memory.input),
                                  squares(), share.shape.tiles);
-    InputMaker<Tile>(input, share.shape, space).run();
-    meet_computing();
+    InputMaker<Tile>(input, share.shape, space).run([&] {
+      ring_.bring_near();
+    });
+    __syncthreads();
     const float factor = norm_factor(input, share.shape);
-    multiply_run(share, LaneOfInput<Tile>(space, lane()));
-    meet_computing();
+    multiply_run(share, LaneOfInput<Tile>(space, lane_));
+    __syncthreads();
     return factor;
   }
 
   /// This warp's tiles of the portion.
   __device__ void multiply_run(const Share& share,
                                const LaneOfInput<Tile>& input) {
-    int left = share.count;
-    int row_block = share.row_block;
+    constexpr int kPieceTiles = WeightRing<Tile>::kPieceTiles;
+    auto* to = partial(share.row_block, warp_);
     int col = share.col;
     float acc[2] = {0, 0};
-    const int stages = run_stages<Tile>(share.tiles);
 #pragma unroll 1
-    for (int s = 0; s < stages; ++s) {
-      const auto* stage = ring_.wait(ring_place_, warp());
-      const int count = min(left, kStageTiles);
-      for (int i = 0; i < count;) {
-        const int together = min(count - i, share.shape.tiles - col);
-        multiply_tiles(stage + i * Tile::kBytes, input.at(col), together,
-                       lane(), acc);
-        i += together;
-        col += together;
-        if (col < share.shape.tiles) break;
-        keep(row_block, input, acc);
-        ++row_block;
-        col = 0;
+    for (int left = share.count; left > 0; left -= kPieceTiles) {
+      const auto* tiles = ring_.wait();
+      if (left >= kPieceTiles && col + kPieceTiles <= share.shape.tiles) {
+        // As most pieces: of one block of rows.
+        multiply_piece(tiles, input.at(col), lane_, acc);
+        col += kPieceTiles;
+        if (col == share.shape.tiles) keep(to, col, input, acc);
+      } else {
+        multiply_rows(tiles, smaller(left, kPieceTiles), input,
+                      share.shape.tiles, to, col, acc);
       }
-      left -= count;
-      ring_.release(ring_place_);
-      ring_place_.advance();
+      ring_.replace();
     }
     // Of very few tiles some warps have none: zeros.
-    if (col > 0) keep(row_block, input, acc);
+    if (col > 0) keep(to, col, input, acc);
+  }
+
+  /// Some tiles, from `col` of a block of rows on, whose sums go to `to`.
+  __device__ void multiply_rows(const unsigned char* tiles, int count,
+                                const LaneOfInput<Tile>& input, int row_tiles,
+                                float*& to, int& col, float (&acc)[2]) const {
+#pragma unroll 1
+    while (count > 0) {
+      const int together = smaller(count, row_tiles - col);
+      multiply_tiles(tiles, input.at(col), together, lane_, acc);
+      tiles += together * Tile::kBytes;
+      count -= together;
+      col += together;
+      if (col == row_tiles) keep(to, col, input, acc);
+    }
   }
 
   /// What warps have of blocks of rows lies in the order in which warps come to
@@ -241,15 +254,17 @@ class Products {
   __device__ float* partial(int row_block, int warp) const {
     return at<float>(args_.memory.partials) + (row_block + warp) * kTileRows;
   }
-  __device__ void keep(int row_block, const LaneOfInput<Tile>& input,
+  /// Leaves the sums of a block of rows, and begins those of the next.
+  __device__ void keep(float*& to, int& col, const LaneOfInput<Tile>& input,
                        float (&acc)[2]) const {
     for (auto& x : acc) x = sum_of_lanes(input, x);
-    if (lane() % 4 == 0) {
-      auto* to = partial(row_block, warp()) + lane() / 4;
-      to[0] = acc[0];
-      to[8] = acc[1];
+    if (lane_ % 4 == 0) {
+      to[lane_ / 4] = acc[0];
+      to[lane_ / 4 + 8] = acc[1];
     }
     acc[0] = acc[1] = 0;
+    to += kTileRows;
+    col = 0;
   }
 
   /// Of a row of the portion, which these warps have tiles of.
@@ -268,10 +283,14 @@ class Products {
   __device__ float norm_factor(const ProductInput& input,
                                const ProductShape& shape) const {
     if (input.norm == nullptr) return 1;
-    float sum = 0;
-#pragma unroll
-    for (int i = 0; i < kDecodeWarps; ++i) sum += squares()[i];
-    return rsqrtf(sum / static_cast<float>(shape.cols) + args_.eps);
+    static_assert(kDecodeWarps == 8);
+    const auto* its = reinterpret_cast<const Floats4*>(squares());
+    const auto low = its[0];
+    const auto high = its[1];
+    float sums[4];
+    for (int i = 0; i < 4; ++i) sums[i] = low.f[i] + high.f[i];
+    const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    return rsqrtf(__fdividef(sum, static_cast<float>(shape.cols)) + args_.eps);
   }
 };
 

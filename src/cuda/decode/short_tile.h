@@ -63,10 +63,10 @@ __device__ inline void multiply_input(const ShortBf16Tile& tile,
 /// acc += the product of an exception: the lanes that have sums of its row.
 __device__ inline void add_exception(ShortException its,
                                      const LaneOfInput<ShortBf16Tile>& from,
-                                     int lane, float (&acc)[2]) {
+                                     unsigned lane, float (&acc)[2]) {
   const float product =
       __uint_as_float(its.float_bits()) * from.number(lane, its.col());
-  if (lane / 4 != its.row() % 8) return;
+  if (static_cast<int>(lane / 4) != its.row() % 8) return;
   acc[0] += its.row() < 8 ? product : 0;
   acc[1] += its.row() < 8 ? 0 : product;
 }
@@ -75,7 +75,7 @@ __device__ inline void add_exception(ShortException its,
 template <int kCount>
 __device__ void add_exceptions(const ShortBf16Tile (&held)[kCount],
                                const unsigned char* tile,
-                               LaneOfInput<ShortBf16Tile> from, int lane,
+                               LaneOfInput<ShortBf16Tile> from, unsigned lane,
                                float (&acc)[2]) {
   int some = 0;
 #pragma unroll

@@ -11,7 +11,7 @@ struct LaneOfInput {
   const InputGroup* groups;
 
   // Columns after the second are not looked at.
-  __device__ LaneOfInput(const InputSpace<Tile>& space, int lane)
+  __device__ LaneOfInput(const InputSpace<Tile>& space, unsigned lane)
       : x(space.planes + lane / 4 % 2 * space.plane_bytes + lane % 4 * 16),
         groups(space.groups) {}
 
@@ -24,7 +24,7 @@ struct LaneOfInput {
 
   /// A number of x beside a tile of numbers of 16 bits, by all lanes of a warp
   /// together, each of which looks at one of its two parts.
-  __device__ float number(int lane, int col) const {
+  __device__ float number(unsigned lane, int col) const {
     const auto* numbers =
         reinterpret_cast<const std::uint16_t*>(x - lane % 4 * 16);
     const float part = unpack(typename Tile::Operand{}, numbers[col]);
@@ -70,7 +70,7 @@ __device__ void add_exceptions(const Tile (&)[kCount], const unsigned char*,
 /// The same of kCount tiles that follow each other: their latencies overlap.
 template <int kCount, typename Tile>
 __device__ void multiply_next(const unsigned char*& tiles,
-                              LaneOfInput<Tile>& from, int lane,
+                              LaneOfInput<Tile>& from, unsigned lane,
                               float (&acc)[2]) {
   Tile held[kCount];
 #pragma unroll
@@ -88,10 +88,17 @@ __device__ void multiply_next(const unsigned char*& tiles,
 /// those of rows g and g + 8.
 template <typename Tile>
 __device__ void multiply_tiles(const unsigned char* tiles,
-                               LaneOfInput<Tile> from, int count, int lane,
+                               LaneOfInput<Tile> from, int count, unsigned lane,
                                float (&acc)[2]) {
   for (; count >= 2; count -= 2) multiply_next<2>(tiles, from, lane, acc);
   if (count == 1) multiply_next<1>(tiles, from, lane, acc);
+}
+/// The same of a piece of them.
+template <typename Tile>
+__device__ void multiply_piece(const unsigned char* tiles,
+                               LaneOfInput<Tile> from, unsigned lane,
+                               float (&acc)[2]) {
+  multiply_next<decode_piece_tiles(Tile::kBytes)>(tiles, from, lane, acc);
 }
 template <typename Tile>
 __device__ float sum_of_lanes(const LaneOfInput<Tile>&, float acc) {

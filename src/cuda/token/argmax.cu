@@ -33,8 +33,7 @@ LLAMLX_KERNEL(argmax_rows, ArgmaxArgs, kArgmaxThreads, 1) {
       }
     }
   }
-  mine = largest_of_block(mine, shared_memory(), kArgmaxThreads,
-                          [] { __syncthreads(); });
+  mine = largest_of_block(mine, shared_memory(), kArgmaxThreads);
   if (thread != 0) return;
   auto* parts = args.parts + row * kArgmaxBlocks;
   parts[blockIdx.x] = mine;

@@ -32,17 +32,16 @@ __device__ inline LargestValue largest_of_warp(LargestValue mine) {
   return mine;
 }
 
-/// Of the first threads of the block, which meet() by it; the first gets it.
-/// `shared`: 8 bytes for every warp.
-template <typename Meet>
-__device__ LargestValue largest_of_block(LargestValue mine,
-                                         unsigned char* shared, int threads,
-                                         const Meet& meet) {
+/// Of all threads of the block, which meet by it; the first gets it. `shared`:
+/// 8 bytes for every warp.
+__device__ inline LargestValue largest_of_block(LargestValue mine,
+                                                unsigned char* shared,
+                                                int threads) {
   auto* values = reinterpret_cast<LargestValue*>(shared);
   mine = largest_of_warp(mine);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread % kWarpSize == 0) values[thread / kWarpSize] = mine;
-  meet();
+  __syncthreads();
   for (int i = 0; thread == 0 && i < threads / kWarpSize; ++i) {
     mine = larger(mine, values[i]);
   }
