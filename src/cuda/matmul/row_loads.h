@@ -23,11 +23,17 @@ __device__ inline Floats4 load_norm(const float* norm, int col, int cols) {
 __device__ inline float range_scale(float largest) {
   const int exponent = static_cast<int>(__float_as_uint(largest) >> 23 & 0xffU);
   if (exponent == 0 || exponent == 0xff) return 1;
-  const int scale = 127 + 14 - (exponent - 127);
-  return __uint_as_float(static_cast<unsigned>(scale < 1     ? 1
-                                               : scale > 254 ? 254
-                                                             : scale)
+  const int scale = 127 + 14 - (exponent - 127);  // 14 or more
+  return __uint_as_float(static_cast<unsigned>(scale > 254 ? 254 : scale)
                          << 23);
+}
+
+/// 1 / range, of what range_scale() returns, without a division. (1 over the
+/// largest of them is below the smallest exponent.)
+__device__ inline float inverse_range(float range) {
+  const auto bits = __float_as_uint(range);
+  constexpr auto kLargest = 254U << 23;
+  return __uint_as_float(bits == kLargest ? 1U << 22 : kLargest - bits);
 }
 
 /// Two numbers rounded to 16 bits; leaves what the rounding took off.

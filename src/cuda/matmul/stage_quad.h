@@ -5,9 +5,13 @@
 
 namespace llamlx::cuda {
 
-/// Four numbers of a row from column `col` on.
+/// Four numbers of a row from column `col` on, a multiple of 4.
 __device__ inline void put_quad(const Stages& out, int plane, int row, int col,
                                 std::uint32_t low, std::uint32_t high) {
+  if (out.stage.order == OperandOrder::rows) {  // they lie together
+    *reinterpret_cast<Words2*>(out.number(plane, row, col)) = {{low, high}};
+    return;
+  }
   *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col)) = low;
   *reinterpret_cast<std::uint32_t*>(out.number(plane, row, col + 2)) = high;
 }
@@ -43,12 +47,17 @@ __device__ void write_quad(const Stages& out, int row, int col, bool is_there,
   float sum = 0;
 #pragma unroll
   for (int j = 0; j < 4; ++j) sum += whole.f[j] - v.f[j];
-  for (int step = 1; step < stage.group / 4; step *= 2) {
+#pragma unroll
+  for (int step = 1; step < 8; step *= 2) {
     sum += __shfl_xor_sync(kAllLanes, sum, step);
   }
-  if (!is_there || col % stage.group != 0) return;
-  *out.scale(row, col) = 1 / range;
-  *out.sum(row, col) = sum / range;
+  const float other = __shfl_xor_sync(kAllLanes, sum, 8);
+  if (stage.group == 64) sum += other;
+  if (!is_there || (col & (stage.group - 1)) != 0) return;
+  auto* facts = out.scale(row, col);
+  const float inverse = inverse_range(range);
+  facts[0] = inverse;
+  facts[2] = sum * inverse;
 }
 
 }  // namespace llamlx::cuda

@@ -33,8 +33,13 @@ struct OperandStage {
   LLAMLX_HOST_DEVICE constexpr int facts_byte() const {
     return planes * rows * (order == OperandOrder::rows ? kStride : kCols) * 2;
   }
+  /// Which of a stage's groups has a column of it. By shifts, as a division
+  /// takes a kernel longer than all else that it does to write an operand.
+  LLAMLX_HOST_DEVICE constexpr unsigned group_of(unsigned col) const {
+    return group == 32 ? col / 32 : col / 64;
+  }
   LLAMLX_HOST_DEVICE constexpr int bytes() const {
-    const int groups = group == 0 ? 0 : kCols / group;
+    const int groups = group == 0 ? 0 : static_cast<int>(group_of(kCols));
     const int all = facts_byte() + groups * rows * 8;
     // Warpgroups want operands to begin at multiples of 1024 bytes.
     return order == OperandOrder::rows ? all : (all + 1023) / 1024 * 1024;
@@ -61,20 +66,27 @@ struct Stages {
   unsigned char* bytes;
 
   LLAMLX_HOST_DEVICE unsigned char* of(int col) const {
-    return bytes +
-           static_cast<long long>(col / OperandStage::kCols) * stage.bytes();
+    return bytes + static_cast<unsigned long long>(static_cast<unsigned>(col) /
+                                                   OperandStage::kCols) *
+                       static_cast<unsigned>(stage.bytes());
   }
   LLAMLX_HOST_DEVICE std::uint16_t* number(int plane, int row, int col) const {
     return reinterpret_cast<std::uint16_t*>(of(col)) +
-           stage.place(plane, row, col % OperandStage::kCols);
+           stage.place(plane, row, in_stage(col));
   }
   LLAMLX_HOST_DEVICE float* scale(int row, int col) const {
-    const int group = col % OperandStage::kCols / stage.group;
-    const int at = (group * stage.rows + row / 2 * 2) * 2 + row % 2;
+    const auto group =
+        static_cast<int>(stage.group_of(static_cast<unsigned>(in_stage(col))));
+    const int at = (group * stage.rows + (row & ~1)) * 2 + (row & 1);
     return reinterpret_cast<float*>(of(col) + stage.facts_byte()) + at;
   }
   LLAMLX_HOST_DEVICE float* sum(int row, int col) const {
     return scale(row, col) + 2;
+  }
+
+ private:
+  LLAMLX_HOST_DEVICE static int in_stage(int col) {
+    return static_cast<int>(static_cast<unsigned>(col) % OperandStage::kCols);
   }
 };
 
