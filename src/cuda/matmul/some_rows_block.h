@@ -36,8 +36,8 @@ struct Part {
   int tiles;
 
   __device__ explicit Part(const SomeRowsArgs& args)
-      : warp(static_cast<int>(threadIdx.x) / kWarpSize),
-        lane(static_cast<int>(threadIdx.x) % kWarpSize),
+      : warp(static_cast<int>(threadIdx.x / kWarpSize)),
+        lane(static_cast<int>(threadIdx.x % kWarpSize)),
         block(static_cast<int>(blockIdx.x) * kSomeRowsWarps + warp),
         first_tile(static_cast<int>(blockIdx.y) * args.slice *
                    OperandStage::kTiles),

@@ -90,108 +90,146 @@ class ProductWriter {
       }
     }
     Slices::meet();
-    const int quads = cols_ / 4;
+    const int all = S::kRows * (cols_ / 4);
 #pragma unroll 1
-    for (int i = Slices::first(); i < S::kRows * quads; i += Slices::step()) {
-      write(i / quads, i % quads * 4);
+    for (int i = Slices::first(); i < all; i += Slices::step()) {
+      const auto quad = static_cast<unsigned>(i);
+      // No division: the numbers of both are known when this is compiled.
+      const auto row = is_gated_ ? quad / kGatedQuads : quad / kQuads;
+      const auto at = is_gated_ ? quad % kGatedQuads : quad % kQuads;
+      write(static_cast<int>(row), static_cast<int>(at) * 4);
     }
     Slices::leave();
   }
 
  private:
-  /// By a whole warp, which has 128 columns of a row or 64 of two.
+  static constexpr int kQuads = kRowsOfWeight / 4;  // of a row of the output
+  static constexpr int kGatedQuads = kQuads / 2;
+
+  /// Four columns of a row of the output.
+  struct Quad {
+    int row;
+    int at;  // which of the block's columns is the first
+    int col;
+    float* out;    // null: it is not written
+    bool is_word;  // it may be read and written as 16 bytes
+  };
+
+  __device__ Quad quad_of(int row, int at) const {
+    Quad quad{row, at, static_cast<int>(blockIdx.x) * cols_ + at, nullptr,
+              false};
+    if (args_.out == nullptr) return quad;
+    quad.out =
+        args_.out + static_cast<long long>(row) * args_.out_stride + quad.col;
+    quad.is_word = (args_.out_stride & 3) == 0 && quad.col + 4 <= out_cols_;
+    return quad;
+  }
+
+  /// By a whole warp, which has 128 columns of a row or 64 of two. All that
+  /// comes from memory is asked for before anything of it is used.
   __device__ void write(int row, int at) const {
-    const int col = static_cast<int>(blockIdx.x) * cols_ + at;
+    const auto quad = quad_of(row, at);
+    const bool is_there = row < args_.rows && quad.col < out_cols_;
+    const bool has_next = next_.stages.bytes != nullptr;
+    Floats4 before{};
+    Floats4 norm{};
+    if (is_there && args_.output == Output::add) before = load_out(quad);
+    if (has_next) norm = load_norm(next_.norm, quad.col, out_cols_);
     Floats4 y{};
-    if (row < args_.rows && col < out_cols_) {
-      y = is_gated_ ? gated(row, at, col) : plain(row, at, col);
-      if (args_.out != nullptr) store(row, col, y);
+    if (is_there) {
+      y = is_gated_ ? gated(quad) : plain(quad, before);
+      if (quad.out != nullptr) store(quad, y);
     }
-    if (next_.stages.bytes != nullptr) make_operands(row, at, col, y);
+    if (has_next) make_operands(quad, y, norm);
   }
 
-  __device__ Floats4 load(int row, int at) const {
-    return Slices::load(products_ + row * kStride + at);
+  /// Products from row `n` of the weight on, that lie at `at`.
+  __device__ Floats4 values(int row, int at, int n) const {
+    Floats4 bias{};
+    if (args_.bias != nullptr) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (n + j < args_.out_rows) bias.f[j] = args_.bias[n + j];
+      }
+    }
+    auto y = Slices::load(products_ + row * kStride + at);
+    const float scale = scales_[row];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) y.f[j] = y.f[j] * scale + bias.f[j];
+    return y;
   }
-  __device__ float value(int row, int n, float product) const {
-    const bool is_biased = args_.bias != nullptr && n < args_.out_rows;
-    return product * scales_[row] + (is_biased ? args_.bias[n] : 0);
-  }
-
-  __device__ Floats4 plain(int row, int at, int col) const {
-    const auto products = load(row, at);
-    const auto before =
-        args_.output == Output::add ? load_out(row, col) : Floats4{};
-    Floats4 y{};
+  __device__ Floats4 none_past_end(const Quad& quad, Floats4 y) const {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      if (col + j >= out_cols_) continue;
-      y.f[j] = value(row, col + j, products.f[j]) + before.f[j];
+      y.f[j] = quad.col + j < out_cols_ ? y.f[j] : 0;
     }
     return y;
+  }
+
+  __device__ Floats4 plain(const Quad& quad, const Floats4& before) const {
+    auto y = values(quad.row, quad.at, quad.col);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) y.f[j] += before.f[j];
+    return none_past_end(quad, y);
   }
 
   /// Of the weight's rows 8 gates and the 8 they meet take turns.
-  __device__ Floats4 gated(int row, int at, int col) const {
-    const int place = at / 8 * kTileRows + at % 8;
-    const int n = col / 8 * kTileRows + col % 8;
-    const auto gates = load(row, place);
-    const auto ups = load(row, place + 8);
-    Floats4 y{};
+  __device__ Floats4 gated(const Quad& quad) const {
+    const int place = place_of_gate(quad.at);
+    const int n = place_of_gate(quad.col);
+    auto y = values(quad.row, place, n);
+    const auto ups = values(quad.row, place + 8, n + 8);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (col + j >= out_cols_) continue;
-      y.f[j] =
-          silu(value(row, n + j, gates.f[j])) * value(row, n + j + 8, ups.f[j]);
-    }
-    return y;
+    for (int j = 0; j < 4; ++j) y.f[j] = silu(y.f[j]) * ups.f[j];
+    return none_past_end(quad, y);
   }
+  static __device__ int place_of_gate(int col) { return col + (col & ~7); }
 
-  __device__ float* out(int row, int col) const {
-    return args_.out + static_cast<long long>(row) * args_.out_stride + col;
-  }
-  /// Whether four columns are one word of 16 bytes.
-  __device__ bool is_word(int col) const {
-    return args_.out_stride % 4 == 0 && col + 4 <= out_cols_;
-  }
-  __device__ Floats4 load_out(int row, int col) const {
-    const float* from = out(row, col);
-    if (is_word(col)) return load_fresh(reinterpret_cast<const Floats4*>(from));
+  __device__ Floats4 load_out(const Quad& quad) const {
+    if (quad.is_word) {
+      return load_fresh(reinterpret_cast<const Floats4*>(quad.out));
+    }
     Floats4 y{};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      if (col + j < out_cols_) y.f[j] = load_fresh(from + j);
+      if (quad.col + j < out_cols_) y.f[j] = load_fresh(quad.out + j);
     }
     return y;
   }
-  __device__ void store(int row, int col, const Floats4& y) const {
-    float* to = out(row, col);
-    if (is_word(col)) {
-      *reinterpret_cast<Floats4*>(to) = y;
+  __device__ void store(const Quad& quad, const Floats4& y) const {
+    if (quad.is_word) {
+      *reinterpret_cast<Floats4*>(quad.out) = y;
       return;
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      if (col + j < out_cols_) to[j] = y.f[j];
+      if (quad.col + j < out_cols_) quad.out[j] = y.f[j];
     }
   }
 
-  __device__ void make_operands(int row, int at, int col, Floats4 y) const {
-    if (next_.squares != nullptr) {
-      float squares = 0;
+  __device__ void make_operands(const Quad& quad, Floats4 y,
+                                const Floats4& norm) const {
+    if (next_.squares != nullptr) write_squares(quad, y);
 #pragma unroll
-      for (int j = 0; j < 4; ++j) squares += y.f[j] * y.f[j];
-      for (int step = 1; step < cols_ / 4; step *= 2) {
-        squares += __shfl_xor_sync(kAllLanes, squares, step);
-      }
-      if (at == 0) {
-        next_.squares[static_cast<int>(blockIdx.x) * S::kRows + row] = squares;
-      }
+    for (int j = 0; j < 4; ++j) y.f[j] *= norm.f[j];
+    // What is known of the stages when this is compiled need not be computed.
+    const auto& stage = next_.stages.stage;
+    const Stages stages{{S::kRows, stage.planes, stage.group, S::kOrder},
+                        next_.stages.bytes};
+    write_quad<typename S::Operand>(stages, quad.row, quad.col, true, y);
+  }
+  __device__ void write_squares(const Quad& quad, const Floats4& y) const {
+    float squares = 0;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) squares += y.f[j] * y.f[j];
+#pragma unroll
+    for (int step = 1; step < kGatedQuads; step *= 2) {
+      squares += __shfl_xor_sync(kAllLanes, squares, step);
     }
-    const auto weights = load_norm(next_.norm, col, out_cols_);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) y.f[j] *= weights.f[j];
-    write_quad<typename S::Operand>(next_.stages, row, col, true, y);
+    const float others = __shfl_xor_sync(kAllLanes, squares, kGatedQuads);
+    if (!is_gated_) squares += others;
+    if (quad.at != 0) return;
+    next_.squares[static_cast<int>(blockIdx.x) * S::kRows + quad.row] = squares;
   }
 
   const ManyRowsArgs& args_;

@@ -39,6 +39,7 @@ __device__ void write_quad(const Stages& out, int row, int col, bool is_there,
 #pragma unroll
   for (int j = 0; j < 4; ++j) v.f[j] *= range;
   const auto whole = v;
+#pragma unroll 1
   for (int plane = 0; plane < stage.planes; ++plane) {
     const auto low = split2<Operand>(v.f[0], v.f[1]);
     const auto high = split2<Operand>(v.f[2], v.f[3]);
