@@ -25,15 +25,17 @@ class DecodeAttention {
     }
   }
 
-  /// Asks for what of the cache the layer will look at.
+  /// Asks for what of the cache the layer's warps will look at first.
   __device__ void bring_cache_near(int layer) const {
     const auto span = spans()[layer];
+    const int first =
+        kDecodeWarps * decode_positions(attention_padded_dim(args_.head_dim));
     for_each_unit([&](const AttentionUnit& unit) {
       if (unit.split >= span.used) return;
       const SplitPositions positions(span, unit.split, args_.segment.offset);
       bring_positions_near(cache(layer, unit.kv_head), positions.begin,
-                           positions.begin + positions.old(), thread_now(),
-                           kDecodeThreads);
+                           positions.begin + smaller(positions.old(), first),
+                           thread_now(), kDecodeThreads);
     });
   }
 

@@ -64,10 +64,8 @@ class Decoder {
   /// Its embedding, and what blocks look up.
   __device__ void begin() {
     const int thread = thread_now();
-    keep_layers(args_);
-    __syncthreads();
-    products_.begin();
     const int given = load_fresh(args_.ids);
+    keep_layers(args_);
     const int id = given < 0 ? args_.vocab - 1 : given;
     const int hidden = args_.shapes[0].cols;
     for (int i = static_cast<int>(blockIdx.x) * kDecodeThreads + thread;
@@ -77,11 +75,12 @@ class Decoder {
                           id, i),
               residual_mark(0));
     }
+    __syncthreads();
+    products_.begin();
     auto* cos_sin = attention_.cos_sin();
     for (int i = thread; i < args_.head_dim; i += kDecodeThreads) {
       cos_sin[i] = args_.turns[i];
     }
-    __syncthreads();
     attention_.keep_spans(layers_);
     __syncthreads();
   }
