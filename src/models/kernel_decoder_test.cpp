@@ -226,8 +226,8 @@ INSTANTIATE_TEST_SUITE_P(Kernels, ExpertsTest,
                            return testing::to_string(test.param);
                          });
 
-/// More rows than are in all groups, and than go by groups of a few: those of an
-/// expert lie anywhere.
+/// More rows than are in all groups, and than go by groups of a few: those of
+/// an expert lie anywhere.
 TEST(CudaExpertsTest, PromptsAreAsNearToFloat32AsMlxsOps) {
   if (!cuda_device_info()) GTEST_SKIP() << cuda_absence();
   for (const auto& variant : testing::kExpertVariants) {
