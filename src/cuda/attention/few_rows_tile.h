@@ -2,6 +2,7 @@
 
 #include "cuda/attention/few_rows.h"
 #include "cuda/attention/segment_access.h"
+#include "cuda/not_earlier.h"
 
 namespace llamlx::cuda {
 
@@ -28,15 +29,6 @@ struct SharedTile {
                                             8 * n * kRowBytes);
   }
 };
-
-/// A number that the compiler does not compute with before it is needed: what
-/// follows from it would take registers through all of a loop.
-__device__ inline int not_earlier(int x) {
-#ifdef __CUDACC__
-  asm volatile("" : "+r"(x));
-#endif
-  return x;
-}
 
 /// Begins to copy up to kCount rows of `row_bytes` to a tile, as one of a
 /// warp's lanes; the rest of each is zeros.

@@ -190,8 +190,7 @@ class AttentionTile {
     return reinterpret_cast<const Words4*>(
         row + smaller(first + of_lane, row_bytes_ - 16));
   }
-  /// The same where heads have all elements: what is before the loop stays
-  /// there.
+  /// The same where heads have all elements: constants apart from each other.
   struct WholeRows {
     static __device__ const Words4* piece(const unsigned char* row, int first,
                                           int of_lane) {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cuda/attention/few_rows_tile.h"
 #include "cuda/decode/copy_once.h"
 #include "cuda/decode/portions.h"
+#include "cuda/not_earlier.h"
 
 namespace llamlx::cuda {
 
