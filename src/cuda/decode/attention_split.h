@@ -39,8 +39,8 @@ class SplitAttention {
         unit_(unit),
         positions_(positions),
         cache_(cache),
-        warp_(thread_now() / kWarpSize),
-        lane_(thread_now() % kWarpSize),
+        warp_(warp_now()),
+        lane_(static_cast<int>(lane_now())),
         head_({args.head_dim, args.traditional}, lane_),
         tile_(cache.row_bytes, lane_) {}
 

@@ -291,7 +291,7 @@ class InputMaker {
       float by = 1;
       if constexpr (kIsScaled) by = range_scale(largest[i]);
       const int octet = first + i * kDecodeThreads;
-      put_group(octet, {1 / by, 0});
+      put_group(octet, {inverse_range(by), 0});
       float v[8];
       for (int j = 0; j < 8; ++j) v[j] = x[i].at(j) * by;
       for (int plane = 0; plane < 2; ++plane) {

@@ -60,7 +60,7 @@ class RowMaker {
     __syncthreads();
     if (!is_mine) return;
     const auto [norm, range] = scale();
-    if (first_ + lane_ == 0) space_.scales[row_] = 1 / range;
+    if (first_ + lane_ == 0) space_.scales[row_] = inverse_range(range);
     if (args_.norm == nullptr) {
       write_all<false>(held, holds_all, range);
     } else {

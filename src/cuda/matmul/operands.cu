@@ -67,7 +67,7 @@ struct Scale {
     const float mean = statistics.squares / static_cast<float>(args.cols);
     norm = args.norm == nullptr ? 1 : rsqrtf(mean + args.eps);
     range = range_scale(statistics.largest * norm);
-    if (threadIdx.x == 0) args.scales[row] = 1 / range;
+    if (threadIdx.x == 0) args.scales[row] = inverse_range(range);
   }
 };
 
