@@ -60,6 +60,14 @@ class CodeProducts {
                                   const Operand& x, int (*sums)[4]) {
     Tile tile;
     tile.template load<FromShared>(from, lane);
+    if constexpr (InputSpace<Tile>::kHasPairs) {
+      multiply_pairs(tile, x, *sums);
+    } else {
+      multiply_runs(tile, x, sums);
+    }
+  }
+  static __device__ void multiply_runs(const Tile& tile, const Operand& x,
+                                       int (*sums)[4]) {
 #pragma unroll
     for (int run = 0; run < kRuns; ++run) {
       const std::uint32_t a[4] = {
@@ -69,6 +77,21 @@ class CodeProducts {
       const std::uint32_t b[2] = {x.words[at], x.words[at + 1]};
       multiply_add_bytes(sums[run / kRunsAGroup], a, b);
     }
+  }
+
+  /// Codes of the lower halves of bytes, and whole bytes (decode_has_pairs()).
+  static __device__ void multiply_pairs(const Tile& tile, const Operand& x,
+                                        int (&sums)[4]) {
+    int low[4] = {};
+    const std::uint32_t codes[4] = {
+        tile.code_bytes(0, 0), tile.code_bytes(1, 0), tile.code_bytes(0, 2),
+        tile.code_bytes(1, 2)};
+    multiply_add_bytes(low, codes, {x.words[0], x.words[1]});
+    const std::uint32_t pairs[4] = {tile.low[0], tile.low[1], tile.low[2],
+                                    tile.low[3]};
+    multiply_add_bytes(sums, pairs, {x.words[2], x.words[3]});
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[i] += 16 * low[i];
   }
 
   /// Adds the sums of a lane's group, if it has one, by its scales and x's.

@@ -4,31 +4,48 @@
 
 namespace llamlx::cuda {
 
-// copy_bulk_part() of what a pass reads once. It leaves the second cache first,
-// so that what is read again stays: keys and values, norms, what blocks pass to
-// each other.
+// How a warp asks for what a pass reads once: by all its lanes together, one of
+// which does it. That it is one the compiler only knows where that one is
+// elected; else it asks again for each lane that might differ.
+//
+// What is copied leaves the second cache first, so that what is read again
+// stays: keys and values, norms, what blocks pass to each other.
 #ifndef __CUDACC__
 inline void copy_once(void* shared, const void* global, int bytes,
                       std::uint64_t* barrier) {
+  if (threadIdx.x % kWarpSize != 0) return;
+  arrive_expecting(barrier, bytes);
   copy_bulk_part(shared, global, bytes, barrier);
 }
 inline void bring_bytes_near(const void*, int) {}
 #elif defined(LLAMLX_HAS_BULK_COPIES)
+/// Begins to copy `bytes`, a multiple of 16, for which the barrier waits.
 __device__ inline void copy_once(void* shared, const void* global, int bytes,
                                  std::uint64_t* barrier) {
   std::uint64_t policy;
   asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
-      ".L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(shared_address(shared)),
+      "{\n"
+      ".reg .pred is_elected;\n"
+      "elect.sync _|is_elected, 0xffffffff;\n"
+      "@is_elected mbarrier.arrive.expect_tx.shared::cta.b64 _, [%3], %2;\n"
+      "@is_elected cp.async.bulk.shared::cluster.global"
+      ".mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1], %2, [%3], %4;\n"
+      "}" ::"r"(shared_address(shared)),
       "l"(global), "r"(bytes), "r"(shared_address(barrier)), "l"(policy)
       : "memory");
 }
 /// Asks for what will be copied to be brought into the second cache.
 __device__ inline void bring_bytes_near(const void* global, int bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "{\n"
+      ".reg .pred is_elected;\n"
+      "elect.sync _|is_elected, 0xffffffff;\n"
+      "@is_elected cp.async.bulk.prefetch.L2.global [%0], %1;\n"
+      "}" ::"l"(global),
+      "r"(bytes)
+      : "memory");
 }
 #endif
 

@@ -20,6 +20,13 @@ struct alignas(8) InputGroup {
   float sum;
 };
 
+/// Whether a byte that holds two codes is multiplied as it is. It is l + 16 h,
+/// of which only l has to be masked out: l x + h y = l (x - y / 16) + (l + 16
+/// h) y / 16. So x - y / 16 stands in place of x, and sums of l come 16 times.
+constexpr bool decode_has_pairs(const PackedLayout& layout) {
+  return layout.bits == 4 && layout.group == kTileCols;
+}
+
 /// x in shared memory, as the right operand of the matrix unit: column 0 has
 /// most of each element and column 1 the rest, other columns are not looked at.
 /// Of affine weights these are the bytes of a number of 16 bits, of which the
@@ -28,6 +35,7 @@ template <typename Tile>
 struct InputSpace {
   static constexpr int kGroup = decode_group(Tile::layout());
   static constexpr int kGroups = kTileCols / kGroup;
+  static constexpr bool kHasPairs = decode_has_pairs(Tile::layout());
 
   unsigned char* planes;
   InputGroup* groups;  // [tiles][kGroups]
@@ -227,11 +235,23 @@ class InputMaker {
     const int of_tile = octet % 8;
     if constexpr (Tile::kGroups == 0) return space_.planes + octet * 16;
     return space_.planes + octet / 8 * kTileCols + of_tile % 4 * 16 +
-           of_tile / 4 * 8;
+           of_tile / 4 * (Space::kHasPairs ? 4 : 8);
+  }
+
+  /// The first four columns lie in the lower codes of bytes, the others in the
+  /// upper ones.
+  __device__ static void pair(Octet& x) {
+    for (int j = 0; j < 4; ++j) {
+      x.bits[j] = __float_as_uint(fmaf(x.at(j + 4), -1.0F / 16, x.at(j)));
+    }
   }
 
   template <int kCount>
-  __device__ void put_bytes(int first, const Octet (&x)[kCount]) const {
+  __device__ void put_bytes(int first, Octet (&x)[kCount]) const {
+    if constexpr (Space::kHasPairs) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) pair(x[i]);
+    }
     float largest[kCount];
     find_group_max<kCount>(x, largest);
     float scales[kCount];
@@ -243,12 +263,10 @@ class InputMaker {
       scales[i] = largest[i] * (1 / kMost);
       const float by = largest[i] > kLeast ? __fdividef(1, scales[i]) : 0;
       std::uint32_t n[8];  // in their low 16 bits
-      std::uint32_t sum = 0;
       for (int j = 0; j < 8; ++j) {
         n[j] = __float_as_uint(fmaf(x[i].at(j), by, kWhole));
-        sum += n[j];
       }
-      sums[i] = static_cast<int>(sum - 8 * __float_as_uint(kWhole));
+      sums[i] = sum_of_octet(n);
       put_numbers(first + i * kDecodeThreads, n);
     }
 #pragma unroll
@@ -260,17 +278,33 @@ class InputMaker {
     }
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
+      const float scale =
+          Space::kHasPairs ? scales[i] * (1.0F / 16) : scales[i];
       put_group(first + i * kDecodeThreads,
-                {scales[i], scales[i] * static_cast<float>(sums[i])});
+                {scale, scale * static_cast<float>(sums[i])});
     }
+  }
+  /// What x sums up to, in numbers of the group's scale.
+  __device__ static int sum_of_octet(const std::uint32_t (&n)[8]) {
+    const auto low = n[0] + n[1] + n[2] + n[3] - 4 * __float_as_uint(kWhole);
+    const auto high = n[4] + n[5] + n[6] + n[7] - 4 * __float_as_uint(kWhole);
+    return static_cast<int>(Space::kHasPairs ? 16 * low + 17 * high
+                                             : low + high);
   }
   __device__ void put_numbers(int octet, std::uint32_t (&n)[8]) const {
     const Words2 low = {{join_bytes<0x40>(n), join_bytes<0x40>(n + 4)}};
     for (auto& number : n) number += 128;
     const Words2 high = {{join_bytes<0x51>(n), join_bytes<0x51>(n + 4)}};
-    auto* to = place(octet);
-    *reinterpret_cast<Words2*>(to) = high;
-    *reinterpret_cast<Words2*>(to + space_.plane_bytes) = low;
+    put_quads(place(octet), high);
+    put_quads(place(octet) + space_.plane_bytes, low);
+  }
+  __device__ static void put_quads(unsigned char* to, const Words2& quads) {
+    if constexpr (Space::kHasPairs) {
+      reinterpret_cast<std::uint32_t*>(to)[0] = quads.w[0];
+      reinterpret_cast<std::uint32_t*>(to)[2] = quads.w[1];
+    } else {
+      *reinterpret_cast<Words2*>(to) = quads;
+    }
   }
   /// Byte kSelector % 16 of columns 0, 2, 1 and 3, as a weight's codes lie.
   template <unsigned kSelector>

@@ -53,7 +53,7 @@ class WeightRing {
     const int bytes =
         smaller(smaller(run_.left * Tile::kBytes, kMost) - near_, kAtOnce);
     if (bytes <= 0) return;
-    if (lane_ == 0) bring_bytes_near(run_.from + near_, bytes);
+    bring_bytes_near(run_.from + near_, bytes);
     near_ += bytes;
   }
   /// The next piece, when it has come.
@@ -118,11 +118,7 @@ class WeightRing {
     }
     const int tiles = smaller(run_.left, kPieceTiles);
     const int bytes = tiles * Tile::kBytes;
-    if (lane_ == 0) {
-      arrive_expecting(barrier_at(barrier_), bytes);
-      copy_once(shared_memory() + piece_, run_.from, bytes,
-                barrier_at(barrier_));
-    }
+    copy_once(shared_memory() + piece_, run_.from, bytes, barrier_at(barrier_));
     run_.from += bytes;
     run_.left -= tiles;
     near_ = larger(near_ - bytes, 0);

@@ -93,7 +93,7 @@ struct PlaceInTile {
   /// Byte of the 32-bit word that holds the low plane's part of a code.
   LLAMLX_HOST_DEVICE constexpr int low_word_byte(int low) const {
     if (low == 2) return lane * 8 + half * 4;
-    if (low == 4) return lane * 16 + (half * 2 + run) * 4;
+    if (low == 4) return lane * 16 + (run * 2 + half) * 4;
     return half * 512 + lane * 16 + quad() * 4;
   }
   /// Its lowest bit there.

@@ -251,7 +251,7 @@ struct AffineTile {
   __device__ std::uint32_t code_bytes(int half, int quad) const {
     constexpr std::uint32_t kMask = ((1U << kLow) - 1U) * 0x01010101U;
     constexpr int kQuads = 8 / kLow;  // of a word
-    const auto word = low[(half * 4 + quad) / kQuads];
+    const auto word = low[low_word(half, quad)];
     const auto low_part = (word >> (quad % kQuads * kLow)) & kMask;
     if constexpr (kHigh == 0) return low_part;
     constexpr std::uint32_t kHighMask = ((1U << kHigh) - 1U) * 0x01010101U;
@@ -338,7 +338,12 @@ struct AffineTile {
   static constexpr __device__ Place low_place(int half, int pair) {
     const int at = 8 * (pair % 2);
     if (kLow == 2) return {half, at + pair / 2 * 2};
-    return {half * 2 + pair / 4, at + pair % 4 / 2 * 4};
+    return {low_word(half, pair / 2), at + pair % 4 / 2 * 4};
+  }
+  /// Which word has a quad's low bits.
+  static constexpr __device__ int low_word(int half, int quad) {
+    if (kLow == 2) return half;
+    return kLow == 4 ? half + quad / 2 * 2 : half * 4 + quad;
   }
 
   /// Of two pairs in the same bytes the second is masked where it stands, as a
