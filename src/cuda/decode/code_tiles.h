@@ -15,22 +15,6 @@ namespace llamlx::cuda {
 /// Of kTiles tiles that follow each other, of up to four groups.
 template <typename Tile, int kTiles>
 class CodeProducts {
- public:
-  /// acc += this lane's part of the products.
-  __device__ static void add(const unsigned char* tiles,
-                             const LaneOfInput<Tile>& input, unsigned lane,
-                             float (&acc)[2]) {
-    int sums[kGroups][4] = {};
-    const auto x =
-        load_x(input, smaller(static_cast<int>(lane / 8), kGroups - 1));
-#pragma unroll
-    for (int i = 0; i < kTiles; ++i) {
-      multiply(tiles + i * Tile::kBytes, lane, x, sums + i * Tile::kGroups);
-    }
-    scale(tiles, input, lane, sums, acc);
-  }
-
- private:
   using Scales = TileScales<typename Tile::Scales, 1>;
   static constexpr int kGroups = kTiles * Tile::kGroups;
   static constexpr int kRuns = 2;  // of a tile
@@ -41,6 +25,30 @@ class CodeProducts {
     std::uint32_t words[2 * kRunsAGroup];
   };
 
+ public:
+  /// What a lane has of x: of a group's operand, and of a group whose sums it
+  /// scales.
+  struct Held {
+    Operand operand;
+    InputGroup group;
+  };
+  __device__ static Held hold(const LaneOfInput<Tile>& input, unsigned lane) {
+    return {load_x(input, smaller(static_cast<int>(lane / 8), kGroups - 1)),
+            input.groups[group_of(lane)]};
+  }
+  /// acc += this lane's part of the products.
+  __device__ static void add(const unsigned char* tiles, const Held& x,
+                             unsigned lane, float (&acc)[2]) {
+    int sums[kGroups][4] = {};
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i) {
+      multiply(tiles + i * Tile::kBytes, lane, x.operand,
+               sums + i * Tile::kGroups);
+    }
+    scale(tiles, x.group, lane, sums, acc);
+  }
+
+ private:
   static __device__ Operand load_x(const LaneOfInput<Tile>& input, int group) {
     Operand x;
     const auto* from = input.at(group / Tile::kGroups).x;
@@ -94,18 +102,20 @@ class CodeProducts {
     for (int i = 0; i < 4; ++i) sums[i] += 16 * low[i];
   }
 
+  static __device__ int group_of(unsigned lane) {
+    return smaller(static_cast<int>(lane % 4), kGroups - 1);
+  }
   /// Adds the sums of a lane's group, if it has one, by its scales and x's.
   static __device__ void scale(const unsigned char* tiles,
-                               const LaneOfInput<Tile>& input, unsigned lane,
+                               const InputGroup& its, unsigned lane,
                                const int (&sums)[kGroups][4], float (&acc)[2]) {
     const bool has_one = lane % 4 < kGroups;
-    const int group = smaller(static_cast<int>(lane % 4), kGroups - 1);
+    const int group = group_of(lane);
     Scales scales;
     scales.template load<FromShared>(
         tiles + group / Tile::kGroups * Tile::kBytes +
             codes_bytes(Tile::layout().bits),
         static_cast<int>(lane / 4) * Tile::kGroups + group % Tile::kGroups);
-    const auto its = input.groups[group];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int high = of_group(sums, group, 2 * half);
@@ -132,7 +142,8 @@ __device__ void multiply_next(const unsigned char*& tiles,
                               LaneOfInput<AffineTile<kBits, kGroup, T>>& input,
                               unsigned lane, float (&acc)[2]) {
   using Tile = AffineTile<kBits, kGroup, T>;
-  CodeProducts<Tile, kCount>::add(tiles, input, lane, acc);
+  using Products = CodeProducts<Tile, kCount>;
+  Products::add(tiles, Products::hold(input, lane), lane, acc);
   tiles += kCount * Tile::kBytes;
   input = input.at(kCount);
 }
@@ -153,31 +164,43 @@ __device__ void multiply_tiles(const unsigned char* tiles,
   if ((count & 1) != 0) multiply_next<1>(tiles, input, lane, acc);
 }
 
-/// The same of a piece of them: latencies of those that are multiplied one
-/// after another overlap.
-template <int kBits, int kGroup, typename T>
-__device__ void multiply_piece(const unsigned char* tiles,
-                               LaneOfInput<AffineTile<kBits, kGroup, T>> input,
-                               unsigned lane, float (&acc)[2]) {
-  constexpr int kAtOnce = kGroup / 16;
-  constexpr int kCount =
-      decode_piece_tiles(AffineTile<kBits, kGroup, T>::kBytes);
-#pragma unroll
-  for (int i = 0; i < kCount / kAtOnce; ++i) {
-    multiply_next<kAtOnce>(tiles, input, lane, acc);
-  }
-  if constexpr (kCount % kAtOnce / 2 != 0) {
-    multiply_next<2>(tiles, input, lane, acc);
-  }
-  if constexpr (kCount % 2 != 0) multiply_next<1>(tiles, input, lane, acc);
-}
+/// Some tiles of x, which a lane holds beside all rows of codes.
+template <int kBits, int kGroup, typename T, int kTiles>
+class InputTiles<AffineTile<kBits, kGroup, T>, kTiles> {
+  using Tile = AffineTile<kBits, kGroup, T>;
+  static constexpr int kAtOnce = kGroup / 16;
+  using Products = CodeProducts<Tile, kAtOnce>;
 
-/// The sum of what lanes 4 g + t have.
+ public:
+  __device__ InputTiles(const LaneOfInput<Tile>& input, unsigned lane)
+      : lane_(lane) {
+#pragma unroll
+    for (int i = 0; i < kTiles / kAtOnce; ++i) {
+      held_[i] = Products::hold(input.at(i * kAtOnce), lane);
+    }
+  }
+  /// acc += the products.
+  __device__ void multiply(const unsigned char* tiles, float (&acc)[2]) const {
+#pragma unroll
+    for (int i = 0; i < kTiles / kAtOnce; ++i) {
+      Products::add(tiles + i * kAtOnce * Tile::kBytes, held_[i], lane_, acc);
+    }
+  }
+
+ private:
+  unsigned lane_;
+  typename Products::Held held_[kTiles / kAtOnce];
+};
+
+/// What lanes 4 g + t have, added up: of row g if t is even, or else g + 8.
 template <int kBits, int kGroup, typename T>
-__device__ float sum_of_lanes(const LaneOfInput<AffineTile<kBits, kGroup, T>>&,
-                              float acc) {
-  acc += __shfl_xor_sync(kAllLanes, acc, 1);
-  return acc + __shfl_xor_sync(kAllLanes, acc, 2);
+__device__ float sum_of_row(const LaneOfInput<AffineTile<kBits, kGroup, T>>&,
+                            unsigned lane, const float (&acc)[2]) {
+  const bool is_second = lane % 2 != 0;
+  const float mine = is_second ? acc[1] : acc[0];
+  const float other = is_second ? acc[0] : acc[1];
+  const float sum = mine + __shfl_xor_sync(kAllLanes, other, 1);
+  return sum + __shfl_xor_sync(kAllLanes, sum, 2);
 }
 
 }  // namespace llamlx::cuda

@@ -125,12 +125,13 @@ class Decoder {
       const int layer = i / kLayerProducts;
       const int kind = is_last ? kLayerProducts : i % kLayerProducts;
       const auto product = static_cast<Product>(kind);
-      // While the gates are waited for.
-      if (product == Product::down && layer + 1 < args_.num_layers) {
-        attention_.bring_cache_near(layer + 1);
-      }
       const auto step = is_last ? last_step() : step_of(product, layer);
-      products_.run(product, step.input, step.target);
+      products_.run(product, step.input, step.target, [&] {
+        // While the gates are waited for.
+        if (product == Product::down && layer + 1 < args_.num_layers) {
+          attention_.bring_cache_near(layer + 1);
+        }
+      });
       if (product != Product::qkv) continue;
       attention_.run(layers_[layer], layer, mark(layer));
     }

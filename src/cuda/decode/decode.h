@@ -29,6 +29,12 @@ inline constexpr int kDecodeLargestHead = 128;
 /// registers that a thread may have.
 inline constexpr int kDecodeThreads = 256;
 inline constexpr int kDecodeWarps = kDecodeThreads / 32;
+/// Tiles of columns of x that a warp makes operands of at once: two octets of
+/// columns a lane.
+inline constexpr int kDecodeChunkTiles = 8;
+/// Blocks of rows that a block adds up at once; of larger portions some after
+/// others.
+inline constexpr int kDecodeRoundBlocks = 16;
 /// Queries of a key/value head that a block looks for, at most.
 inline constexpr int kDecodeQueries = 8;
 
@@ -65,23 +71,13 @@ struct ProductShape {
   int rows;
 };
 
-/// How its rows are cut among the blocks of threads (portions.h), with all that
-/// would have to be divided for it.
+/// How its rows are cut among the blocks of threads (portions.h).
 struct ProductCut {
   int each;  ///< blocks of rows that every block of threads has
   int more;  ///< blocks of threads that have one more
-  Divider by_tiles;
-  Divider by_portion[2];  ///< by the tiles of who has no more, and one more
 };
 constexpr ProductCut cut_product(const ProductShape& shape, int blocks) {
-  const int each = shape.row_blocks / blocks;
-  const auto by_tiles_of = [&](int row_blocks) {
-    return row_blocks > 0 ? Divider(row_blocks * shape.tiles) : Divider();
-  };
-  return {each,
-          shape.row_blocks - each * blocks,
-          Divider(shape.tiles),
-          {by_tiles_of(each), by_tiles_of(each + 1)}};
+  return {shape.row_blocks / blocks, shape.row_blocks % blocks};
 }
 
 /// How a layer's attention is cut into units, which are dealt out among the
@@ -158,9 +154,9 @@ struct DecodeExchange {
 /// How a block's shared memory is cut: where its parts begin.
 struct DecodeMemory {
   int layers;
-  int spans;  ///< of each layer
-  int partials;
-  int squares;
+  int spans;     ///< of each layer
+  int partials;  ///< twice: of a round, and of the one before
+  int squares;   ///< so too
   int likeliest;
   int input;  ///< x of a product, or what attention needs
   int barriers;
@@ -201,6 +197,7 @@ struct DecodeArgs {
   DecodeExchange exchange;
   int pieces;  ///< of a warp's ring
   DecodeMemory memory;
+  int partials_bytes;  ///< of a round
 
   const unsigned char* table;
   PackedLayout table_layout;
@@ -226,10 +223,13 @@ constexpr int decode_blocks(const ProductShape& gate_up, int multiprocessors) {
                                               : multiprocessors;
 }
 
-/// Tiles that a warp asks for at once: of short ones three.
+/// Tiles that a warp asks for at once: a chunk, if they have up to 6 bits, or
+/// an equal part of it.
 LLAMLX_HOST_DEVICE constexpr int decode_piece_tiles(int tile_bytes) {
-  constexpr int kBytes = 3 * kShortTileBytes;
-  return tile_bytes < kBytes ? kBytes / tile_bytes : 1;
+  constexpr int kMostBytes = 6656;
+  int tiles = kDecodeChunkTiles;
+  while (tiles > 1 && tiles * tile_bytes > kMostBytes) tiles /= 2;
+  return tiles;
 }
 
 /// What x is held as beside a weight: two numbers for each of its elements.
@@ -237,38 +237,38 @@ LLAMLX_HOST_DEVICE constexpr int decode_operand_bytes(
     const PackedLayout& layout) {
   return layout.bits == 0 ? 2 : 1;
 }
-/// Tiles of x that there is room for: a warp writes four at a time.
-LLAMLX_HOST_DEVICE constexpr int decode_input_tiles(int tiles) {
-  return (tiles + 3) / 4 * 4;
-}
 /// Bytes of one plane of x: lanes that read 16 bytes of both hit all banks.
-LLAMLX_HOST_DEVICE constexpr int decode_plane_bytes(const PackedLayout& layout,
-                                                    int tiles) {
-  return (decode_input_tiles(tiles) * decode_operand_bytes(layout) | 1) *
-         kTileCols;
+LLAMLX_HOST_DEVICE constexpr int decode_plane_bytes(
+    const PackedLayout& layout) {
+  return (kDecodeChunkTiles * decode_operand_bytes(layout) | 1) * kTileCols;
 }
 /// Columns of x that share a scale.
 LLAMLX_HOST_DEVICE constexpr int decode_group(const PackedLayout& layout) {
   return layout.bits == 0 ? kTileCols : layout.group;
 }
-LLAMLX_HOST_DEVICE constexpr int decode_input_bytes(const PackedLayout& layout,
-                                                    int tiles) {
-  return 2 * decode_plane_bytes(layout, tiles) +
-         decode_input_tiles(tiles) * (kTileCols / decode_group(layout)) * 8;
+/// Of a warp's chunk of x.
+LLAMLX_HOST_DEVICE constexpr int decode_input_bytes(
+    const PackedLayout& layout) {
+  return 2 * decode_plane_bytes(layout) +
+         kDecodeChunkTiles * (kTileCols / decode_group(layout)) * 8;
 }
 
 constexpr int decode_piece_bytes(const DecodeFormat& format) {
   return decode_piece_tiles(format.tile_bytes()) * format.tile_bytes();
 }
 
-/// Of what warps sum up of a block's rows.
+/// What warps sum up of a block of rows: [kDecodeWarps][kTileRows] floats, and
+/// room by which those of two blocks of rows lie in different banks.
+inline constexpr int kPartialFloats = (kDecodeWarps + 1) * kTileRows;
+/// Of as many as are added up at once.
 constexpr int decode_partials_bytes(const DecodeArgs& args, int blocks) {
   int most = 0;
   for (const auto& shape : args.shapes) {
     const int portion = (shape.row_blocks + blocks - 1) / blocks;
     most = portion > most ? portion : most;
   }
-  return (most + kDecodeWarps) * kTileRows * 4;
+  const int together = most < kDecodeRoundBlocks ? most : kDecodeRoundBlocks;
+  return together * kPartialFloats * 4;
 }
 
 /// What attention holds of a bundle of a group so large: queries, of which each
@@ -284,17 +284,14 @@ LLAMLX_HOST_DEVICE constexpr int decode_attention_bytes(int head_dim,
 
 constexpr int decode_largest_input(const PackedLayout& layout,
                                    const DecodeArgs& args) {
-  int most =
+  const int products = kDecodeWarps * decode_input_bytes(layout);
+  const int attention =
       decode_attention_bytes(args.head_dim, args.num_heads / args.num_kv_heads);
-  for (const auto& shape : args.shapes) {
-    const int bytes = decode_input_bytes(layout, shape.tiles);
-    most = bytes > most ? bytes : most;
-  }
-  return most;
+  return products > attention ? products : attention;
 }
 
 constexpr DecodeMemory decode_memory(const DecodeFormat& format,
-                                     const DecodeArgs& args, int blocks) {
+                                     const DecodeArgs& args) {
   DecodeMemory memory{};
   const auto take = [&](int bytes) {
     const int begin = memory.bytes;
@@ -303,8 +300,8 @@ constexpr DecodeMemory decode_memory(const DecodeFormat& format,
   };
   memory.layers = take(args.num_layers * int{sizeof(DecodeLayer)});
   memory.spans = take(args.num_layers * int{sizeof(DecodeSpan)});
-  memory.partials = take(decode_partials_bytes(args, blocks));
-  memory.squares = take(kDecodeWarps * 4);
+  memory.partials = take(2 * args.partials_bytes);
+  memory.squares = take(2 * kDecodeWarps * 4);
   memory.likeliest = take(kDecodeWarps * 8);
   memory.input = take(decode_largest_input(format.layout, args));
   const int pieces = kDecodeWarps * args.pieces;
@@ -325,9 +322,10 @@ constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
       decode_bundles(args.num_heads, args.num_kv_heads), blocks);
   args.attention =
       cut_attention(args.num_heads, args.num_kv_heads, args.head_dim, splits);
+  args.partials_bytes = decode_partials_bytes(args, blocks);
   constexpr int kMostPieces = 16;
   for (args.pieces = kMostPieces; args.pieces > 0; --args.pieces) {
-    args.memory = decode_memory(format, args, blocks);
+    args.memory = decode_memory(format, args);
     if (args.memory.bytes <= shared_bytes) return true;
   }
   return false;

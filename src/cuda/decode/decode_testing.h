@@ -374,7 +374,7 @@ class DecodeRun {
                                     set_.most_splits());
     if (set_.pieces == 0) return;
     args_.pieces = set_.pieces;
-    args_.memory = decode_memory(set_.format, args_, blocks);
+    args_.memory = decode_memory(set_.format, args_);
   }
 };
 

@@ -27,53 +27,63 @@ constexpr bool decode_has_pairs(const PackedLayout& layout) {
   return layout.bits == 4 && layout.group == kTileCols;
 }
 
-/// x in shared memory, as the right operand of the matrix unit: column 0 has
-/// most of each element and column 1 the rest, other columns are not looked at.
-/// Of affine weights these are the bytes of a number of 16 bits, of which the
-/// largest of a group has all; of dense ones two numbers of 16 bits.
+/// A chunk of x in shared memory, as the right operand of the matrix unit:
+/// column 0 has most of each element and column 1 the rest, other columns are
+/// not looked at. Of affine weights these are the bytes of a number of 16 bits,
+/// of which the largest of a group has all; of dense ones two numbers of 16
+/// bits.
 template <typename Tile>
 struct InputSpace {
   static constexpr int kGroup = decode_group(Tile::layout());
   static constexpr int kGroups = kTileCols / kGroup;
   static constexpr bool kHasPairs = decode_has_pairs(Tile::layout());
+  static constexpr int kPlaneBytes = decode_plane_bytes(Tile::layout());
 
   unsigned char* planes;
-  InputGroup* groups;  // [tiles][kGroups]
-  float* squares;      // of each warp's elements
-  int plane_bytes;
+  InputGroup* groups;  // [kDecodeChunkTiles][kGroups]
 
-  __device__ InputSpace(unsigned char* memory, float* its_squares, int tiles)
+  __device__ explicit InputSpace(unsigned char* memory)
       : planes(memory),
-        groups(reinterpret_cast<InputGroup*>(
-            memory + 2 * decode_plane_bytes(Tile::layout(), tiles))),
-        squares(its_squares),
-        plane_bytes(decode_plane_bytes(Tile::layout(), tiles)) {}
+        groups(reinterpret_cast<InputGroup*>(memory + 2 * kPlaneBytes)) {}
 };
 
-/// Waits for x, and puts it there. What an rms norm divides by comes later, to
-/// the products, as the sum of squares takes all of x.
+/// Waits for a warp's chunks of x, and puts them there one after another. What
+/// an rms norm divides by comes later, to the products, as the sum of squares
+/// takes all of x.
 ///
-/// A thread has eight columns at a time, which are what a lane of a tile has of
-/// a run.
+/// A lane has eight columns at a time, which are what a lane of a tile has of a
+/// run. All lanes of a warp call its functions together.
 template <typename Tile>
 class InputMaker {
  public:
-  __device__ InputMaker(const ProductInput& input, const ProductShape& shape,
-                        const InputSpace<Tile>& space)
+  __device__ InputMaker(const ProductInput& input, int cols,
+                        const InputSpace<Tile>& space, unsigned lane)
       : input_(input),
         space_(space),
-        cols_(shape.cols),
-        octets_(shape.tiles * kTileCols / 8) {}
+        cols_(cols),
+        lane_(static_cast<int>(lane)) {}
 
-  /// Calls while_waiting() between looks, by all lanes of a warp together.
-  template <typename Do>
-  __device__ void run(const Do& while_waiting) const {
-    if (input_.norm != nullptr) {
-      run_rounds<true>(while_waiting);
+  /// Looks for a chunk of so many tiles, of which `tile` is the first.
+  __device__ void ask(int tile, int tiles) {
+    first_ = tile * kTileCols;
+    octets_ = tiles * (kTileCols / 8);
+    if (octets_ > kWarpSize) {
+      look<kHeld>();
     } else {
-      run_rounds<false>(while_waiting);
+      look<1>();
     }
   }
+  /// Puts it there when it has come. Calls while_waiting() between looks.
+  template <typename Do>
+  __device__ void put(const Do& while_waiting) {
+    if (input_.norm != nullptr) {
+      put_chunk<true>(while_waiting);
+    } else {
+      put_chunk<false>(while_waiting);
+    }
+  }
+  /// Of all that it has put there, and normed, since it was made.
+  __device__ float sum_of_squares() const { return squares_; }
 
  private:
   using Space = InputSpace<Tile>;
@@ -82,8 +92,8 @@ class InputMaker {
 
     __device__ float at(int i) const { return __uint_as_float(bits[i]); }
   };
-  static constexpr int kHeld = 2;
-  static constexpr int kRoundOctets = kHeld * kDecodeThreads;
+  static constexpr int kMostOctets = kDecodeChunkTiles * kTileCols / 8;
+  static constexpr int kHeld = kMostOctets / kWarpSize;
   static constexpr int kLanes = Space::kGroup / 8;  // of a group
   /// The largest number of 16 bits whose upper byte, rounded, has a sign.
   static constexpr float kMost = 127 * 256;
@@ -91,10 +101,14 @@ class InputMaker {
   /// Added to a number of up to 22 bits it leaves it rounded in the low ones.
   static constexpr float kWhole = 3 << 22;
 
-  const ProductInput& input_;
-  const Space& space_;
+  ProductInput input_;
+  Space space_;
   int cols_;
-  int octets_;
+  int lane_;
+  int first_ = 0;   // column of the chunk
+  int octets_ = 0;  // of it
+  float squares_ = 0;
+  Octet x_[kHeld];  // as it was when last looked for
 
   /// Where an octet's quad lies: the last one instead of those that are not
   /// there, as columns are a multiple of 4.
@@ -102,7 +116,7 @@ class InputMaker {
     const int its = smaller(col + 4 * half, cols_ - 4);
     return reinterpret_cast<const Words4*>(input_.x + its);
   }
-  __device__ Octet look(int col) const {
+  __device__ Octet look_at(int col) const {
     Octet result;
     for (int half = 0; half < 2; ++half) {
       const auto quad = load_shared_word(words(col, half));
@@ -119,72 +133,72 @@ class InputMaker {
   }
 
   template <bool kIsNormed, typename Do>
-  __device__ void run_rounds(const Do& while_waiting) const {
-    const int thread = thread_now();
-    const int lane = thread % kWarpSize;
-    float squares = 0;
-#pragma unroll 1
-    for (int base = thread - lane; base < octets_; base += kRoundOctets) {
-      if (base + kDecodeThreads < octets_) {  // for the whole warp
-        run_round<kIsNormed, kHeld>(base + lane, while_waiting, squares);
-      } else {
-        run_round<kIsNormed, 1>(base + lane, while_waiting, squares);
-      }
-    }
-    if constexpr (kIsNormed) {
-      squares = warp_sum(squares);
-      if (lane == 0) space_.squares[thread / kWarpSize] = squares;
+  __device__ void put_chunk(const Do& while_waiting) {
+    if (octets_ > kWarpSize) {
+      put_octets<kIsNormed, kHeld>(while_waiting);
+    } else {
+      put_octets<kIsNormed, 1>(while_waiting);
     }
   }
 
-  /// So many octets, in step, so that what one waits for the other uses. By all
-  /// lanes of a warp together, as what follows.
+  /// So many octets a lane, in step, so that what one waits for the other uses.
   template <bool kIsNormed, int kCount, typename Do>
-  __device__ void run_round(int first, const Do& while_waiting,
-                            float& squares) const {
+  __device__ void put_octets(const Do& while_waiting) {
     Octet norm[kCount];
     if constexpr (kIsNormed) {
 #pragma unroll
-      for (int i = 0; i < kCount; ++i) {
-        norm[i] = load_norm_octet(col_of(first, i));
-      }
+      for (int i = 0; i < kCount; ++i) norm[i] = load_norm_octet(col_of(i));
     }
-    Octet x[kCount];
-    look_until_come(first, while_waiting, x);
-    if constexpr (kIsNormed) {
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) norm_by(norm[i], x[i], squares);
-    }
-    if constexpr (Tile::kGroups > 0) {
-      put_bytes<kCount>(first, x);
-    } else {
-      put_halves<kCount>(first, x);
-    }
-  }
-  __device__ static int col_of(int first, int i) {
-    return 8 * (first + i * kDecodeThreads);
-  }
-
-  /// All are asked for before any is looked at. What is not there is 0.
-  template <int kCount, typename Do>
-  __device__ void look_until_come(int first, const Do& while_waiting,
-                                  Octet (&x)[kCount]) const {
-    while (true) {
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) x[i] = look(col_of(first, i));
-      bool has_all = true;
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) has_all = has_all && has_come(x[i]);
-      if (!any_lane(!has_all)) break;
+    while (any_lane(!have_come<kCount>())) {
       while_waiting();
       look_again();
+      look<kCount>();
     }
+    Octet x[kCount];
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      for (int j = 0; j < 8; ++j) {
-        if (col_of(first, i) + j / 4 * 4 >= cols_) x[i].bits[j] = 0;
-      }
+    for (int i = 0; i < kCount; ++i) x[i] = what_is_there(i);
+    if constexpr (kIsNormed) {
+      float squares = 0;
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) norm_by(norm[i], x[i], squares);
+      squares_ += warp_sum(squares);
     }
+    if constexpr (Tile::kGroups > 0) {
+      put_bytes<kCount>(x);
+    } else {
+      put_halves<kCount>(x);
+    }
+  }
+  /// A lane's octet of the chunk.
+  __device__ int octet(int i) const { return lane_ + i * kWarpSize; }
+  /// Its column: of the last octet instead of those that are not there.
+  __device__ int col_of(int i) const {
+    return first_ + 8 * smaller(octet(i), octets_ - 1);
+  }
+
+  /// All are asked for before any is looked at.
+  template <int kCount>
+  __device__ void look() {
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      x_[i] = i < kCount ? look_at(col_of(i)) : Octet{};
+    }
+  }
+  template <int kCount>
+  __device__ bool have_come() const {
+    bool result = true;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) result = result && has_come(x_[i]);
+    return result;
+  }
+  /// An octet of which what is not there is 0.
+  __device__ Octet what_is_there(int i) const {
+    Octet x = x_[i];
+    const int end = octet(i) < octets_ ? cols_ - col_of(i) : 0;
+    for (int j = 0; j < 8; ++j) {
+      if (j / 4 * 4 >= end) x.bits[j] = 0;
+    }
+    return x;
   }
 
   __device__ Octet load_norm_octet(int col) const {
@@ -247,7 +261,7 @@ class InputMaker {
   }
 
   template <int kCount>
-  __device__ void put_bytes(int first, Octet (&x)[kCount]) const {
+  __device__ void put_bytes(Octet (&x)[kCount]) const {
     if constexpr (Space::kHasPairs) {
 #pragma unroll
       for (int i = 0; i < kCount; ++i) pair(x[i]);
@@ -267,7 +281,7 @@ class InputMaker {
         n[j] = __float_as_uint(fmaf(x[i].at(j), by, kWhole));
       }
       sums[i] = sum_of_octet(n);
-      put_numbers(first + i * kDecodeThreads, n);
+      put_numbers(octet(i), n);
     }
 #pragma unroll
     for (int step = 1; step < kLanes; step *= 2) {
@@ -280,8 +294,7 @@ class InputMaker {
     for (int i = 0; i < kCount; ++i) {
       const float scale =
           Space::kHasPairs ? scales[i] * (1.0F / 16) : scales[i];
-      put_group(first + i * kDecodeThreads,
-                {scale, scale * static_cast<float>(sums[i])});
+      put_group(octet(i), {scale, scale * static_cast<float>(sums[i])});
     }
   }
   /// What x sums up to, in numbers of the group's scale.
@@ -296,7 +309,7 @@ class InputMaker {
     for (auto& number : n) number += 128;
     const Words2 high = {{join_bytes<0x51>(n), join_bytes<0x51>(n + 4)}};
     put_quads(place(octet), high);
-    put_quads(place(octet) + space_.plane_bytes, low);
+    put_quads(place(octet) + Space::kPlaneBytes, low);
   }
   __device__ static void put_quads(unsigned char* to, const Words2& quads) {
     if constexpr (Space::kHasPairs) {
@@ -314,7 +327,7 @@ class InputMaker {
   }
 
   template <int kCount>
-  __device__ void put_halves(int first, const Octet (&x)[kCount]) const {
+  __device__ void put_halves(const Octet (&x)[kCount]) const {
     using Operand = typename Tile::Operand;
     // bfloat16 holds what float32 does.
     constexpr bool kIsScaled = number_type(Operand{}) == NumberType::f16;
@@ -324,8 +337,7 @@ class InputMaker {
     for (int i = 0; i < kCount; ++i) {
       float by = 1;
       if constexpr (kIsScaled) by = range_scale(largest[i]);
-      const int octet = first + i * kDecodeThreads;
-      put_group(octet, {inverse_range(by), 0});
+      put_group(octet(i), {inverse_range(by), 0});
       float v[8];
       for (int j = 0; j < 8; ++j) v[j] = x[i].at(j) * by;
       for (int plane = 0; plane < 2; ++plane) {
@@ -333,8 +345,8 @@ class InputMaker {
         for (int j = 0; j < 4; ++j) {
           words.w[j] = split2<Operand>(v[2 * j], v[2 * j + 1]);
         }
-        *reinterpret_cast<Words4*>(place(octet) + plane * space_.plane_bytes) =
-            words;
+        *reinterpret_cast<Words4*>(place(octet(i)) +
+                                   plane * Space::kPlaneBytes) = words;
       }
     }
   }

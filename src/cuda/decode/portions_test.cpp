@@ -55,17 +55,44 @@ TEST(Portions, DividesAsDivisionDoes) {
   }
 }
 
-TEST(Portions, WarpsHaveEachTileOnce) {
-  for (int tiles = 1; tiles < 3000; tiles += tiles < 300 ? 1 : 37) {
-    ASSERT_EQ(first_tile(tiles, 0), 0);
-    ASSERT_EQ(first_tile(tiles, kDecodeWarps), tiles);
-    for (int warp = 0; warp < kDecodeWarps; ++warp) {
-      const int first = first_tile(tiles, warp);
-      const int end = first_tile(tiles, warp + 1);
-      for (int tile = first; tile < end; ++tile) {
-        ASSERT_EQ(warp_of_tile(Divider(tiles), tile), warp)
-            << tile << " of " << tiles;
+template <int kMost>
+void expect_each_tile_once(int row_tiles, int row_blocks) {
+  std::vector<int> seen(static_cast<std::size_t>((3 + row_blocks) * row_tiles));
+  for (int warp = 0; warp < kDecodeWarps; ++warp) {
+    const int first = first_tile(row_tiles, warp);
+    const int tiles = first_tile(row_tiles, warp + 1) - first;
+    for (Rounds rounds({3, row_blocks}); rounds.left > 0;) {
+      const auto round = rounds.next();
+      ASSERT_LE(round.count, kDecodeRoundBlocks);
+      constexpr int kTileBytes = 3;
+      PortionWalk<kMost> walk(nullptr, kTileBytes, round, row_tiles, first,
+                              tiles);
+      for (; !walk.is_over(); walk.pass()) {
+        const int together = walk.together();
+        ASSERT_GE(together, 1);
+        ASSERT_LE(walk.segment_bytes() * together, kMost * kTileBytes);
+        for (int i = 0; i < together; ++i) {
+          const auto at = reinterpret_cast<std::size_t>(walk.from()) +
+                          static_cast<std::size_t>(i * walk.row_bytes());
+          for (int byte = 0; byte < walk.segment_bytes(); byte += kTileBytes) {
+            ++seen.at((at + static_cast<std::size_t>(byte)) / kTileBytes);
+          }
+        }
       }
+    }
+  }
+  std::fill_n(seen.begin(), 3 * row_tiles, 1);
+  ASSERT_EQ(seen, std::vector<int>(seen.size(), 1));
+}
+
+TEST(Portions, WalksPassEachTileOnce) {
+  for (const int row_tiles : {1, 7, 8, 9, 32, 65, 172}) {
+    for (const int row_blocks : {1, 2, 5, 16, 35}) {
+      SCOPED_TRACE(::testing::Message() << row_tiles << " by " << row_blocks);
+      expect_each_tile_once<1>(row_tiles, row_blocks);
+      expect_each_tile_once<2>(row_tiles, row_blocks);
+      expect_each_tile_once<4>(row_tiles, row_blocks);
+      expect_each_tile_once<8>(row_tiles, row_blocks);
     }
   }
 }
@@ -117,7 +144,8 @@ TEST(DecodeMemory, HasAsManyPiecesAsFit) {
   const auto bytes_of = [&](int pieces) {
     auto its = args;
     its.pieces = pieces;
-    return decode_memory({layout}, its, 3).bytes;
+    its.partials_bytes = decode_partials_bytes(args, 3);
+    return decode_memory({layout}, its).bytes;
   };
   for (int pieces = 1; pieces <= 16; ++pieces) {
     ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(pieces)));
@@ -137,17 +165,17 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
                              DecodeFormat{{NumberType::f16, 3, 32}}}) {
     const auto& layout = format.layout;
     auto args = small_args();
-    args.shapes[1].tiles = 1000;  // more than attention needs
     args.pieces = 2;
-    const auto memory = decode_memory(format, args, 2);
+    args.partials_bytes = decode_partials_bytes(args, 2);
+    const auto memory = decode_memory(format, args);
     const std::pair<int, int> parts[] = {
         {memory.layers, 3 * int{sizeof(DecodeLayer)}},
         {memory.spans, 3 * int{sizeof(DecodeSpan)}},
-        // Of five blocks of rows each next one begins with another warp.
-        {memory.partials, (5 - 1 + kDecodeWarps) * kTileRows * 4},
+        // Of five blocks of rows, twice.
+        {memory.partials, 2 * 5 * kDecodeWarps * kTileRows * 4},
         {memory.squares, 2 * kDecodeWarps * 4},
         {memory.likeliest, kDecodeWarps * int{sizeof(LargestValue)}},
-        {memory.input, std::max(decode_input_bytes(layout, 1000),
+        {memory.input, std::max(kDecodeWarps * decode_input_bytes(layout),
                                 decode_attention_bytes(64, 4))},
         {memory.barriers, 2 * kDecodeWarps * 8},
         {memory.ring, 2 * kDecodeWarps * decode_piece_bytes(format)}};

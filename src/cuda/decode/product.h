@@ -19,7 +19,9 @@ struct ProductTarget {
   Mark addend_mark;
 };
 
-/// The products of a block, one after another.
+/// The products of a block, one after another. A warp has some columns of all
+/// of the block's rows: it waits for these columns of x alone, and the warps
+/// meet when what they have is to be added up.
 template <typename Tile>
 class Products {
  public:
@@ -33,76 +35,94 @@ class Products {
   /// Asks for the first weights.
   __device__ void begin() { ring_.begin(); }
 
-  /// Of this block's rows.
+  /// Of this block's rows. Looks for x first, and then does what can be done
+  /// before it has come: meanwhile(), too.
+  template <typename Do>
   __device__ void run(Product product, const ProductInput& input,
-                      const ProductTarget& target) {
+                      const ProductTarget& target, const Do& meanwhile) {
     const ProductShape shape = args_.shapes[static_cast<int>(product)];
-    const auto& cut = args_.cuts[static_cast<int>(product)];
-    const auto portion = cut_portion(cut, place_);
-    if (portion.count == 0) {
-      if (target.use == SumsUse::choose) choose(no_value());
-      return;
+    const Columns columns(shape.tiles, warp_);
+    InputMaker<Tile> maker(input, shape.cols, space(), lane_);
+    if (columns.count() > 0)
+      maker.ask(columns.first, columns.chunk(columns.first));
+    meanwhile();
+    auto likeliest = no_value();
+    Rounds rounds(cut_portion(args_.cuts[static_cast<int>(product)], place_));
+#pragma unroll 1
+    for (bool has_x = false; rounds.left > 0;) {
+      const auto round = rounds.next();
+      ring_.prepare();
+      const Rows rows{round.first * kTileRows, round.count * kTileRows,
+                      shape.rows};
+      const auto extra = ask_extra(rows, target, thread_now());
+      multiply(round.count, columns, maker, has_x);
+      if (lane_ == 0) squares()[warp_] = maker.sum_of_squares();
+      __syncthreads();
+      finish(rows, target, norm_factor(input, shape), extra, likeliest);
+      turn_ ^= 1;
+      // There is room for one chunk.
+      has_x = columns.count() <= kDecodeChunkTiles;
+      if (!has_x && rounds.left > 0) {
+        maker = InputMaker<Tile>(input, shape.cols, space(), lane_);
+        maker.ask(columns.first, columns.chunk(columns.first));
+      }
     }
-    // All that can be known before x has come.
-    ring_.prepare();
-    const bool is_gated = target.use == SumsUse::gate;
-    const int row = is_gated ? thread_now() * 2 : thread_now();
-    const Share share(portion, shape, cut, warp_, row / kTileRows);
-    const auto extra = ask_extra(share, target, thread_now());
-    const float factor = multiply(share, input);
-    if (is_gated) return gate(share, target, factor);
-    add(share, target, factor, extra);
+    if (target.use == SumsUse::choose) choose(likeliest);
   }
 
  private:
+  static constexpr int kPieceTiles = WeightRing<Tile>::kPieceTiles;
+
   const DecodeArgs& args_;
   int warp_;
   unsigned lane_;
   int place_;
   WeightRing<Tile> ring_;
+  /// Which half of what warps leave for each other is this round's: some may
+  /// still add up the last one's.
+  int turn_ = 0;
 
   template <typename T>
   __device__ static T* at(int byte) {
     return reinterpret_cast<T*>(shared_memory() + byte);
   }
-  /// What warps have of the sum of x's squares: all threads read them between
-  /// the barriers of multiply().
-  __device__ float* squares() const { return at<float>(args_.memory.squares); }
+  /// What warps have of the sum of x's squares.
+  __device__ float* squares() const {
+    return at<float>(args_.memory.squares) + turn_ * kDecodeWarps;
+  }
+  /// What a warp has of the rows of a block of them.
+  __device__ float* partial(int row_block, int warp) const {
+    return at<float>(args_.memory.partials + turn_ * args_.partials_bytes) +
+           row_block * kPartialFloats + warp * kTileRows;
+  }
+  /// This warp's chunk of x.
+  __device__ InputSpace<Tile> space() const {
+    return InputSpace<Tile>(at<unsigned char>(args_.memory.input) +
+                            warp_ * decode_input_bytes(Tile::layout()));
+  }
+  __device__ LaneOfInput<Tile> input() const { return {space(), lane_}; }
 
-  /// What is this warp's and this thread's of the block's rows.
-  struct Share {
-    Portion portion;
-    ProductShape shape;
-    Divider by_tiles;  // of the portion
-    int tiles;
-    int first;       // of this warp's tiles
-    int count;       // of them
-    int row_block;   // of the first
-    int col;         // of the first
-    int first_warp;  // that has tiles of this thread's first row
-    int last_warp;
+  /// A warp's tiles of columns.
+  struct Columns {
+    int first;
+    int end;
 
-    __device__ Share(const Portion& its, const ProductShape& its_shape,
-                     const ProductCut& cut, int warp, int row_block_of_thread)
-        : portion(its),
-          shape(its_shape),
-          by_tiles(cut.by_portion[its.count - cut.each]),
-          tiles(its.count * its_shape.tiles),
-          first(first_tile(tiles, warp)),
-          count(first_tile(tiles, warp + 1) - first),
-          row_block(cut.by_tiles.divide(first)),
-          col(first - row_block * its_shape.tiles),
-          first_warp(first_warp_of(row_block_of_thread)),
-          last_warp(last_warp_of(row_block_of_thread)) {}
-
-    __device__ int rows() const { return portion.count * kTileRows; }
-    __device__ int first_row() const { return portion.first * kTileRows; }
-    __device__ int first_warp_of(int its_row_block) const {
-      return warp_of_tile(by_tiles, its_row_block * shape.tiles);
+    __device__ Columns(int row_tiles, int warp)
+        : first(first_tile(row_tiles, warp)),
+          end(first_tile(row_tiles, warp + 1)) {}
+    __device__ int count() const { return end - first; }
+    /// Of the chunk that begins with a tile; 0 after the last.
+    __device__ int chunk(int tile) const {
+      return smaller(end - tile, kDecodeChunkTiles);
     }
-    __device__ int last_warp_of(int its_row_block) const {
-      return warp_of_tile(by_tiles, (its_row_block + 1) * shape.tiles - 1);
-    }
+  };
+  /// A round's, of a product's.
+  struct Rows {
+    int first;
+    int count;
+    int all;
+
+    __device__ bool has(int i) const { return i < count && first + i < all; }
   };
 
   /// What is added to the sum of a row, asked for before it is needed.
@@ -110,11 +130,11 @@ class Products {
     float bias = 0;
     std::uint32_t addend = 0;  // if it has come
   };
-  __device__ static Extra ask_extra(const Share& share,
+  __device__ static Extra ask_extra(const Rows& rows,
                                     const ProductTarget& target, int i) {
     Extra extra;
-    const int row = share.first_row() + i;
-    if (i >= share.rows() || row >= share.shape.rows) return extra;
+    if (!rows.has(i)) return extra;
+    const int row = rows.first + i;
     if (target.bias != nullptr) extra.bias = target.bias[row];
     if (target.addend != nullptr) {
       extra.addend = load_shared_word(
@@ -131,30 +151,31 @@ class Products {
     return extra.bias + await(target.addend + row, target.addend_mark);
   }
 
-  __device__ void add(const Share& share, const ProductTarget& target,
-                      float factor, Extra extra) const {
-    auto likeliest = no_value();
-    int first_warp = share.first_warp;
-    int last_warp = share.last_warp;
-#pragma unroll 1
-    for (int i = thread_now(); i < share.rows();) {
-      const int row = share.first_row() + i;
-      if (row >= share.shape.rows) break;
-      const float value = sum(i, first_warp, last_warp) * factor +
-                          wait_extra(extra, target, row);
-      if (target.use == SumsUse::choose) {
-        likeliest =
-            larger(likeliest, seen_value(args_.choice.draw, value, row, 0));
-      } else {
-        publish(target.out + row, value, target.mark);
-      }
-      i += kDecodeThreads;
-      if (i >= share.rows()) break;
-      extra = ask_extra(share, target, i);
-      first_warp = share.first_warp_of(i / kTileRows);
-      last_warp = share.last_warp_of(i / kTileRows);
+  /// Of a round, by all threads.
+  __device__ void finish(const Rows& rows, const ProductTarget& target,
+                         float factor, const Extra& extra,
+                         LargestValue& likeliest) const {
+    if (target.use == SumsUse::gate) {
+      gate(rows, target, factor);
+    } else {
+      add(rows, target, factor, extra, likeliest);
     }
-    if (target.use == SumsUse::choose) choose(likeliest);
+  }
+  /// A round has no more rows than there are threads.
+  static_assert(kDecodeRoundBlocks * kTileRows <= kDecodeThreads);
+  __device__ void add(const Rows& rows, const ProductTarget& target,
+                      float factor, const Extra& extra,
+                      LargestValue& likeliest) const {
+    const int i = thread_now();
+    if (!rows.has(i)) return;
+    const int row = rows.first + i;
+    const float value = sum(i) * factor + wait_extra(extra, target, row);
+    if (target.use == SumsUse::choose) {
+      likeliest =
+          larger(likeliest, seen_value(args_.choice.draw, value, row, 0));
+    } else {
+      publish(target.out + row, value, target.mark);
+    }
   }
 
   /// The first thread publishes the block's likeliest token.
@@ -167,115 +188,139 @@ class Products {
   }
 
   /// silu(gate) * up of an interleaved weight's pairs of rows.
-  __device__ void gate(const Share& share, const ProductTarget& target,
+  __device__ void gate(const Rows& rows, const ProductTarget& target,
                        float factor) const {
     constexpr int kPairs = kTileRows / 2;
-    int first_warp = share.first_warp;
-    int last_warp = share.last_warp;
-#pragma unroll 1
-    for (int i = thread_now(); i < share.portion.count * kPairs;) {
-      const int place = share.portion.first * kPairs + i;
-      if (2 * place >= share.shape.rows) break;
-      const int row = i / kPairs * kTileRows + i % kPairs;
-      float values[2];
+    const int i = thread_now();
+    if (!rows.has(2 * i)) return;
+    const int row = i / kPairs * kTileRows + i % kPairs;
+    float values[2];
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int its = row + half * kPairs;
-        values[half] = sum(its, first_warp, last_warp) * factor;
-        if (target.bias != nullptr) {
-          values[half] += target.bias[share.first_row() + its];
-        }
+    for (int half = 0; half < 2; ++half) {
+      const int its = row + half * kPairs;
+      values[half] = sum(its) * factor;
+      if (target.bias != nullptr) values[half] += target.bias[rows.first + its];
+    }
+    publish(target.out + rows.first / 2 + i, silu(values[0]) * values[1],
+            target.mark);
+  }
+
+  /// Leaves what this warp has of so many blocks of rows.
+  __device__ void multiply(int rows, const Columns& columns,
+                           InputMaker<Tile>& maker, bool has_x) {
+    if (columns.count() == 0) return leave_nothing(rows);
+#pragma unroll 1
+    for (int tile = columns.first; tile < columns.end;) {
+      if (!has_x) {
+        maker.put([&] { ring_.bring_near(); });
+        __syncwarp();
       }
-      publish(target.out + place, silu(values[0]) * values[1], target.mark);
-      i += kDecodeThreads;
-      if (i >= share.portion.count * kPairs) break;
-      first_warp = share.first_warp_of(i / kPairs);
-      last_warp = share.last_warp_of(i / kPairs);
+      const int tiles = columns.chunk(tile);
+      const bool is_first = tile == columns.first;
+      tile += tiles;
+      if (tile < columns.end) maker.ask(tile, columns.chunk(tile));
+      multiply_chunk(rows, tiles, is_first);
+      __syncwarp();
+    }
+  }
+  __device__ void leave_nothing(int row_blocks) const {
+    for (int i = 0; i < row_blocks; ++i) {
+      if (lane_ < kTileRows) partial(i, warp_)[lane_] = 0;
     }
   }
 
-  /// Leaves what each warp has of the block's rows; what sums are multiplied
-  /// by.
-  __device__ float multiply(const Share& share, const ProductInput& input) {
-    const InputSpace<Tile> space(at<unsigned char>(args_.memory.input),
-                                 squares(), share.shape.tiles);
-    InputMaker<Tile>(input, share.shape, space).run([&] {
-      ring_.bring_near();
-    });
-    __syncthreads();
-    const float factor = norm_factor(input, share.shape);
-    multiply_run(share, LaneOfInput<Tile>(space, lane_));
-    __syncthreads();
-    return factor;
+  /// Of so many tiles of columns and all blocks of rows.
+  __device__ void multiply_chunk(int rows, int tiles, bool is_first) {
+#pragma unroll 1
+    for (int part = 0; part < tiles; part += kPieceTiles) {
+      multiply_columns(rows, input().at(part),
+                       smaller(tiles - part, kPieceTiles),
+                       is_first && part == 0);
+    }
+  }
+  __device__ void multiply_columns(int rows, const LaneOfInput<Tile>& input,
+                                   int tiles, bool is_first) {
+    if (tiles == kPieceTiles) return multiply_pieces<1>(rows, input, is_first);
+    if constexpr (kPieceTiles == kDecodeChunkTiles) {
+      if (tiles == kPieceTiles / 2) {
+        return multiply_pieces<2>(rows, input, is_first);
+      }
+    }
+    multiply_rows(rows, input, tiles, is_first);
   }
 
-  /// This warp's tiles of the portion.
-  __device__ void multiply_run(const Share& share,
-                               const LaneOfInput<Tile>& input) {
-    constexpr int kPieceTiles = WeightRing<Tile>::kPieceTiles;
-    auto* to = partial(share.row_block, warp_);
-    int col = share.col;
-    float acc[2] = {0, 0};
+  /// As most: a piece has kRows blocks of rows, and is full of them. What one
+  /// made is added up beside the next.
+  template <int kRows>
+  __device__ void multiply_pieces(int rows, const LaneOfInput<Tile>& input,
+                                  bool is_first) {
+    constexpr int kTiles = kPieceTiles / kRows;
+    const InputTiles<Tile, kTiles> x(input, lane_);
+    float before[kRows][2] = {};
+    int row = 0;
 #pragma unroll 1
-    for (int left = share.count; left > 0; left -= kPieceTiles) {
+    for (; row < rows; row += kRows) {
       const auto* tiles = ring_.wait();
-      if (left >= kPieceTiles && col + kPieceTiles <= share.shape.tiles) {
-        // As most pieces: of one block of rows.
-        multiply_piece(tiles, input.at(col), lane_, acc);
-        col += kPieceTiles;
-        if (col == share.shape.tiles) keep(to, col, input, acc);
-      } else {
-        multiply_rows(tiles, smaller(left, kPieceTiles), input,
-                      share.shape.tiles, to, col, acc);
+      float sums[kRows];
+      float acc[kRows][2] = {};
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        sums[i] = sum_of_row(input, lane_, before[i]);
+        x.multiply(tiles + i * kTiles * Tile::kBytes, acc[i]);
+      }
+      if (row > 0) leave<kRows>(row - kRows, rows, sums, is_first);
+      ring_.replace();
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        for (int j = 0; j < 2; ++j) before[i][j] = acc[i][j];
+      }
+    }
+    float sums[kRows];
+    for (int i = 0; i < kRows; ++i) {
+      sums[i] = sum_of_row(input, lane_, before[i]);
+    }
+    leave<kRows>(row - kRows, rows, sums, is_first);
+  }
+  /// A piece has as many blocks of rows as there is room for.
+  __device__ void multiply_rows(int rows, const LaneOfInput<Tile>& input,
+                                int tiles, bool is_first) {
+    const int together = rows_together<kPieceTiles>(tiles);
+#pragma unroll 1
+    for (int first = 0; first < rows; first += together) {
+      const auto* from = ring_.wait();
+#pragma unroll 1
+      for (int row = first; row < smaller(first + together, rows); ++row) {
+        float acc[2] = {0, 0};
+        multiply_tiles(from, input, tiles, lane_, acc);
+        const float sums[1] = {sum_of_row(input, lane_, acc)};
+        leave<1>(row, row + 1, sums, is_first);
+        from += tiles * Tile::kBytes;
       }
       ring_.replace();
     }
-    // Of very few tiles some warps have none: zeros.
-    if (col > 0) keep(to, col, input, acc);
   }
 
-  /// Some tiles, from `col` of a block of rows on, whose sums go to `to`.
-  __device__ void multiply_rows(const unsigned char* tiles, int count,
-                                const LaneOfInput<Tile>& input, int row_tiles,
-                                float*& to, int& col, float (&acc)[2]) const {
-#pragma unroll 1
-    while (count > 0) {
-      const int together = smaller(count, row_tiles - col);
-      multiply_tiles(tiles, input.at(col), together, lane_, acc);
-      tiles += together * Tile::kBytes;
-      count -= together;
-      col += together;
-      if (col == row_tiles) keep(to, col, input, acc);
+  /// Leaves the sums of blocks of rows that there are, beside those of the
+  /// chunks before.
+  template <int kRows>
+  __device__ void leave(int row, int rows, const float (&sums)[kRows],
+                        bool is_first) const {
+    if (lane_ % 4 >= 2) return;
+    auto* to = partial(row, warp_) + lane_ / 4 + lane_ % 2 * 8;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      if (row + i == rows) break;
+      auto& its = to[i * kPartialFloats];
+      its = is_first ? sums[i] : its + sums[i];
     }
   }
-
-  /// What warps have of blocks of rows lies in the order in which warps come to
-  /// them: each next one is of the next warp, or of the next block, or of both.
-  __device__ float* partial(int row_block, int warp) const {
-    return at<float>(args_.memory.partials) + (row_block + warp) * kTileRows;
-  }
-  /// Leaves the sums of a block of rows, and begins those of the next.
-  __device__ void keep(float*& to, int& col, const LaneOfInput<Tile>& input,
-                       float (&acc)[2]) const {
-    for (auto& x : acc) x = sum_of_lanes(input, x);
-    if (lane_ % 4 == 0) {
-      to[lane_ / 4] = acc[0];
-      to[lane_ / 4 + 8] = acc[1];
-    }
-    acc[0] = acc[1] = 0;
-    to += kTileRows;
-    col = 0;
-  }
-
-  /// Of a row of the portion, which these warps have tiles of.
-  __device__ float sum(int row, int first_warp, int last_warp) const {
-    const int row_block = row / kTileRows;
-    // All are read at once; those of other warps may be anything.
+  /// Of a row of the round.
+  __device__ float sum(int row) const {
+    const auto* its = partial(row / kTileRows, 0) + row % kTileRows;
     float value = 0;
 #pragma unroll
     for (int warp = 0; warp < kDecodeWarps; ++warp) {
-      const float its = partial(row_block, warp)[row % kTileRows];
-      if (warp >= first_warp && warp <= last_warp) value += its;
+      value += its[warp * kTileRows];
     }
     return value;
   }

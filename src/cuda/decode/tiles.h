@@ -12,7 +12,8 @@ struct LaneOfInput {
 
   // Columns after the second are not looked at.
   __device__ LaneOfInput(const InputSpace<Tile>& space, unsigned lane)
-      : x(space.planes + lane / 4 % 2 * space.plane_bytes + lane % 4 * 16),
+      : x(space.planes + lane / 4 % 2 * InputSpace<Tile>::kPlaneBytes +
+          lane % 4 * 16),
         groups(space.groups) {}
 
   __device__ LaneOfInput at(int tile) const {
@@ -93,16 +94,30 @@ __device__ void multiply_tiles(const unsigned char* tiles,
   for (; count >= 2; count -= 2) multiply_next<2>(tiles, from, lane, acc);
   if (count == 1) multiply_next<1>(tiles, from, lane, acc);
 }
-/// The same of a piece of them.
+/// kTiles tiles of x beside many rows: of weights that are numbers, from shared
+/// memory each time.
+template <typename Tile, int kTiles>
+class InputTiles {
+ public:
+  __device__ InputTiles(const LaneOfInput<Tile>& input, unsigned lane)
+      : input_(input), lane_(lane) {}
+  /// acc += the products.
+  __device__ void multiply(const unsigned char* tiles, float (&acc)[2]) const {
+    auto from = input_;
+    multiply_next<kTiles>(tiles, from, lane_, acc);
+  }
+
+ private:
+  LaneOfInput<Tile> input_;
+  unsigned lane_;
+};
+
+/// What lanes 4 g + t have, which is the same: of row g if t is even, or else
+/// g + 8.
 template <typename Tile>
-__device__ void multiply_piece(const unsigned char* tiles,
-                               LaneOfInput<Tile> from, unsigned lane,
-                               float (&acc)[2]) {
-  multiply_next<decode_piece_tiles(Tile::kBytes)>(tiles, from, lane, acc);
-}
-template <typename Tile>
-__device__ float sum_of_lanes(const LaneOfInput<Tile>&, float acc) {
-  return acc;
+__device__ float sum_of_row(const LaneOfInput<Tile>&, unsigned lane,
+                            const float (&acc)[2]) {
+  return lane % 2 != 0 ? acc[1] : acc[0];
 }
 
 }  // namespace llamlx::cuda

@@ -7,10 +7,11 @@
 namespace llamlx::cuda {
 
 /// A warp's part of all weights on its way through shared memory, in the order
-/// in which it is wanted, across steps and layers. A piece has the next tiles.
-/// When the warp has multiplied one, it asks for another in its place, whatever
-/// step that is of: so as many as there is room for are there or on their way.
-/// All lanes of the warp call its functions together.
+/// in which it is wanted, across steps and layers. A piece has the next
+/// segment, or as many as it has room for (PortionWalk). When the warp has
+/// multiplied one, it asks for another in its place, whatever step that is of:
+/// so as many as there is room for are there or on their way. All lanes of the
+/// warp call its functions together.
 template <typename Tile>
 class WeightRing {
  public:
@@ -43,18 +44,15 @@ class WeightRing {
   /// Finds what comes after the product that is asked for, before there is
   /// need of it.
   __device__ void prepare() {
-    if (next_.left == 0) next_ = next_run();
+    if (next_.is_over()) next_ = next_walk();
   }
   /// Brings some more near of what there is no room for yet: a little at a
   /// time, while the warp waits for x, so that x need not wait for it.
   __device__ void bring_near() {
-    constexpr int kMost = 30 << 10;
-    constexpr int kAtOnce = 3 << 10;
-    const int bytes =
-        smaller(smaller(run_.left * Tile::kBytes, kMost) - near_, kAtOnce);
-    if (bytes <= 0) return;
-    bring_bytes_near(run_.from + near_, bytes);
-    near_ += bytes;
+    constexpr int kMost = (30 << 10) / kPieceBytes;
+    if (near_ >= smaller(walk_.left(), kMost)) return;
+    bring_bytes_near(segment(near_), walk_.segment_bytes());
+    ++near_;
   }
   /// The next piece, when it has come.
   __device__ const unsigned char* wait() const {
@@ -77,11 +75,7 @@ class WeightRing {
   static constexpr int kPieceBytes = kPieceTiles * Tile::kBytes;
   static constexpr int kBarrierBytes = sizeof(std::uint64_t);
 
-  /// What is left of a warp's part of a product.
-  struct Run {
-    const unsigned char* from;
-    int left;  // tiles
-  };
+  using Walk = PortionWalk<kPieceTiles>;
 
   const DecodeArgs& args_;
   const DecodeLayer* layers_;
@@ -97,56 +91,70 @@ class WeightRing {
   int warp_;
   unsigned lane_;
   // What is asked for next.
-  Run run_{};
-  int near_ = 0;  // bytes of it, from its beginning on
-  Run next_{};
-  int product_ = 0;  // after that
+  Walk walk_;
+  int near_ = 0;  // segments from there on that are near
+  Walk next_;
+  // After that: blocks of rows of a product's rounds, and the next product.
+  Rounds rounds_;
+  const unsigned char* weight_ = nullptr;
+  int row_tiles_ = 0;
+  int product_ = 0;
   int block_place_;
 
   static __device__ std::uint64_t* barrier_at(int byte) {
     return reinterpret_cast<std::uint64_t*>(shared_memory() + byte);
   }
 
-  /// The next piece to where one was.
-  __device__ void ask() {
-    if (run_.left == 0) {
-      prepare();
-      run_ = next_;
-      next_.left = 0;
-      near_ = 0;
-      if (run_.left == 0) return;
-    }
-    const int tiles = smaller(run_.left, kPieceTiles);
-    const int bytes = tiles * Tile::kBytes;
-    copy_once(shared_memory() + piece_, run_.from, bytes, barrier_at(barrier_));
-    run_.from += bytes;
-    run_.left -= tiles;
-    near_ = larger(near_ - bytes, 0);
+  /// Segments of the same columns.
+  __device__ const unsigned char* segment(int i) const {
+    return walk_.from() + static_cast<long long>(i) * walk_.row_bytes();
   }
 
-  /// This warp's part of the next product of which it has any; nothing is left
-  /// of what comes after the last.
-  __device__ Run next_run() {
+  /// The next piece to where one was.
+  __device__ void ask() {
+    if (walk_.is_over()) {
+      prepare();
+      walk_ = next_;
+      next_ = Walk();
+      near_ = 0;
+      if (walk_.is_over()) return;
+    }
+    const int count = walk_.together();
+    const int bytes = walk_.segment_bytes();
+    auto* to = shared_memory() + piece_;
+    auto* barrier = barrier_at(barrier_);
+    copy_once(to, segment(0), bytes, barrier, count * bytes);
+#pragma unroll 1
+    for (int i = 1; i < count; ++i) {
+      copy_more(to + i * bytes, segment(i), bytes, barrier);
+    }
+    walk_.pass();
+    near_ = larger(near_ - count, 0);
+  }
+
+  /// This warp's part of the next round of which it has any; nothing is left of
+  /// what comes after the last.
+  __device__ Walk next_walk() {
     const int of_layers = kLayerProducts * args_.num_layers;
     const int count = of_layers + (args_.chooses ? 1 : 0);
-    while (product_ < count) {
-      const bool is_head = product_ == of_layers;
-      const int kind = is_head ? kLayerProducts : product_ % kLayerProducts;
-      const auto* weight =
-          is_head ? args_.head
-                  : layers_[product_ / kLayerProducts].weights[kind];
-      ++product_;
-      const int row_tiles = args_.shapes[kind].tiles;
-      const auto portion = cut_portion(args_.cuts[kind], block_place_);
-      const int tiles = portion.count * row_tiles;
-      const int first = first_tile(tiles, warp_);
-      const int left = first_tile(tiles, warp_ + 1) - first;
-      if (left == 0) continue;
-      const long long at =
-          static_cast<long long>(portion.first) * row_tiles + first;
-      return {weight + at * Tile::kBytes, left};
+    while (true) {
+      if (rounds_.left == 0) {
+        if (product_ == count) return {};
+        const bool is_head = product_ == of_layers;
+        const int kind = is_head ? kLayerProducts : product_ % kLayerProducts;
+        weight_ = is_head ? args_.head
+                          : layers_[product_ / kLayerProducts].weights[kind];
+        row_tiles_ = args_.shapes[kind].tiles;
+        rounds_ = Rounds(cut_portion(args_.cuts[kind], block_place_));
+        ++product_;
+        continue;
+      }
+      const auto rows = rounds_.next();
+      const int first = first_tile(row_tiles_, warp_);
+      const int tiles = first_tile(row_tiles_, warp_ + 1) - first;
+      if (tiles == 0) continue;
+      return Walk(weight_, Tile::kBytes, rows, row_tiles_, first, tiles);
     }
-    return {};
   }
 };
 
