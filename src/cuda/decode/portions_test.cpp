@@ -55,33 +55,37 @@ TEST(Portions, DividesAsDivisionDoes) {
   }
 }
 
+/// Of a weight of tiles of so many bytes, how often walks pass each byte.
 template <int kMost>
-void expect_each_tile_once(int row_tiles, int row_blocks) {
-  std::vector<int> seen(static_cast<std::size_t>((3 + row_blocks) * row_tiles));
+std::vector<int> walk_all(int row_tiles, int row_blocks, int tile_bytes) {
+  std::vector<int> seen(
+      static_cast<std::size_t>(row_blocks * row_tiles * tile_bytes));
+  const std::vector<unsigned char> weight(seen.size());
   for (int warp = 0; warp < kDecodeWarps; ++warp) {
     const int first = first_tile(row_tiles, warp);
     const int tiles = first_tile(row_tiles, warp + 1) - first;
-    for (Rounds rounds({3, row_blocks}); rounds.left > 0;) {
+    for (Rounds rounds({0, row_blocks}); rounds.left > 0;) {
       const auto round = rounds.next();
-      ASSERT_LE(round.count, kDecodeRoundBlocks);
-      constexpr int kTileBytes = 3;
-      PortionWalk<kMost> walk(nullptr, kTileBytes, round, row_tiles, first,
-                              tiles);
+      EXPECT_LE(round.count, kDecodeRoundBlocks);
+      PortionWalk<kMost> walk(weight.data(), tile_bytes, round, row_tiles,
+                              first, tiles);
       for (; !walk.is_over(); walk.pass()) {
-        const int together = walk.together();
-        ASSERT_GE(together, 1);
-        ASSERT_LE(walk.segment_bytes() * together, kMost * kTileBytes);
-        for (int i = 0; i < together; ++i) {
-          const auto at = reinterpret_cast<std::size_t>(walk.from()) +
-                          static_cast<std::size_t>(i * walk.row_bytes());
-          for (int byte = 0; byte < walk.segment_bytes(); byte += kTileBytes) {
-            ++seen.at((at + static_cast<std::size_t>(byte)) / kTileBytes);
+        EXPECT_GE(walk.together(), 1);
+        EXPECT_LE(walk.segment_bytes() * walk.together(), kMost * tile_bytes);
+        for (int i = 0; i < walk.together(); ++i) {
+          const auto at = walk.from() - weight.data() + i * walk.row_bytes();
+          for (int byte = 0; byte < walk.segment_bytes(); ++byte) {
+            ++seen.at(static_cast<std::size_t>(at + byte));
           }
         }
       }
     }
   }
-  std::fill_n(seen.begin(), 3 * row_tiles, 1);
+  return seen;
+}
+template <int kMost>
+void expect_each_byte_once(int row_tiles, int row_blocks) {
+  const auto seen = walk_all<kMost>(row_tiles, row_blocks, 3);
   ASSERT_EQ(seen, std::vector<int>(seen.size(), 1));
 }
 
@@ -89,10 +93,10 @@ TEST(Portions, WalksPassEachTileOnce) {
   for (const int row_tiles : {1, 7, 8, 9, 32, 65, 172}) {
     for (const int row_blocks : {1, 2, 5, 16, 35}) {
       SCOPED_TRACE(::testing::Message() << row_tiles << " by " << row_blocks);
-      expect_each_tile_once<1>(row_tiles, row_blocks);
-      expect_each_tile_once<2>(row_tiles, row_blocks);
-      expect_each_tile_once<4>(row_tiles, row_blocks);
-      expect_each_tile_once<8>(row_tiles, row_blocks);
+      expect_each_byte_once<1>(row_tiles, row_blocks);
+      expect_each_byte_once<2>(row_tiles, row_blocks);
+      expect_each_byte_once<4>(row_tiles, row_blocks);
+      expect_each_byte_once<8>(row_tiles, row_blocks);
     }
   }
 }
