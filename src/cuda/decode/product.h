@@ -43,8 +43,9 @@ class Products {
     const ProductShape shape = args_.shapes[static_cast<int>(product)];
     const Columns columns(shape.tiles, warp_);
     InputMaker<Tile> maker(input, shape.cols, space(), lane_);
-    if (columns.count() > 0)
+    if (columns.count() > 0) {
       maker.ask(columns.first, columns.chunk(columns.first));
+    }
     meanwhile();
     auto likeliest = no_value();
     Rounds rounds(cut_portion(args_.cuts[static_cast<int>(product)], place_));
