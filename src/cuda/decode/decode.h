@@ -223,8 +223,8 @@ constexpr int decode_blocks(const ProductShape& gate_up, int multiprocessors) {
                                               : multiprocessors;
 }
 
-/// Tiles that a warp asks for at once: a chunk, if they have up to 6 bits, or
-/// an equal part of it.
+/// Tiles that a warp asks for at once: a chunk, if that is not too large, or an
+/// equal part of it.
 LLAMLX_HOST_DEVICE constexpr int decode_piece_tiles(int tile_bytes) {
   constexpr int kMostBytes = 6656;
   int tiles = kDecodeChunkTiles;

@@ -33,6 +33,17 @@ __device__ inline int first_tile(int row_tiles, int warp) {
                           kDecodeWarps);
 }
 
+/// A warp's tiles of columns.
+struct Columns {
+  int first;
+  int end;
+
+  __device__ Columns(int row_tiles, int warp)
+      : first(first_tile(row_tiles, warp)),
+        end(first_tile(row_tiles, warp + 1)) {}
+  __device__ int count() const { return end - first; }
+};
+
 /// A portion in rounds of up to kDecodeRoundBlocks blocks of rows.
 struct Rounds {
   int first = 0;
@@ -66,17 +77,17 @@ template <int kMost>
 class PortionWalk {
  public:
   __device__ PortionWalk() {}
-  /// Of `tiles` tiles of columns, of which `first` is the first, of a weight
-  /// that has `row_tiles`, each of so many bytes.
+  /// Of a weight that has `row_tiles` tiles of columns, each of so many bytes.
   __device__ PortionWalk(const unsigned char* weight, int tile_bytes,
-                         const Portion& round, int row_tiles, int first,
-                         int tiles)
-      : from_(weight + static_cast<long long>(round.first * row_tiles + first) *
-                           tile_bytes),
+                         const Portion& round, int row_tiles,
+                         const Columns& columns)
+      : from_(weight +
+              static_cast<long long>(round.first * row_tiles + columns.first) *
+                  tile_bytes),
         rows_(round.count),
         row_bytes_(row_tiles * tile_bytes),
         tile_bytes_(tile_bytes),
-        tiles_(tiles) {
+        tiles_(columns.count()) {
     begin_columns();
   }
 

@@ -62,13 +62,12 @@ std::vector<int> walk_all(int row_tiles, int row_blocks, int tile_bytes) {
       static_cast<std::size_t>(row_blocks * row_tiles * tile_bytes));
   const std::vector<unsigned char> weight(seen.size());
   for (int warp = 0; warp < kDecodeWarps; ++warp) {
-    const int first = first_tile(row_tiles, warp);
-    const int tiles = first_tile(row_tiles, warp + 1) - first;
+    const Columns columns(row_tiles, warp);
     for (Rounds rounds({0, row_blocks}); rounds.left > 0;) {
       const auto round = rounds.next();
       EXPECT_LE(round.count, kDecodeRoundBlocks);
       PortionWalk<kMost> walk(weight.data(), tile_bytes, round, row_tiles,
-                              first, tiles);
+                              columns);
       for (; !walk.is_over(); walk.pass()) {
         EXPECT_GE(walk.together(), 1);
         EXPECT_LE(walk.segment_bytes() * walk.together(), kMost * tile_bytes);

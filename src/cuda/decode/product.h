@@ -44,7 +44,7 @@ class Products {
     const Columns columns(shape.tiles, warp_);
     InputMaker<Tile> maker(input, shape.cols, space(), lane_);
     if (columns.count() > 0) {
-      maker.ask(columns.first, columns.chunk(columns.first));
+      ask_chunk(maker, columns, columns.first);
     }
     meanwhile();
     auto likeliest = no_value();
@@ -65,7 +65,7 @@ class Products {
       has_x = columns.count() <= kDecodeChunkTiles;
       if (!has_x && rounds.left > 0) {
         maker = InputMaker<Tile>(input, shape.cols, space(), lane_);
-        maker.ask(columns.first, columns.chunk(columns.first));
+        ask_chunk(maker, columns, columns.first);
       }
     }
     if (target.use == SumsUse::choose) choose(likeliest);
@@ -103,20 +103,15 @@ class Products {
   }
   __device__ LaneOfInput<Tile> input() const { return {space(), lane_}; }
 
-  /// A warp's tiles of columns.
-  struct Columns {
-    int first;
-    int end;
+  /// Of the chunk that begins with a tile.
+  __device__ static int chunk_tiles(const Columns& columns, int tile) {
+    return smaller(columns.end - tile, kDecodeChunkTiles);
+  }
+  __device__ static void ask_chunk(InputMaker<Tile>& maker,
+                                   const Columns& columns, int tile) {
+    maker.ask(tile, chunk_tiles(columns, tile));
+  }
 
-    __device__ Columns(int row_tiles, int warp)
-        : first(first_tile(row_tiles, warp)),
-          end(first_tile(row_tiles, warp + 1)) {}
-    __device__ int count() const { return end - first; }
-    /// Of the chunk that begins with a tile; 0 after the last.
-    __device__ int chunk(int tile) const {
-      return smaller(end - tile, kDecodeChunkTiles);
-    }
-  };
   /// A round's, of a product's.
   struct Rows {
     int first;
@@ -216,10 +211,10 @@ class Products {
         maker.put([&] { ring_.bring_near(); });
         __syncwarp();
       }
-      const int tiles = columns.chunk(tile);
+      const int tiles = chunk_tiles(columns, tile);
       const bool is_first = tile == columns.first;
       tile += tiles;
-      if (tile < columns.end) maker.ask(tile, columns.chunk(tile));
+      if (tile < columns.end) ask_chunk(maker, columns, tile);
       multiply_chunk(rows, tiles, is_first);
       __syncwarp();
     }

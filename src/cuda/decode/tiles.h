@@ -94,6 +94,7 @@ __device__ void multiply_tiles(const unsigned char* tiles,
   for (; count >= 2; count -= 2) multiply_next<2>(tiles, from, lane, acc);
   if (count == 1) multiply_next<1>(tiles, from, lane, acc);
 }
+
 /// kTiles tiles of x beside many rows: of weights that are numbers, from shared
 /// memory each time.
 template <typename Tile, int kTiles>

@@ -150,10 +150,9 @@ class WeightRing {
         continue;
       }
       const auto rows = rounds_.next();
-      const int first = first_tile(row_tiles_, warp_);
-      const int tiles = first_tile(row_tiles_, warp_ + 1) - first;
-      if (tiles == 0) continue;
-      return Walk(weight_, Tile::kBytes, rows, row_tiles_, first, tiles);
+      const Columns columns(row_tiles_, warp_);
+      if (columns.count() == 0) continue;
+      return Walk(weight_, Tile::kBytes, rows, row_tiles_, columns);
     }
   }
 };
