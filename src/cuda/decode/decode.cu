@@ -33,7 +33,7 @@ class Decoder {
         to_(args.exchange),
         layers_(reinterpret_cast<const DecodeLayer*>(shared_memory() +
                                                      args.memory.layers)),
-        products_(args, layers_),
+        products_(args),
         attention_(args) {}
 
   /// By the threads that compute.

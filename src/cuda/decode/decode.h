@@ -53,9 +53,8 @@ struct DecodeFormat {
   }
 };
 
-/// A layer's weights; biases, q_norm and k_norm may be null.
+/// What a layer has beside its weights; biases, q_norm and k_norm may be null.
 struct DecodeLayer {
-  const unsigned char* weights[kLayerProducts];
   const float* biases[kLayerProducts];
   const float* norms[2];  ///< before qkv, before gate_up
   const float* q_norm;
@@ -79,6 +78,24 @@ struct ProductCut {
 constexpr ProductCut cut_product(const ProductShape& shape, int blocks) {
   return {shape.row_blocks / blocks, shape.row_blocks % blocks};
 }
+
+/// What a warp asks for at once: segments of a weight's tiles, of blocks of
+/// rows that follow each other.
+struct alignas(16) DecodePiece {
+  const unsigned char* from;  ///< the first segment
+  std::int32_t row_bytes;     ///< from a segment to the next
+  std::uint16_t segment_bytes;
+  std::uint16_t segments;
+};
+/// A warp's pieces in the order in which it multiplies them.
+struct DecodeList {
+  int first;      ///< of all lists' pieces
+  int of_layers;  ///< how many there are of layers
+  int all;        ///< and with those of the head
+};
+/// Pieces of its list that a warp has in shared memory: as many may be read
+/// after the last list.
+inline constexpr unsigned kDecodeListed = 32;
 
 /// How a layer's attention is cut into units, which are dealt out among the
 /// blocks. A unit is a bundle and a split: a bundle is up to kDecodeQueries
@@ -159,6 +176,7 @@ struct DecodeMemory {
   int squares;   ///< so too
   int likeliest;
   int input;  ///< x of a product, or what attention needs
+  int lists;  ///< of each warp what comes next
   int barriers;
   int ring;
   int bytes;  ///< of all
@@ -190,7 +208,8 @@ struct DecodeArgs {
   int num_layers;
   ProductShape shapes[kLayerProducts + 1];
   ProductCut cuts[kLayerProducts + 1];
-  const unsigned char* head;
+  const DecodePiece* listed;
+  const DecodeList* lists;  ///< [blocks][kDecodeWarps]
   const float* head_bias;
   const float* norm;
   float eps;
@@ -305,6 +324,8 @@ constexpr DecodeMemory decode_memory(const DecodeFormat& format,
   memory.likeliest = take(kDecodeWarps * 8);
   memory.input = take(decode_largest_input(format.layout, args));
   const int pieces = kDecodeWarps * args.pieces;
+  memory.lists =
+      take(kDecodeWarps * int{kDecodeListed} * int{sizeof(DecodePiece)});
   memory.barriers = take(pieces * 8);
   memory.ring = take(pieces * decode_piece_bytes(format));
   return memory;

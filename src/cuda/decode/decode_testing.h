@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cuda/attention/attention_testing.h"
-#include "cuda/decode/decode.h"
+#include "cuda/decode/pieces.h"
 #include "cuda/decode/short_testing.h"
 #include "cuda/matmul/matmul_testing.h"
 #include "cuda/token/argmax.h"
@@ -260,6 +260,8 @@ class DecodeRun {
   const DecodeSetting& set_;
   DecodeArgs args_{};
   std::vector<DecodeLayer> layers_;
+  std::vector<LayerWeights> weights_;
+  PieceLists pieces_;
   int next_;  // position
 
   void run(const int* ids, bool chooses) {
@@ -324,8 +326,9 @@ class DecodeRun {
   void make_layers() {
     for (const auto& weights : model_.layers) {
       auto& layer = layers_.emplace_back();
+      weights_.emplace_back();
       for (std::size_t i = 0; i < weights.products.size(); ++i) {
-        layer.weights[i] = weights.products[i].weight();
+        weights_.back()[i] = weights.products[i].weight();
         layer.biases[i] = weights.products[i].bias();
       }
       for (int i = 0; i < 2; ++i) layer.norms[i] = weights.norms[i].data();
@@ -352,7 +355,6 @@ class DecodeRun {
     args_.choice = {kSlot, set_.draw};
     args_.layers = layers_.data();
     args_.num_layers = set_.layers;
-    args_.head = model_.head.weight();
     args_.head_bias = model_.head.bias();
     args_.norm = model_.norm.data();
     args_.eps = Pass::kEps;
@@ -370,6 +372,10 @@ class DecodeRun {
     args_.host_tokens = host_tokens.data();
     const int blocks = static_cast<int>(set_.blocks);
     EXPECT_TRUE(fit_decode_memory(set_.format, args_, blocks, 227 << 10));
+    pieces_ =
+        list_pieces(set_.format, args_, blocks, weights_, model_.head.weight());
+    args_.listed = pieces_.pieces.data();
+    args_.lists = pieces_.lists.data();
     args_.attention = cut_attention(set_.heads, set_.kv_heads, set_.head_dim,
                                     set_.most_splits());
     if (set_.pieces == 0) return;

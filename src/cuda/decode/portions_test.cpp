@@ -1,10 +1,9 @@
-#include "cuda/decode/portions.h"
-
 #include <algorithm>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "cuda/decode/pieces.h"
 #include "cuda/token/argmax.h"
 
 namespace llamlx::cuda {
@@ -13,7 +12,6 @@ namespace {
 TEST(Portions, CoverEachBlockOfRowsOnce) {
   const int products[] = {1, 2, 3, 7, 8, 9, 31, 100, 132, 133, 500, 1};
   for (int blocks = 1; blocks <= 140; ++blocks) {
-    emulator::grid_dim = {static_cast<unsigned>(blocks), 1, 1};
     std::vector<int> places(static_cast<std::size_t>(blocks));
     for (int i = 0; i < blocks; ++i) places[static_cast<std::size_t>(i)] = i;
     std::vector<int> all(places.size());
@@ -21,7 +19,7 @@ TEST(Portions, CoverEachBlockOfRowsOnce) {
       std::vector<int> seen(static_cast<std::size_t>(row_blocks));
       const auto cut = cut_product({row_blocks, 3, 192, 0}, blocks);
       for (std::size_t i = 0; i < places.size(); ++i) {
-        const auto portion = cut_portion(cut, places[i]);
+        const auto portion = cut_portion(cut, blocks, places[i]);
         ASSERT_LE(portion.count, (row_blocks + blocks - 1) / blocks);
         all[i] += portion.count;
         for (int n = 0; n < portion.count; ++n) {
@@ -55,47 +53,92 @@ TEST(Portions, DividesAsDivisionDoes) {
   }
 }
 
-/// Of a weight of tiles of so many bytes, how often walks pass each byte.
-template <int kMost>
-std::vector<int> walk_all(int row_tiles, int row_blocks, int tile_bytes) {
-  std::vector<int> seen(
-      static_cast<std::size_t>(row_blocks * row_tiles * tile_bytes));
-  const std::vector<unsigned char> weight(seen.size());
-  for (int warp = 0; warp < kDecodeWarps; ++warp) {
-    const Columns columns(row_tiles, warp);
-    for (Rounds rounds({0, row_blocks}); rounds.left > 0;) {
-      const auto round = rounds.next();
-      EXPECT_LE(round.count, kDecodeRoundBlocks);
-      PortionWalk<kMost> walk(weight.data(), tile_bytes, round, row_tiles,
-                              columns);
-      for (; !walk.is_over(); walk.pass()) {
-        EXPECT_GE(walk.together(), 1);
-        EXPECT_LE(walk.segment_bytes() * walk.together(), kMost * tile_bytes);
-        for (int i = 0; i < walk.together(); ++i) {
-          const auto at = walk.from() - weight.data() + i * walk.row_bytes();
-          for (int byte = 0; byte < walk.segment_bytes(); ++byte) {
-            ++seen.at(static_cast<std::size_t>(at + byte));
-          }
-        }
+/// Weights beside which it is counted how often pieces have each byte.
+class CountedWeights {
+ public:
+  CountedWeights(int layers, int weight_bytes)
+      : weight_bytes_(static_cast<std::size_t>(weight_bytes)),
+        counts_(weight_bytes_ *
+                static_cast<std::size_t>(kLayerProducts * layers + 1)) {
+    const auto* next = counts_.data();
+    for (int i = 0; i < layers; ++i) {
+      for (auto& weight : layers_.emplace_back()) {
+        weight = next;
+        next += weight_bytes_;
       }
     }
+    head_ = next;
   }
-  return seen;
-}
-template <int kMost>
-void expect_each_byte_once(int row_tiles, int row_blocks) {
-  const auto seen = walk_all<kMost>(row_tiles, row_blocks, 3);
-  ASSERT_EQ(seen, std::vector<int>(seen.size(), 1));
+
+  PieceLists list(const DecodeFormat& format, const DecodeArgs& args,
+                  int blocks) const {
+    return list_pieces(format, args, blocks, layers_, head_);
+  }
+  void count(const DecodePiece& piece) {
+    auto at = static_cast<std::size_t>(piece.from - counts_.data());
+    for (int i = 0; i < piece.segments; ++i) {
+      for (int byte = 0; byte < piece.segment_bytes; ++byte) {
+        ++counts_.at(at + static_cast<std::size_t>(byte));
+      }
+      at += static_cast<std::size_t>(piece.row_bytes);
+    }
+  }
+  /// Whether each byte of layers has been counted once, and of the head so
+  /// often.
+  bool are_counted(int of_head) const {
+    const auto end = counts_.end() - static_cast<std::ptrdiff_t>(weight_bytes_);
+    return std::all_of(counts_.begin(), end, [](int n) { return n == 1; }) &&
+           std::all_of(end, counts_.end(), [&](int n) { return n == of_head; });
+  }
+
+ private:
+  std::size_t weight_bytes_;
+  std::vector<unsigned char> counts_;
+  std::vector<LayerWeights> layers_;
+  const unsigned char* head_;
+};
+
+void expect_each_byte_once(const DecodeFormat& format, int row_tiles,
+                           int row_blocks) {
+  constexpr int kBlocks = 3;
+  DecodeArgs args{};
+  for (int i = 0; i <= kLayerProducts; ++i) {
+    args.shapes[i] = {row_blocks, row_tiles, 0, 0};
+    args.cuts[i] = cut_product(args.shapes[i], kBlocks);
+  }
+  CountedWeights weights(2, row_blocks * row_tiles * format.tile_bytes());
+  const auto lists = weights.list(format, args, kBlocks);
+  ASSERT_EQ(lists.lists.size(), std::size_t{kBlocks * kDecodeWarps});
+  const auto count = [&](const DecodeList& list, int begin, int end) {
+    for (int i = list.first + begin; i < list.first + end; ++i) {
+      const auto& piece = lists.pieces.at(static_cast<std::size_t>(i));
+      ASSERT_GE(piece.segments, 1);
+      ASSERT_LE(piece.segments * piece.segment_bytes,
+                decode_piece_bytes(format));
+      weights.count(piece);
+    }
+  };
+  for (const auto& list : lists.lists) count(list, 0, list.of_layers);
+  ASSERT_TRUE(weights.are_counted(0));
+  for (const auto& list : lists.lists) count(list, list.of_layers, list.all);
+  ASSERT_TRUE(weights.are_counted(1));
+  const auto& last = lists.lists.back();
+  ASSERT_EQ(lists.pieces.size(),
+            static_cast<std::size_t>(last.first + last.all) + kDecodeListed);
 }
 
-TEST(Portions, WalksPassEachTileOnce) {
-  for (const int row_tiles : {1, 7, 8, 9, 32, 65, 172}) {
-    for (const int row_blocks : {1, 2, 5, 16, 35}) {
-      SCOPED_TRACE(::testing::Message() << row_tiles << " by " << row_blocks);
-      expect_each_byte_once<1>(row_tiles, row_blocks);
-      expect_each_byte_once<2>(row_tiles, row_blocks);
-      expect_each_byte_once<4>(row_tiles, row_blocks);
-      expect_each_byte_once<8>(row_tiles, row_blocks);
+TEST(Portions, PiecesHaveEachByteOnce) {
+  const DecodeFormat formats[] = {{{NumberType::f16, 0, 0}},
+                                  {{NumberType::bf16, 0, 0}, true},
+                                  {{NumberType::f16, 4, 64}},
+                                  {{NumberType::f16, 8, 32}}};
+  for (const auto& format : formats) {
+    for (const int row_tiles : {1, 7, 8, 9, 32, 65, 172}) {
+      for (const int row_blocks : {1, 2, 5, 53}) {
+        SCOPED_TRACE(::testing::Message() << format.tile_bytes() << " bytes, "
+                                          << row_tiles << " by " << row_blocks);
+        expect_each_byte_once(format, row_tiles, row_blocks);
+      }
     }
   }
 }
@@ -180,6 +223,7 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
         {memory.likeliest, kDecodeWarps * int{sizeof(LargestValue)}},
         {memory.input, std::max(kDecodeWarps * decode_input_bytes(layout),
                                 decode_attention_bytes(64, 4))},
+        {memory.lists, kDecodeWarps * int{kDecodeListed} * 16},
         {memory.barriers, 2 * kDecodeWarps * 8},
         {memory.ring, 2 * kDecodeWarps * decode_piece_bytes(format)}};
     int end = 0;

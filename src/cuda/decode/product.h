@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/decode/code_tiles.h"
+#include "cuda/decode/portions.h"
 #include "cuda/decode/warps.h"
 #include "cuda/decode/weight_ring.h"
 #include "cuda/token/largest_value.h"
@@ -25,12 +26,12 @@ struct ProductTarget {
 template <typename Tile>
 class Products {
  public:
-  __device__ Products(const DecodeArgs& args, const DecodeLayer* layers)
+  __device__ explicit Products(const DecodeArgs& args)
       : args_(args),
         warp_(warp_now()),
         lane_(lane_now()),
         place_(static_cast<int>(blockIdx.x)),
-        ring_(args, layers, warp_, lane_) {}
+        ring_(args, warp_, lane_) {}
 
   /// Asks for the first weights.
   __device__ void begin() { ring_.begin(); }
@@ -48,11 +49,11 @@ class Products {
     }
     meanwhile();
     auto likeliest = no_value();
-    Rounds rounds(cut_portion(args_.cuts[static_cast<int>(product)], place_));
+    Rounds rounds(cut_portion(args_.cuts[static_cast<int>(product)],
+                              static_cast<int>(gridDim.x), place_));
 #pragma unroll 1
     for (bool has_x = false; rounds.left > 0;) {
       const auto round = rounds.next();
-      ring_.prepare();
       const Rows rows{round.first * kTileRows, round.count * kTileRows,
                       shape.rows};
       const auto extra = ask_extra(rows, target, thread_now());
@@ -280,7 +281,7 @@ class Products {
   /// A piece has as many blocks of rows as there is room for.
   __device__ void multiply_rows(int rows, const LaneOfInput<Tile>& input,
                                 int tiles, bool is_first) {
-    const int together = rows_together<kPieceTiles>(tiles);
+    const int together = rows_together(kPieceTiles, tiles);
 #pragma unroll 1
     for (int first = 0; first < rows; first += together) {
       const auto* from = ring_.wait();

@@ -1,34 +1,37 @@
 #pragma once
 
 #include "cuda/decode/copy_once.h"
-#include "cuda/decode/portions.h"
+#include "cuda/decode/decode.h"
 #include "cuda/not_earlier.h"
 
 namespace llamlx::cuda {
 
 /// A warp's part of all weights on its way through shared memory, in the order
-/// in which it is wanted, across steps and layers. A piece has the next
-/// segment, or as many as it has room for (PortionWalk). When the warp has
-/// multiplied one, it asks for another in its place, whatever step that is of:
-/// so as many as there is room for are there or on their way. All lanes of the
-/// warp call its functions together.
+/// in which it is wanted, across steps and layers (pieces.h). When the warp has
+/// multiplied a piece, it asks for another in its place, whatever step that is
+/// of: so as many as there is room for are there or on their way. All lanes of
+/// the warp call its functions together.
 template <typename Tile>
 class WeightRing {
  public:
   static constexpr int kPieceTiles = decode_piece_tiles(Tile::kBytes);
 
-  __device__ WeightRing(const DecodeArgs& args, const DecodeLayer* layers,
-                        int warp, unsigned lane)
+  __device__ WeightRing(const DecodeArgs& args, int warp, unsigned lane)
       : args_(args),
-        layers_(layers),
         barriers_(args.memory.barriers + warp * args.pieces * kBarrierBytes),
         pieces_(args.memory.ring + warp * args.pieces * kPieceBytes),
         end_(not_earlier(pieces_ + args.pieces * kPieceBytes)),
         piece_(pieces_),
         barrier_(barriers_),
-        warp_(warp),
         lane_(lane),
-        block_place_(static_cast<int>(blockIdx.x)) {}
+        list_(reinterpret_cast<DecodePiece*>(shared_memory() +
+                                             args.memory.lists) +
+              warp * int{kDecodeListed}) {
+    const auto list =
+        args.lists[static_cast<int>(blockIdx.x) * kDecodeWarps + warp];
+    listed_ = args.listed + list.first;
+    left_ = args.chooses ? list.all : list.of_layers;
+  }
 
   /// Asks for the first pieces.
   __device__ void begin() {
@@ -38,21 +41,24 @@ class WeightRing {
       }
       show_barriers();
     }
+    for (unsigned i = 0; i < kDecodeListed; i += kListedAtOnce) ask_list(i);
+    await_list();
     for (int i = 0; i < args_.pieces; ++i) replace();
     parity_ = 0;  // none has come yet
-  }
-  /// Finds what comes after the product that is asked for, before there is
-  /// need of it.
-  __device__ void prepare() {
-    if (next_.is_over()) next_ = next_walk();
   }
   /// Brings some more near of what there is no room for yet: a little at a
   /// time, while the warp waits for x, so that x need not wait for it.
   __device__ void bring_near() {
     constexpr int kMost = (30 << 10) / kPieceBytes;
-    if (near_ >= smaller(walk_.left(), kMost)) return;
-    bring_bytes_near(segment(near_), walk_.segment_bytes());
+    static_assert(kMost <= int{kDecodeListed - 2 * kListedAtOnce});
+    if (static_cast<int>(near_) >= smaller(left_, kMost)) return;
+    const auto piece = listed(asked_ + near_);
+    bring_bytes_near(
+        piece.from + static_cast<long long>(near_segment_) * piece.row_bytes,
+        piece.segment_bytes);
+    if (++near_segment_ < piece.segments) return;
     ++near_;
+    near_segment_ = 0;
   }
   /// The next piece, when it has come.
   __device__ const unsigned char* wait() const {
@@ -74,11 +80,9 @@ class WeightRing {
  private:
   static constexpr int kPieceBytes = kPieceTiles * Tile::kBytes;
   static constexpr int kBarrierBytes = sizeof(std::uint64_t);
-
-  using Walk = PortionWalk<kPieceTiles>;
+  static constexpr unsigned kListedAtOnce = kDecodeListed / 4;
 
   const DecodeArgs& args_;
-  const DecodeLayer* layers_;
   // Bytes of shared memory: of the first barrier, which opens when its piece
   // has come, of the first piece, and of what comes after the last.
   int barriers_;
@@ -88,72 +92,64 @@ class WeightRing {
   int piece_;
   int barrier_;
   int parity_ = 0;
-  int warp_;
   unsigned lane_;
-  // What is asked for next.
-  Walk walk_;
-  int near_ = 0;  // segments from there on that are near
-  Walk next_;
-  // After that: blocks of rows of a product's rounds, and the next product.
-  Rounds rounds_;
-  const unsigned char* weight_ = nullptr;
-  int row_tiles_ = 0;
-  int product_ = 0;
-  int block_place_;
+  // The list, and what of it lies in shared memory: pieces from the next on, at
+  // least half as many as there is room for. So many have been asked for, and
+  // so many are left.
+  DecodePiece* list_;
+  const DecodePiece* listed_;
+  unsigned asked_ = 0;
+  int left_;
+  // After them so many are near, and some segments of the next.
+  unsigned near_ = 0;
+  int near_segment_ = 0;
 
   static __device__ std::uint64_t* barrier_at(int byte) {
     return reinterpret_cast<std::uint64_t*>(shared_memory() + byte);
   }
 
-  /// Segments of the same columns.
-  __device__ const unsigned char* segment(int i) const {
-    return walk_.from() + static_cast<long long>(i) * walk_.row_bytes();
+  __device__ DecodePiece& listed(unsigned i) const {
+    return list_[i % kDecodeListed];
+  }
+  /// The next pieces of the list.
+  __device__ void ask_list(unsigned first) {
+    const unsigned i = first + lane_;
+    if (lane_ < kListedAtOnce) copy_async(&listed(i), listed_ + i);
+    commit_copies();
+  }
+  __device__ static void await_list() {
+    wait_for_copies<0>();
+    __syncwarp();
   }
 
   /// The next piece to where one was.
   __device__ void ask() {
-    if (walk_.is_over()) {
-      prepare();
-      walk_ = next_;
-      next_ = Walk();
-      near_ = 0;
-      if (walk_.is_over()) return;
-    }
-    const int count = walk_.together();
-    const int bytes = walk_.segment_bytes();
+    if (left_ == 0) return;
+    const auto piece = listed(asked_);
     auto* to = shared_memory() + piece_;
     auto* barrier = barrier_at(barrier_);
-    copy_once(to, segment(0), bytes, barrier, count * bytes);
+    const int bytes = piece.segment_bytes;
+    copy_once(to, piece.from, bytes, barrier, piece.segments * bytes);
+    const auto* from = piece.from;
 #pragma unroll 1
-    for (int i = 1; i < count; ++i) {
-      copy_more(to + i * bytes, segment(i), bytes, barrier);
+    for (int i = 1; i < piece.segments; ++i) {
+      to += bytes;
+      from += piece.row_bytes;
+      copy_more(to, from, bytes, barrier);
     }
-    walk_.pass();
-    near_ = larger(near_ - count, 0);
+    pass();
   }
-
-  /// This warp's part of the next round of which it has any; nothing is left of
-  /// what comes after the last.
-  __device__ Walk next_walk() {
-    const int of_layers = kLayerProducts * args_.num_layers;
-    const int count = of_layers + (args_.chooses ? 1 : 0);
-    while (true) {
-      if (rounds_.left == 0) {
-        if (product_ == count) return {};
-        const bool is_head = product_ == of_layers;
-        const int kind = is_head ? kLayerProducts : product_ % kLayerProducts;
-        weight_ = is_head ? args_.head
-                          : layers_[product_ / kLayerProducts].weights[kind];
-        row_tiles_ = args_.shapes[kind].tiles;
-        rounds_ = Rounds(cut_portion(args_.cuts[kind], block_place_));
-        ++product_;
-        continue;
-      }
-      const auto rows = rounds_.next();
-      const Columns columns(row_tiles_, warp_);
-      if (columns.count() == 0) continue;
-      return Walk(weight_, Tile::kBytes, rows, row_tiles_, columns);
+  __device__ void pass() {
+    --left_;
+    if (near_ > 0) {
+      --near_;
+    } else {
+      near_segment_ = 0;
     }
+    if (++asked_ % kListedAtOnce != 0) return;
+    // What was asked for last time, and now in place of what no longer counts.
+    await_list();
+    ask_list(asked_ + kDecodeListed - kListedAtOnce);
   }
 };
 

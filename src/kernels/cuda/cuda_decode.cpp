@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/concat.h"
+#include "cuda/decode/pieces.h"
 #include "kernels/cuda/cuda_memory.h"
 #include "kernels/cuda/cuda_model.h"
 #include "kernels/cuda/cuda_pass.h"
@@ -78,12 +79,10 @@ const unsigned char* bytes_of(const CudaMatrix& matrix,
                             : matrix.bytes.as<const unsigned char>();
 }
 
-cuda::DecodeLayer decode_layer(const CudaLayer& layer,
-                               const CudaShortWeights* shorter) {
+cuda::DecodeLayer decode_layer(const CudaLayer& layer) {
   cuda::DecodeLayer result{};
   const auto products = products_of(layer);
   for (std::size_t i = 0; i < products.size(); ++i) {
-    result.weights[i] = bytes_of(*products[i], shorter);
     result.biases[i] = products[i]->bias.data();
   }
   result.norms[0] = layer.input_layernorm.data();
@@ -94,9 +93,31 @@ cuda::DecodeLayer decode_layer(const CudaLayer& layer,
   return result;
 }
 
+cuda::PieceLists list_pieces(const CudaModel& model,
+                             const cuda::DecodeFormat& format,
+                             const cuda::DecodeArgs& args, int blocks,
+                             const CudaShortWeights* shorter) {
+  std::vector<cuda::LayerWeights> weights;
+  for (const auto& layer : model.layers) {
+    auto& its = weights.emplace_back();
+    std::ranges::transform(
+        products_of(layer), its.begin(),
+        [&](const CudaMatrix* matrix) { return bytes_of(*matrix, shorter); });
+  }
+  return cuda::list_pieces(format, args, blocks, weights,
+                           bytes_of(model.lm_head(), shorter));
+}
+
+template <typename T>
+DeviceBuffer on_device(Stream& stream, const std::vector<T>& values) {
+  const auto bytes = values.size() * sizeof(T);
+  DeviceBuffer result(bytes);
+  upload(stream, result.data(), values.data(), bytes);
+  return result;
+}
+
 /// What is the same in every pass, but for memory.
-cuda::DecodeArgs lasting_args(const CudaModel& model,
-                              const CudaShortWeights* shorter) {
+cuda::DecodeArgs lasting_args(const CudaModel& model) {
   const auto& head = model.lm_head();
   const auto& table = model.embed_tokens;
   const auto& heads = model.params.heads;
@@ -107,7 +128,6 @@ cuda::DecodeArgs lasting_args(const CudaModel& model,
     args.shapes[i] = shape_of(*products[i]);
   }
   args.shapes[cuda::kLayerProducts] = shape_of(head);
-  args.head = bytes_of(head, shorter);
   args.head_bias = head.bias.data();
   args.norm = model.norm.data();
   args.eps = model.params.rms_norm_eps;
@@ -127,7 +147,7 @@ std::unique_ptr<CudaDecode> CudaDecode::make(CudaModel& model,
                                              const CudaMemoryPlan& plan) {
   if (!takes(model)) return nullptr;
   auto shorter = shorten(model, plan);
-  auto args = lasting_args(model, shorter.get());
+  auto args = lasting_args(model);
   const cuda::DecodeFormat format{model.lm_head().layout, shorter != nullptr};
   const int blocks =
       cuda::decode_blocks(args.shapes[static_cast<int>(Product::gate_up)],
@@ -141,14 +161,16 @@ std::unique_ptr<CudaDecode> CudaDecode::make(CudaModel& model,
                               model.lm_head().kernel_suffix()));
   std::unique_ptr<CudaDecode> made(
       new CudaDecode(kernel, static_cast<unsigned>(blocks)));
-  std::vector<cuda::DecodeLayer> layers;
-  for (const auto& layer : model.layers) {
-    layers.push_back(decode_layer(layer, shorter.get()));
-  }
+  const auto pieces = list_pieces(model, format, args, blocks, shorter.get());
   made->short_weights_ = std::move(shorter);
-  const auto bytes = layers.size() * sizeof(cuda::DecodeLayer);
-  made->layers_ = DeviceBuffer(bytes);
-  upload(model.stream, made->layers_.data(), layers.data(), bytes);
+  made->pieces_ = on_device(model.stream, pieces.pieces);
+  args.listed = made->pieces_.as<const cuda::DecodePiece>();
+  made->lists_ = on_device(model.stream, pieces.lists);
+  args.lists = made->lists_.as<const cuda::DecodeList>();
+  std::vector<cuda::DecodeLayer> layers;
+  std::ranges::transform(model.layers, std::back_inserter(layers),
+                         decode_layer);
+  made->layers_ = on_device(model.stream, layers);
   args.layers = made->layers_.as<const cuda::DecodeLayer>();
   made->cos_sin_ =
       DeviceBuffer(sizeof(float) * blocks * model.params.heads.head_dim);

@@ -54,6 +54,8 @@ class CudaDecode {
   unsigned blocks_;
   cuda::DecodeArgs args_{};
   std::unique_ptr<const CudaShortWeights> short_weights_;  // or null
+  DeviceBuffer pieces_;
+  DeviceBuffer lists_;
   DeviceBuffer layers_;
   DeviceBuffer exchange_;
   DeviceBuffer cos_sin_;
