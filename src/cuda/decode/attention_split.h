@@ -82,7 +82,7 @@ class SplitAttention {
   // The block's shared memory: queries, the new key and value, of each warp and
   // query two statistics, and sums.
   __device__ unsigned char* query(int i) const {
-    return shared_memory() + args_.memory.input + i * kQueryBytes;
+    return shared_memory() + DecodeMemory::input + i * kQueryBytes;
   }
   __device__ unsigned char* new_key() const { return query(unit_.queries); }
   __device__ unsigned char* new_value() const { return new_key() + kRowBytes; }

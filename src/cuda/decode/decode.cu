@@ -65,6 +65,7 @@ class Decoder {
   __device__ void begin() {
     const int thread = thread_now();
     const int given = load_fresh(args_.ids);
+    products_.begin();
     keep_layers(args_);
     const int id = given < 0 ? args_.vocab - 1 : given;
     const int hidden = args_.shapes[0].cols;
@@ -75,13 +76,11 @@ class Decoder {
                           id, i),
               residual_mark(0));
     }
-    __syncthreads();
-    products_.begin();
     auto* cos_sin = attention_.cos_sin();
     for (int i = thread; i < args_.head_dim; i += kDecodeThreads) {
       cos_sin[i] = args_.turns[i];
     }
-    attention_.keep_spans(layers_);
+    attention_.keep_spans(args_.layers);
     __syncthreads();
   }
 
@@ -146,7 +145,7 @@ class Decoder {
                     await_value(to_.likeliest + 4 * i, mark_of(args_.choices)));
     }
     __syncthreads();
-    mine = largest_of_block(mine, shared_memory() + args_.memory.likeliest,
+    mine = largest_of_block(mine, shared_memory() + DecodeMemory::likeliest,
                             kDecodeThreads);
     if (threadIdx.x != 0) return;
     args_.tokens[0] = mine.index;

@@ -168,16 +168,32 @@ struct DecodeExchange {
   std::uint32_t* likeliest;  ///< [blocks, 4]
 };
 
-/// How a block's shared memory is cut: where its parts begin.
+/// Pieces of a warp's ring, at most.
+inline constexpr int kDecodeMostPieces = 16;
+
+/// What warps sum up of a block of rows: [kDecodeWarps][kTileRows] floats, and
+/// room by which those of two blocks of rows lie in different banks.
+inline constexpr int kPartialFloats = (kDecodeWarps + 1) * kTileRows;
+/// Blocks of rows that a round has room for: before its own two that nobody
+/// reads, so that a warp may leave what it has not summed up yet.
+inline constexpr int kPartialBlocksBefore = 2;
+inline constexpr int kPartialBlocks = kPartialBlocksBefore + kDecodeRoundBlocks;
+
+/// How a block's shared memory is cut: where its parts begin. What all decoders
+/// have in the same place needs no looking up.
 struct DecodeMemory {
+  static constexpr int squares = 0;  ///< twice: of a round, and the one before
+  static constexpr int likeliest = squares + 2 * kDecodeWarps * 4;
+  static constexpr int partials = likeliest + kDecodeWarps * 8;  ///< twice too
+  static constexpr int lists =
+      partials + 2 * kPartialBlocks * kPartialFloats * 4;
+  static constexpr int barriers =
+      lists + kDecodeWarps * int{kDecodeListed} * 16;
+  static constexpr int input =  ///< x of a product, or what attention needs
+      barriers + kDecodeWarps * kDecodeMostPieces * 8;
+  static_assert(lists % 16 == 0 && input % 16 == 0);
   int layers;
-  int spans;     ///< of each layer
-  int partials;  ///< twice: of a round, and of the one before
-  int squares;   ///< so too
-  int likeliest;
-  int input;  ///< x of a product, or what attention needs
-  int lists;  ///< of each warp what comes next
-  int barriers;
+  int spans;  ///< of each layer
   int ring;
   int bytes;  ///< of all
 };
@@ -216,7 +232,6 @@ struct DecodeArgs {
   DecodeExchange exchange;
   int pieces;  ///< of a warp's ring
   DecodeMemory memory;
-  int partials_bytes;  ///< of a round
 
   const unsigned char* table;
   PackedLayout table_layout;
@@ -276,20 +291,6 @@ constexpr int decode_piece_bytes(const DecodeFormat& format) {
   return decode_piece_tiles(format.tile_bytes()) * format.tile_bytes();
 }
 
-/// What warps sum up of a block of rows: [kDecodeWarps][kTileRows] floats, and
-/// room by which those of two blocks of rows lie in different banks.
-inline constexpr int kPartialFloats = (kDecodeWarps + 1) * kTileRows;
-/// Of as many as are added up at once.
-constexpr int decode_partials_bytes(const DecodeArgs& args, int blocks) {
-  int most = 0;
-  for (const auto& shape : args.shapes) {
-    const int portion = (shape.row_blocks + blocks - 1) / blocks;
-    most = portion > most ? portion : most;
-  }
-  const int together = most < kDecodeRoundBlocks ? most : kDecodeRoundBlocks;
-  return together * kPartialFloats * 4;
-}
-
 /// What attention holds of a bundle of a group so large: queries, of which each
 /// element has two numbers of 16 bits; the new key and value; of each warp what
 /// it has summed up, and two numbers more.
@@ -312,22 +313,16 @@ constexpr int decode_largest_input(const PackedLayout& layout,
 constexpr DecodeMemory decode_memory(const DecodeFormat& format,
                                      const DecodeArgs& args) {
   DecodeMemory memory{};
+  memory.bytes = DecodeMemory::input;
   const auto take = [&](int bytes) {
     const int begin = memory.bytes;
     memory.bytes += (bytes + 127) / 128 * 128;
     return begin;
   };
+  take(decode_largest_input(format.layout, args));
   memory.layers = take(args.num_layers * int{sizeof(DecodeLayer)});
   memory.spans = take(args.num_layers * int{sizeof(DecodeSpan)});
-  memory.partials = take(2 * args.partials_bytes);
-  memory.squares = take(2 * kDecodeWarps * 4);
-  memory.likeliest = take(kDecodeWarps * 8);
-  memory.input = take(decode_largest_input(format.layout, args));
-  const int pieces = kDecodeWarps * args.pieces;
-  memory.lists =
-      take(kDecodeWarps * int{kDecodeListed} * int{sizeof(DecodePiece)});
-  memory.barriers = take(pieces * 8);
-  memory.ring = take(pieces * decode_piece_bytes(format));
+  memory.ring = take(kDecodeWarps * args.pieces * decode_piece_bytes(format));
   return memory;
 }
 
@@ -343,9 +338,7 @@ constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
       decode_bundles(args.num_heads, args.num_kv_heads), blocks);
   args.attention =
       cut_attention(args.num_heads, args.num_kv_heads, args.head_dim, splits);
-  args.partials_bytes = decode_partials_bytes(args, blocks);
-  constexpr int kMostPieces = 16;
-  for (args.pieces = kMostPieces; args.pieces > 0; --args.pieces) {
+  for (args.pieces = kDecodeMostPieces; args.pieces > 0; --args.pieces) {
     args.memory = decode_memory(format, args);
     if (args.memory.bytes <= shared_bytes) return true;
   }

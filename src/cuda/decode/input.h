@@ -68,9 +68,9 @@ class InputMaker {
     first_ = tile * kTileCols;
     octets_ = tiles * (kTileCols / 8);
     if (octets_ > kWarpSize) {
-      look<kHeld>();
+      ask_octets<kHeld>();
     } else {
-      look<1>();
+      ask_octets<1>();
     }
   }
   /// Puts it there when it has come. Calls while_waiting() between looks.
@@ -109,6 +109,7 @@ class InputMaker {
   int octets_ = 0;  // of it
   float squares_ = 0;
   Octet x_[kHeld];  // as it was when last looked for
+  Octet norm_[kHeld];
 
   /// Where an octet's quad lies: the last one instead of those that are not
   /// there, as columns are a multiple of 4.
@@ -144,11 +145,6 @@ class InputMaker {
   /// So many octets a lane, in step, so that what one waits for the other uses.
   template <bool kIsNormed, int kCount, typename Do>
   __device__ void put_octets(const Do& while_waiting) {
-    Octet norm[kCount];
-    if constexpr (kIsNormed) {
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) norm[i] = load_norm_octet(col_of(i));
-    }
     while (any_lane(!have_come<kCount>())) {
       while_waiting();
       look_again();
@@ -160,7 +156,7 @@ class InputMaker {
     if constexpr (kIsNormed) {
       float squares = 0;
 #pragma unroll
-      for (int i = 0; i < kCount; ++i) norm_by(norm[i], x[i], squares);
+      for (int i = 0; i < kCount; ++i) norm_by(norm_[i], x[i], squares);
       squares_ += warp_sum(squares);
     }
     if constexpr (Tile::kGroups > 0) {
@@ -176,6 +172,15 @@ class InputMaker {
     return first_ + 8 * smaller(octet(i), octets_ - 1);
   }
 
+  /// What is there already before what may come later.
+  template <int kCount>
+  __device__ void ask_octets() {
+    if (input_.norm != nullptr) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) norm_[i] = load_norm_octet(col_of(i));
+    }
+    look<kCount>();
+  }
   /// All are asked for before any is looked at.
   template <int kCount>
   __device__ void look() {

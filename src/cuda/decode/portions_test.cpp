@@ -190,7 +190,6 @@ TEST(DecodeMemory, HasAsManyPiecesAsFit) {
   const auto bytes_of = [&](int pieces) {
     auto its = args;
     its.pieces = pieces;
-    its.partials_bytes = decode_partials_bytes(args, 3);
     return decode_memory({layout}, its).bytes;
   };
   for (int pieces = 1; pieces <= 16; ++pieces) {
@@ -212,24 +211,22 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
     const auto& layout = format.layout;
     auto args = small_args();
     args.pieces = 2;
-    args.partials_bytes = decode_partials_bytes(args, 2);
     const auto memory = decode_memory(format, args);
     const std::pair<int, int> parts[] = {
-        {memory.layers, 3 * int{sizeof(DecodeLayer)}},
-        {memory.spans, 3 * int{sizeof(DecodeSpan)}},
-        // Of five blocks of rows, twice.
-        {memory.partials, 2 * 5 * kDecodeWarps * kTileRows * 4},
         {memory.squares, 2 * kDecodeWarps * 4},
         {memory.likeliest, kDecodeWarps * int{sizeof(LargestValue)}},
+        {memory.partials, 2 * kPartialBlocks * kPartialFloats * 4},
+        {memory.lists, kDecodeWarps * int{kDecodeListed * sizeof(DecodePiece)}},
+        {memory.barriers, kDecodeMostPieces * kDecodeWarps * 8},
         {memory.input, std::max(kDecodeWarps * decode_input_bytes(layout),
                                 decode_attention_bytes(64, 4))},
-        {memory.lists, kDecodeWarps * int{kDecodeListed} * 16},
-        {memory.barriers, 2 * kDecodeWarps * 8},
+        {memory.layers, 3 * int{sizeof(DecodeLayer)}},
+        {memory.spans, 3 * int{sizeof(DecodeSpan)}},
         {memory.ring, 2 * kDecodeWarps * decode_piece_bytes(format)}};
     int end = 0;
     for (const auto& [first, bytes] : parts) {
       EXPECT_GE(first, end);
-      EXPECT_EQ(first % 128, 0);
+      EXPECT_EQ(first % 16, 0);
       end = first + bytes;
     }
     EXPECT_LE(end, memory.bytes);

@@ -36,27 +36,29 @@ class Products {
   /// Asks for the first weights.
   __device__ void begin() { ring_.begin(); }
 
-  /// Of this block's rows. Looks for x first, and then does what can be done
-  /// before it has come: meanwhile(), too.
+  /// Of this block's rows. Calls meanwhile() when x has been looked for.
   template <typename Do>
   __device__ void run(Product product, const ProductInput& input,
                       const ProductTarget& target, const Do& meanwhile) {
     const ProductShape shape = args_.shapes[static_cast<int>(product)];
-    const Columns columns(shape.tiles, warp_);
-    InputMaker<Tile> maker(input, shape.cols, space(), lane_);
-    if (columns.count() > 0) {
-      ask_chunk(maker, columns, columns.first);
-    }
-    meanwhile();
-    auto likeliest = no_value();
     Rounds rounds(cut_portion(args_.cuts[static_cast<int>(product)],
                               static_cast<int>(gridDim.x), place_));
+    const Columns columns(shape.tiles, warp_);
+    auto likeliest = no_value();
+    InputMaker<Tile> maker(input, shape.cols, space(), lane_);
+    bool has_x = false;
 #pragma unroll 1
-    for (bool has_x = false; rounds.left > 0;) {
+    for (bool is_first = true; rounds.left > 0; is_first = false) {
       const auto round = rounds.next();
       const Rows rows{round.first * kTileRows, round.count * kTileRows,
                       shape.rows};
-      const auto extra = ask_extra(rows, target, thread_now());
+      // Before x: what is asked for later comes later.
+      const auto extra = ask_extra(rows, target, thread());
+      if (!has_x) {
+        maker = InputMaker<Tile>(input, shape.cols, space(), lane_);
+        if (columns.count() > 0) ask_chunk(maker, columns, columns.first);
+      }
+      if (is_first) meanwhile();
       multiply(round.count, columns, maker, has_x);
       if (lane_ == 0) squares()[warp_] = maker.sum_of_squares();
       __syncthreads();
@@ -64,10 +66,6 @@ class Products {
       turn_ ^= 1;
       // There is room for one chunk.
       has_x = columns.count() <= kDecodeChunkTiles;
-      if (!has_x && rounds.left > 0) {
-        maker = InputMaker<Tile>(input, shape.cols, space(), lane_);
-        ask_chunk(maker, columns, columns.first);
-      }
     }
     if (target.use == SumsUse::choose) choose(likeliest);
   }
@@ -84,22 +82,27 @@ class Products {
   /// still add up the last one's.
   int turn_ = 0;
 
+  __device__ int thread() const {
+    return warp_ * kWarpSize + static_cast<int>(lane_);
+  }
   template <typename T>
   __device__ static T* at(int byte) {
     return reinterpret_cast<T*>(shared_memory() + byte);
   }
   /// What warps have of the sum of x's squares.
   __device__ float* squares() const {
-    return at<float>(args_.memory.squares) + turn_ * kDecodeWarps;
+    return at<float>(DecodeMemory::squares) + turn_ * kDecodeWarps;
   }
   /// What a warp has of the rows of a block of them.
   __device__ float* partial(int row_block, int warp) const {
-    return at<float>(args_.memory.partials + turn_ * args_.partials_bytes) +
-           row_block * kPartialFloats + warp * kTileRows;
+    return at<float>(DecodeMemory::partials) +
+           (turn_ * kPartialBlocks + kPartialBlocksBefore + row_block) *
+               kPartialFloats +
+           warp * kTileRows;
   }
   /// This warp's chunk of x.
   __device__ InputSpace<Tile> space() const {
-    return InputSpace<Tile>(at<unsigned char>(args_.memory.input) +
+    return InputSpace<Tile>(at<unsigned char>(DecodeMemory::input) +
                             warp_ * decode_input_bytes(Tile::layout()));
   }
   __device__ LaneOfInput<Tile> input() const { return {space(), lane_}; }
@@ -163,7 +166,7 @@ class Products {
   __device__ void add(const Rows& rows, const ProductTarget& target,
                       float factor, const Extra& extra,
                       LargestValue& likeliest) const {
-    const int i = thread_now();
+    const int i = thread();
     if (!rows.has(i)) return;
     const int row = rows.first + i;
     const float value = sum(i) * factor + wait_extra(extra, target, row);
@@ -177,9 +180,9 @@ class Products {
 
   /// The first thread publishes the block's likeliest token.
   __device__ void choose(LargestValue mine) const {
-    mine = largest_of_block(mine, at<unsigned char>(args_.memory.likeliest),
+    mine = largest_of_block(mine, at<unsigned char>(DecodeMemory::likeliest),
                             kDecodeThreads);
-    if (threadIdx.x != 0) return;
+    if (thread() != 0) return;
     publish(args_.exchange.likeliest + 4 * blockIdx.x, mine,
             mark_of(args_.choices));
   }
@@ -188,7 +191,7 @@ class Products {
   __device__ void gate(const Rows& rows, const ProductTarget& target,
                        float factor) const {
     constexpr int kPairs = kTileRows / 2;
-    const int i = thread_now();
+    const int i = thread();
     if (!rows.has(2 * i)) return;
     const int row = i / kPairs * kTileRows + i % kPairs;
     float values[2];
@@ -265,7 +268,8 @@ class Products {
         sums[i] = sum_of_row(input, lane_, before[i]);
         x.multiply(tiles + i * kTiles * Tile::kBytes, acc[i]);
       }
-      if (row > 0) leave<kRows>(row - kRows, rows, sums, is_first);
+      // Of the piece before, if there was one.
+      leave<kRows>(row - kRows, sums, is_first);
       ring_.replace();
 #pragma unroll
       for (int i = 0; i < kRows; ++i) {
@@ -276,7 +280,7 @@ class Products {
     for (int i = 0; i < kRows; ++i) {
       sums[i] = sum_of_row(input, lane_, before[i]);
     }
-    leave<kRows>(row - kRows, rows, sums, is_first);
+    leave<kRows>(row - kRows, sums, is_first);
   }
   /// A piece has as many blocks of rows as there is room for.
   __device__ void multiply_rows(int rows, const LaneOfInput<Tile>& input,
@@ -290,23 +294,22 @@ class Products {
         float acc[2] = {0, 0};
         multiply_tiles(from, input, tiles, lane_, acc);
         const float sums[1] = {sum_of_row(input, lane_, acc)};
-        leave<1>(row, row + 1, sums, is_first);
+        leave<1>(row, sums, is_first);
         from += tiles * Tile::kBytes;
       }
       ring_.replace();
     }
   }
 
-  /// Leaves the sums of blocks of rows that there are, beside those of the
-  /// chunks before.
+  /// Leaves the sums of kRows blocks of rows, beside those of the chunks
+  /// before.
   template <int kRows>
-  __device__ void leave(int row, int rows, const float (&sums)[kRows],
+  __device__ void leave(int row, const float (&sums)[kRows],
                         bool is_first) const {
     if (lane_ % 4 >= 2) return;
     auto* to = partial(row, warp_) + lane_ / 4 + lane_ % 2 * 8;
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      if (row + i == rows) break;
       auto& its = to[i * kPartialFloats];
       its = is_first ? sums[i] : its + sums[i];
     }

@@ -18,19 +18,20 @@ class WeightRing {
 
   __device__ WeightRing(const DecodeArgs& args, int warp, unsigned lane)
       : args_(args),
-        barriers_(args.memory.barriers + warp * args.pieces * kBarrierBytes),
+        barriers_(DecodeMemory::barriers +
+                  warp * kDecodeMostPieces * kBarrierBytes),
         pieces_(args.memory.ring + warp * args.pieces * kPieceBytes),
         end_(not_earlier(pieces_ + args.pieces * kPieceBytes)),
         piece_(pieces_),
         barrier_(barriers_),
         lane_(lane),
         list_(reinterpret_cast<DecodePiece*>(shared_memory() +
-                                             args.memory.lists) +
+                                             DecodeMemory::lists) +
               warp * int{kDecodeListed}) {
     const auto list =
         args.lists[static_cast<int>(blockIdx.x) * kDecodeWarps + warp];
     listed_ = args.listed + list.first;
-    left_ = args.chooses ? list.all : list.of_layers;
+    all_ = static_cast<unsigned>(args.chooses ? list.all : list.of_layers);
   }
 
   /// Asks for the first pieces.
@@ -43,16 +44,21 @@ class WeightRing {
     }
     for (unsigned i = 0; i < kDecodeListed; i += kListedAtOnce) ask_list(i);
     await_list();
+    next_ = listed(0);
     for (int i = 0; i < args_.pieces; ++i) replace();
     parity_ = 0;  // none has come yet
   }
   /// Brings some more near of what there is no room for yet: a little at a
   /// time, while the warp waits for x, so that x need not wait for it.
   __device__ void bring_near() {
-    constexpr int kMost = (30 << 10) / kPieceBytes;
-    static_assert(kMost <= int{kDecodeListed - 2 * kListedAtOnce});
-    if (static_cast<int>(near_) >= smaller(left_, kMost)) return;
-    const auto piece = listed(asked_ + near_);
+    constexpr unsigned kMost = (30 << 10) / kPieceBytes;
+    static_assert(kMost <= kDecodeListed - 2 * kListedAtOnce);
+    if (near_ < asked_) {
+      near_ = asked_;
+      near_segment_ = 0;
+    }
+    if (near_ == all_ || near_ - asked_ >= kMost) return;
+    const auto piece = listed(near_);
     bring_bytes_near(
         piece.from + static_cast<long long>(near_segment_) * piece.row_bytes,
         piece.segment_bytes);
@@ -94,13 +100,14 @@ class WeightRing {
   int parity_ = 0;
   unsigned lane_;
   // The list, and what of it lies in shared memory: pieces from the next on, at
-  // least half as many as there is room for. So many have been asked for, and
-  // so many are left.
+  // least half as many as there is room for.
   DecodePiece* list_;
   const DecodePiece* listed_;
+  // How many of all have been asked for, and which comes next.
   unsigned asked_ = 0;
-  int left_;
-  // After them so many are near, and some segments of the next.
+  unsigned all_;
+  DecodePiece next_;
+  // How many are near, if more, and how many segments of the next.
   unsigned near_ = 0;
   int near_segment_ = 0;
 
@@ -124,8 +131,8 @@ class WeightRing {
 
   /// The next piece to where one was.
   __device__ void ask() {
-    if (left_ == 0) return;
-    const auto piece = listed(asked_);
+    if (asked_ == all_) return;
+    const auto piece = next_;
     auto* to = shared_memory() + piece_;
     auto* barrier = barrier_at(barrier_);
     const int bytes = piece.segment_bytes;
@@ -137,16 +144,9 @@ class WeightRing {
       from += piece.row_bytes;
       copy_more(to, from, bytes, barrier);
     }
-    pass();
-  }
-  __device__ void pass() {
-    --left_;
-    if (near_ > 0) {
-      --near_;
-    } else {
-      near_segment_ = 0;
-    }
-    if (++asked_ % kListedAtOnce != 0) return;
+    ++asked_;
+    next_ = listed(asked_);
+    if (asked_ % kListedAtOnce != 0) return;
     // What was asked for last time, and now in place of what no longer counts.
     await_list();
     ask_list(asked_ + kDecodeListed - kListedAtOnce);

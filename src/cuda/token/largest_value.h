@@ -17,9 +17,11 @@ __device__ inline LargestValue seen_value(const Draw& draw, float logit,
 /// The larger of two; of equals the first; of any that is not finite, that.
 __device__ inline LargestValue larger(const LargestValue& a,
                                       const LargestValue& b) {
-  if (a.index < 0 || b.index < 0) return {0, -1};
-  if (a.value != b.value) return a.value > b.value ? a : b;
-  return a.index < b.index ? a : b;
+  // Without branches: warps have nothing else to do meanwhile.
+  const bool is_larger =
+      (a.value > b.value) | ((a.value == b.value) & (a.index < b.index));
+  const bool is_first = (a.index < 0) | ((b.index >= 0) & is_larger);
+  return {is_first ? a.value : b.value, is_first ? a.index : b.index};
 }
 
 /// Of all lanes of a warp, which all get it.
@@ -42,10 +44,9 @@ __device__ inline LargestValue largest_of_block(LargestValue mine,
   const int thread = static_cast<int>(threadIdx.x);
   if (thread % kWarpSize == 0) values[thread / kWarpSize] = mine;
   __syncthreads();
-  for (int i = 0; thread == 0 && i < threads / kWarpSize; ++i) {
-    mine = larger(mine, values[i]);
-  }
-  return mine;
+  if (thread >= kWarpSize) return mine;
+  return largest_of_warp(thread < threads / kWarpSize ? values[thread]
+                                                      : no_value());
 }
 
 }  // namespace llamlx::cuda
