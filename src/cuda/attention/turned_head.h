@@ -39,14 +39,20 @@ class TurnedHead {
   /// Asks for what the head will be turned by: cos_sin [2, dim / 2] and, if
   /// it is not null, norm [dim].
   __device__ void prepare(const float* norm, const float* cos_sin) {
+    prepare(norm, cos_sin, load_duo);
+  }
+  /// `load_turn`: how to load two neighbours of cos_sin.
+  template <typename Load>
+  __device__ void prepare(const float* norm, const float* cos_sin,
+                          const Load& load_turn) {
     is_normed_ = norm != nullptr;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       cos_[i] = sin_[i] = {0, 0};
       low_norm_[i] = high_norm_[i] = {1, 1};
       if (!is_there(i)) continue;
-      cos_[i] = load_duo(cos_sin + 2 * index(i));
-      sin_[i] = load_duo(cos_sin + turn_.dim / 2 + 2 * index(i));
+      cos_[i] = load_turn(cos_sin + 2 * index(i));
+      sin_[i] = load_turn(cos_sin + turn_.dim / 2 + 2 * index(i));
       if (!is_normed_) continue;
       low_norm_[i] = load_duo(norm + low(i));
       high_norm_[i] = load_duo(norm + high(i));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/decode/attention_split.h"
+#include "cuda/decode/copy_once.h"
 
 namespace llamlx::cuda {
 
@@ -10,10 +11,12 @@ class DecodeAttention {
  public:
   __device__ explicit DecodeAttention(const DecodeArgs& args) : args_(args) {}
 
-  __device__ float* cos_sin() const {
-    return args_.cos_sin + static_cast<int>(blockIdx.x) * args_.head_dim;
+  /// Keeps what heads are turned by. Then the threads must meet.
+  __device__ void keep_turns() const {
+    for (int i = thread_now(); i < args_.head_dim; i += kDecodeThreads) {
+      decode_turns()[i] = args_.turns[i];
+    }
   }
-
   /// Finds what splits of each layer look at, which takes divisions. Then the
   /// threads must meet.
   __device__ void keep_spans(const DecodeLayer* layers) const {
@@ -25,7 +28,8 @@ class DecodeAttention {
     }
   }
 
-  /// Asks for what of the cache the layer's warps will look at first.
+  /// Asks for what of the cache the layer's warps will look at first. By all
+  /// lanes of a warp together.
   __device__ void bring_cache_near(int layer) const {
     const auto span = spans()[layer];
     const int first =
@@ -33,9 +37,13 @@ class DecodeAttention {
     for_each_unit([&](const AttentionUnit& unit) {
       if (unit.split >= span.used) return;
       const SplitPositions positions(span, unit.split, args_.segment.offset);
-      bring_positions_near(cache(layer, unit.kv_head), positions.begin,
-                           positions.begin + smaller(positions.old(), first),
-                           thread_now(), kDecodeThreads);
+      const auto cached = cache(layer, unit.kv_head);
+      const int bytes = smaller(positions.old(), first) * cached.row_bytes;
+      const auto from =
+          static_cast<long long>(positions.begin) * cached.row_bytes;
+      if (bytes == 0) return;
+      bring_bytes_near(cached.keys + from, bytes);
+      bring_bytes_near(cached.values + from, bytes);
     });
   }
 
@@ -87,8 +95,7 @@ class DecodeAttention {
     const SplitPositions positions(span, unit.split, args_.segment.offset);
     const auto cached = cache(index, unit.kv_head);
     SplitAttention<T, kDim> attention(args_, layer, unit, positions, cached);
-    attention.ask(cos_sin());
-    attention.run(cos_sin(), mark, span.used == 1);
+    attention.run(mark, span.used == 1);
   }
 };
 

@@ -8,6 +8,11 @@
 
 namespace llamlx::cuda {
 
+/// cos and sin, as DecodeArgs has them: where threads find theirs at once.
+__device__ inline float* decode_turns() {
+  return reinterpret_cast<float*>(shared_memory() + DecodeMemory::turns);
+}
+
 /// Which positions a split looks at.
 struct SplitPositions {
   int begin;
@@ -24,9 +29,10 @@ struct SplitPositions {
 
 /// What a block does for a unit that has positions.
 ///
-/// Before it waits for queries it asks for each warp's first positions, and for
-/// what turns its heads. Then warps each turn a query, or the new key or value,
-/// and look at positions of their own; the block adds up what they have.
+/// Warps each turn a query, or the new key or value, and look at positions of
+/// their own; the block adds up what they have. A warp asks for its first
+/// positions when it has turned its head: what it waits for would come behind
+/// them.
 template <typename T, int kDim>
 class SplitAttention {
  public:
@@ -44,19 +50,12 @@ class SplitAttention {
         head_({args.head_dim, args.traditional}, lane_),
         tile_(cache.row_bytes, lane_) {}
 
-  __device__ void ask(const float* cos_sin) {
-    if (old_of(warp_) > 0) {
-      ask_keys(warp_);
-      ask_values(warp_);
-    } else {
-      tile_.clear();
-    }
-    if (warp_ < jobs()) prepare(warp_, cos_sin);
-  }
-
   /// Publishes answers, if nothing else is added, or else this split's part.
-  __device__ void run(const float* cos_sin, Mark mark, bool is_all) {
-    turn_heads(cos_sin, mark);
+  __device__ void run(Mark mark, bool is_all) {
+    tile_.clear();
+    turn_heads(mark);
+    ask_keys(warp_);
+    ask_values(warp_);
     __syncthreads();
     look();
     __syncthreads();
@@ -127,15 +126,20 @@ class SplitAttention {
     const int key = args_.num_heads + unit_.kv_head;
     return job == key_job() ? key : key + args_.num_kv_heads;
   }
-  __device__ void prepare(int job, const float* cos_sin) {
+  __device__ void prepare(int job) {
     if (job > key_job()) return;
-    head_.prepare(job < key_job() ? layer_.q_norm : layer_.k_norm, cos_sin);
+    head_.prepare(
+        job < key_job() ? layer_.q_norm : layer_.k_norm, decode_turns(),
+        [](const float* p) {
+          const auto words = *reinterpret_cast<const Words2*>(p);
+          return Duo{__uint_as_float(words.w[0]), __uint_as_float(words.w[1])};
+        });
   }
   /// Norms and turns them, a warp each.
-  __device__ void turn_heads(const float* cos_sin, Mark mark) {
+  __device__ void turn_heads(Mark mark) {
 #pragma unroll 1
     for (int job = warp_; job < jobs(); job += kDecodeWarps) {
-      if (job != warp_) prepare(job, cos_sin);
+      prepare(job);
       head_.load_pairs(args_.exchange.qkv + head_of(job) * args_.head_dim,
                        [&](const float* low, const float* high, Duo& x,
                            Duo& y) { await_pair(low, high, mark, x, y); });

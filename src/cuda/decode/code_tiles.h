@@ -36,16 +36,16 @@ class CodeProducts {
     return {load_x(input, smaller(static_cast<int>(lane / 8), kGroups - 1)),
             input.groups[group_of(lane)]};
   }
-  /// acc += this lane's part of the products.
-  __device__ static void add(const unsigned char* tiles, const Held& x,
-                             unsigned lane, float (&acc)[2]) {
+  /// acc += this lane's part of the products. Scales come from where the tiles
+  /// do.
+  __device__ static void add(const Tile* tiles, const unsigned char* from,
+                             const Held& x, unsigned lane, float (&acc)[2]) {
     int sums[kGroups][4] = {};
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
-      multiply(tiles + i * Tile::kBytes, lane, x.operand,
-               sums + i * Tile::kGroups);
+      multiply(tiles[i], x.operand, sums + i * Tile::kGroups);
     }
-    scale(tiles, x.group, lane, sums, acc);
+    scale(from, x.group, lane, sums, acc);
   }
 
  private:
@@ -64,10 +64,8 @@ class CodeProducts {
   }
 
   /// Of each of a tile's groups.
-  static __device__ void multiply(const unsigned char* from, unsigned lane,
-                                  const Operand& x, int (*sums)[4]) {
-    Tile tile;
-    tile.template load<FromShared>(from, lane);
+  static __device__ void multiply(const Tile& tile, const Operand& x,
+                                  int (*sums)[4]) {
     if constexpr (InputSpace<Tile>::kHasPairs) {
       multiply_pairs(tile, x, *sums);
     } else {
@@ -143,7 +141,9 @@ __device__ void multiply_next(const unsigned char*& tiles,
                               unsigned lane, float (&acc)[2]) {
   using Tile = AffineTile<kBits, kGroup, T>;
   using Products = CodeProducts<Tile, kCount>;
-  Products::add(tiles, Products::hold(input, lane), lane, acc);
+  LoadedTiles<Tile, kCount> loaded;
+  loaded.load(tiles, lane);
+  Products::add(loaded.tiles, tiles, Products::hold(input, lane), lane, acc);
   tiles += kCount * Tile::kBytes;
   input = input.at(kCount);
 }
@@ -180,10 +180,13 @@ class InputTiles<AffineTile<kBits, kGroup, T>, kTiles> {
     }
   }
   /// acc += the products.
-  __device__ void multiply(const unsigned char* tiles, float (&acc)[2]) const {
+  __device__ void multiply(const LoadedTiles<Tile, kTiles>& loaded,
+                           float (&acc)[2]) const {
 #pragma unroll
     for (int i = 0; i < kTiles / kAtOnce; ++i) {
-      Products::add(tiles + i * kAtOnce * Tile::kBytes, held_[i], lane_, acc);
+      Products::add(loaded.tiles + i * kAtOnce,
+                    loaded.from + i * kAtOnce * Tile::kBytes, held_[i], lane_,
+                    acc);
     }
   }
 

@@ -76,10 +76,7 @@ class Decoder {
                           id, i),
               residual_mark(0));
     }
-    auto* cos_sin = attention_.cos_sin();
-    for (int i = thread; i < args_.head_dim; i += kDecodeThreads) {
-      cos_sin[i] = args_.turns[i];
-    }
+    attention_.keep_turns();
     attention_.keep_spans(args_.layers);
     __syncthreads();
   }
@@ -117,7 +114,7 @@ class Decoder {
   /// One after another by the same code, which stays near so.
   __device__ void run_products() {
     const int count = kLayerProducts * args_.num_layers;
-    attention_.bring_cache_near(0);
+    if (warp_now() == 0) attention_.bring_cache_near(0);
 #pragma unroll 1
     for (int i = 0; i < count + (args_.chooses ? 1 : 0); ++i) {
       const bool is_last = i == count;
@@ -127,7 +124,8 @@ class Decoder {
       const auto step = is_last ? last_step() : step_of(product, layer);
       products_.run(product, step.input, step.target, [&] {
         // While the gates are waited for.
-        if (product == Product::down && layer + 1 < args_.num_layers) {
+        if (product == Product::down && layer + 1 < args_.num_layers &&
+            warp_now() == 0) {
           attention_.bring_cache_near(layer + 1);
         }
       });

@@ -189,8 +189,9 @@ struct DecodeMemory {
       partials + 2 * kPartialBlocks * kPartialFloats * 4;
   static constexpr int barriers =
       lists + kDecodeWarps * int{kDecodeListed} * 16;
+  static constexpr int turns = barriers + kDecodeWarps * kDecodeMostPieces * 8;
   static constexpr int input =  ///< x of a product, or what attention needs
-      barriers + kDecodeWarps * kDecodeMostPieces * 8;
+      turns + kDecodeLargestHead * 4;
   static_assert(lists % 16 == 0 && input % 16 == 0);
   int layers;
   int spans;  ///< of each layer
@@ -230,7 +231,7 @@ struct DecodeArgs {
   const float* norm;
   float eps;
   DecodeExchange exchange;
-  int pieces;  ///< of a warp's ring
+  int pieces;  ///< of a warp's ring, two or more
   DecodeMemory memory;
 
   const unsigned char* table;
@@ -243,7 +244,6 @@ struct DecodeArgs {
   int head_dim;
   AttentionCut attention;
   bool traditional;
-  float* cos_sin;  ///< [blocks][2][Dh / 2], where blocks keep turns
 
   int* tokens;
   int* host_tokens;
@@ -338,7 +338,7 @@ constexpr bool fit_decode_memory(const DecodeFormat& format, DecodeArgs& args,
       decode_bundles(args.num_heads, args.num_kv_heads), blocks);
   args.attention =
       cut_attention(args.num_heads, args.num_kv_heads, args.head_dim, splits);
-  for (args.pieces = kDecodeMostPieces; args.pieces > 0; --args.pieces) {
+  for (args.pieces = kDecodeMostPieces; args.pieces > 1; --args.pieces) {
     args.memory = decode_memory(format, args);
     if (args.memory.bytes <= shared_bytes) return true;
   }

@@ -185,19 +185,6 @@ class DecodeReference {
   }
 };
 
-/// Whether the cosines and sines are those of the position, for every block.
-inline void expect_turns(const DecodeRun& run) {
-  const auto pairs = run.periods.size();
-  for (std::size_t i = 0; i < run.cos_sin.size(); ++i) {
-    const double angle = run.position() / double{run.periods[i % pairs]};
-    const bool is_sine = i / pairs % 2 == 1;
-    ASSERT_NEAR(
-        run.cos_sin[i],
-        DecodeRun::kRopeScale * (is_sine ? std::sin(angle) : std::cos(angle)),
-        0x1p-24);
-  }
-}
-
 /// Whether the token is the first largest, or the one drawn, as far as the
 /// reference can tell; and whether it is where the host looks for it, and
 /// nothing else.
@@ -234,7 +221,6 @@ inline void expect_pass(const DecodeModel& model, const DecodeRun& run,
   const auto& got = run.exchange;
   const auto x = reference.input(id);
   expect_near("qkv", got.qkv, reference.product(Product::qkv, x));
-  expect_turns(run);
   expect_appended(run.attention, run.caches_before);
   // As rounding_of_few() in attention_test.cpp.
   const double rest =

@@ -229,7 +229,7 @@ class DecodeRun {
         next_(set_.offset) {
     fill_other_layer();
     make_layers();
-    make_memory();
+    make_periods();
     make_args();
   }
 
@@ -237,7 +237,6 @@ class DecodeRun {
   Pass attention;
   std::vector<std::vector<unsigned char>> caches_before;
   Floats periods;
-  Floats cos_sin;  ///< [blocks][2][Dh / 2]
   std::vector<int> host_tokens =
       std::vector<int>(kTokenSlotRows * kTokenSlots, -9);
   int token = -9;
@@ -290,7 +289,7 @@ class DecodeRun {
                 caches_before[0].begin());
     attention.qkv = exchange.qkv;
     attention.out = exchange.attended;
-    attention.cos_sin = cos_sin;
+    attention.cos_sin.assign(args_.turns, args_.turns + set_.head_dim);
   }
   void set_turns() {
     for (std::size_t i = 0; i < periods.size(); ++i) {
@@ -339,12 +338,10 @@ class DecodeRun {
       layer.k_norm = (is_last ? attention.k_norm : attention.q_norm).data();
     }
   }
-  void make_memory() {
-    const int blocks = static_cast<int>(set_.blocks);
+  void make_periods() {
     for (int i = 0; i < set_.head_dim / 2; ++i) {
       periods.push_back(std::pow(1.7F, static_cast<float>(i)));
     }
-    cos_sin.resize(Reference::index(blocks * set_.head_dim));
   }
   void make_args() {
     const auto& products = model_.layers.front().products;
@@ -367,7 +364,6 @@ class DecodeRun {
     args_.num_kv_heads = set_.kv_heads;
     args_.head_dim = set_.head_dim;
     args_.traditional = set_.traditional;
-    args_.cos_sin = cos_sin.data();
     args_.tokens = &token;
     args_.host_tokens = host_tokens.data();
     const int blocks = static_cast<int>(set_.blocks);

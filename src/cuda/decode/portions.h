@@ -28,10 +28,14 @@ LLAMLX_HOST_DEVICE constexpr Portion cut_portion(const ProductCut& cut,
 /// The columns of a weight, cut among the warps of a block: the first tile of
 /// warp `warp`, which is also the end of the one before. Of all of the block's
 /// rows a warp has these, so that it needs no other part of x, and waits for no
-/// other warp before it multiplies.
+/// other warp before it multiplies. Of many tiles it has fours, whole pieces or
+/// halves of them.
 LLAMLX_HOST_DEVICE constexpr int first_tile(int row_tiles, int warp) {
-  return static_cast<int>(static_cast<unsigned>(row_tiles * warp) /
-                          kDecodeWarps);
+  const int unit = row_tiles < kDecodeWarps * kDecodeChunkTiles ? 1 : 4;
+  const int units = (row_tiles + unit - 1) / unit;
+  const int first = static_cast<int>(static_cast<unsigned>(units * warp) /
+                                     kDecodeWarps * unit);
+  return first < row_tiles ? first : row_tiles;
 }
 
 /// A warp's tiles of columns.

@@ -192,12 +192,12 @@ TEST(DecodeMemory, HasAsManyPiecesAsFit) {
     its.pieces = pieces;
     return decode_memory({layout}, its).bytes;
   };
-  for (int pieces = 1; pieces <= 16; ++pieces) {
+  for (int pieces = 2; pieces <= 16; ++pieces) {
     ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(pieces)));
     EXPECT_EQ(args.pieces, pieces);
     EXPECT_EQ(args.memory.bytes, bytes_of(pieces));
     ASSERT_EQ(fit_decode_memory({layout}, args, 3, bytes_of(pieces) - 1),
-              pieces > 1);
+              pieces > 2);
     EXPECT_EQ(args.pieces, pieces - 1);
   }
   ASSERT_TRUE(fit_decode_memory({layout}, args, 3, bytes_of(100)));
@@ -218,6 +218,7 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
         {memory.partials, 2 * kPartialBlocks * kPartialFloats * 4},
         {memory.lists, kDecodeWarps * int{kDecodeListed * sizeof(DecodePiece)}},
         {memory.barriers, kDecodeMostPieces * kDecodeWarps * 8},
+        {memory.turns, kDecodeLargestHead * 4},
         {memory.input, std::max(kDecodeWarps * decode_input_bytes(layout),
                                 decode_attention_bytes(64, 4))},
         {memory.layers, 3 * int{sizeof(DecodeLayer)}},

@@ -261,16 +261,21 @@ class Products {
 #pragma unroll 1
     for (; row < rows; row += kRows) {
       const auto* tiles = ring_.wait();
+      LoadedTiles<Tile, kTiles> loaded[kRows];
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        loaded[i].load(tiles + i * kTiles * Tile::kBytes, lane_);
+      }
+      ring_.replace();
       float sums[kRows];
       float acc[kRows][2] = {};
 #pragma unroll
       for (int i = 0; i < kRows; ++i) {
         sums[i] = sum_of_row(input, lane_, before[i]);
-        x.multiply(tiles + i * kTiles * Tile::kBytes, acc[i]);
+        x.multiply(loaded[i], acc[i]);
       }
       // Of the piece before, if there was one.
       leave<kRows>(row - kRows, sums, is_first);
-      ring_.replace();
 #pragma unroll
       for (int i = 0; i < kRows; ++i) {
         for (int j = 0; j < 2; ++j) before[i][j] = acc[i][j];
@@ -289,6 +294,7 @@ class Products {
 #pragma unroll 1
     for (int first = 0; first < rows; first += together) {
       const auto* from = ring_.wait();
+      ring_.replace();
 #pragma unroll 1
       for (int row = first; row < smaller(first + together, rows); ++row) {
         float acc[2] = {0, 0};
@@ -297,7 +303,6 @@ class Products {
         leave<1>(row, sums, is_first);
         from += tiles * Tile::kBytes;
       }
-      ring_.replace();
     }
   }
 

@@ -95,6 +95,21 @@ __device__ void multiply_tiles(const unsigned char* tiles,
   if (count == 1) multiply_next<1>(tiles, from, lane, acc);
 }
 
+/// Some tiles that follow each other, asked for before they are multiplied.
+template <typename Tile, int kTiles>
+struct LoadedTiles {
+  const unsigned char* from;
+  Tile tiles[kTiles];
+
+  __device__ void load(const unsigned char* first, unsigned lane) {
+    from = first;
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i) {
+      tiles[i].template load<FromShared>(first + i * Tile::kBytes, lane);
+    }
+  }
+};
+
 /// kTiles tiles of x beside many rows: of weights that are numbers, from shared
 /// memory each time.
 template <typename Tile, int kTiles>
@@ -103,9 +118,13 @@ class InputTiles {
   __device__ InputTiles(const LaneOfInput<Tile>& input, unsigned lane)
       : input_(input), lane_(lane) {}
   /// acc += the products.
-  __device__ void multiply(const unsigned char* tiles, float (&acc)[2]) const {
-    auto from = input_;
-    multiply_next<kTiles>(tiles, from, lane_, acc);
+  __device__ void multiply(const LoadedTiles<Tile, kTiles>& loaded,
+                           float (&acc)[2]) const {
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i) {
+      multiply_input(loaded.tiles[i], input_.at(i), acc);
+    }
+    add_exceptions(loaded.tiles, loaded.from, input_, lane_, acc);
   }
 
  private:

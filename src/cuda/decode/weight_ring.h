@@ -9,8 +9,8 @@ namespace llamlx::cuda {
 /// A warp's part of all weights on its way through shared memory, in the order
 /// in which it is wanted, across steps and layers (pieces.h). When the warp has
 /// multiplied a piece, it asks for another in its place, whatever step that is
-/// of: so as many as there is room for are there or on their way. All lanes of
-/// the warp call its functions together.
+/// of: so as many as there is room for, but one, are there or on their way. All
+/// lanes of the warp call its functions together.
 template <typename Tile>
 class WeightRing {
  public:
@@ -24,6 +24,8 @@ class WeightRing {
         end_(not_earlier(pieces_ + args.pieces * kPieceBytes)),
         piece_(pieces_),
         barrier_(barriers_),
+        free_piece_(pieces_),
+        free_barrier_(barriers_),
         lane_(lane),
         list_(reinterpret_cast<DecodePiece*>(shared_memory() +
                                              DecodeMemory::lists) +
@@ -45,8 +47,11 @@ class WeightRing {
     for (unsigned i = 0; i < kDecodeListed; i += kListedAtOnce) ask_list(i);
     await_list();
     next_ = listed(0);
-    for (int i = 0; i < args_.pieces; ++i) replace();
-    parity_ = 0;  // none has come yet
+    for (int i = 0; i < args_.pieces - 1; ++i) {
+      ask();
+      free_piece_ += kPieceBytes;
+      free_barrier_ += kBarrierBytes;
+    }
   }
   /// Brings some more near of what there is no room for yet: a little at a
   /// time, while the warp waits for x, so that x need not wait for it.
@@ -66,15 +71,18 @@ class WeightRing {
     ++near_;
     near_segment_ = 0;
   }
-  /// The next piece, when it has come.
+  /// The next piece, when it has come. Then replace() must be called.
   __device__ const unsigned char* wait() const {
     wait_at_barrier(barrier_at(barrier_), parity_);
     return shared_memory() + piece_;
   }
-  /// It is no longer needed.
+  /// Asks for another in place of the piece before that, which is no longer
+  /// needed: while loads of this one are on their way.
   __device__ void replace() {
     __syncwarp();
     ask();
+    free_piece_ = piece_;
+    free_barrier_ = barrier_;
     piece_ += kPieceBytes;
     barrier_ += kBarrierBytes;
     const bool is_last = piece_ == end_;
@@ -98,6 +106,9 @@ class WeightRing {
   int piece_;
   int barrier_;
   int parity_ = 0;
+  // Where there is room.
+  int free_piece_;
+  int free_barrier_;
   unsigned lane_;
   // The list, and what of it lies in shared memory: pieces from the next on, at
   // least half as many as there is room for.
@@ -129,12 +140,12 @@ class WeightRing {
     __syncwarp();
   }
 
-  /// The next piece to where one was.
+  /// The next piece to where there is room.
   __device__ void ask() {
     if (asked_ == all_) return;
     const auto piece = next_;
-    auto* to = shared_memory() + piece_;
-    auto* barrier = barrier_at(barrier_);
+    auto* to = shared_memory() + free_piece_;
+    auto* barrier = barrier_at(free_barrier_);
     const int bytes = piece.segment_bytes;
     copy_once(to, piece.from, bytes, barrier, piece.segments * bytes);
     const auto* from = piece.from;

@@ -172,9 +172,6 @@ std::unique_ptr<CudaDecode> CudaDecode::make(CudaModel& model,
                          decode_layer);
   made->layers_ = on_device(model.stream, layers);
   args.layers = made->layers_.as<const cuda::DecodeLayer>();
-  made->cos_sin_ =
-      DeviceBuffer(sizeof(float) * blocks * model.params.heads.head_dim);
-  args.cos_sin = made->cos_sin_.as<float>();
   made->args_ = args;
   made->make_exchange(model);
   return made;

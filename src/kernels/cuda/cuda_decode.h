@@ -58,7 +58,6 @@ class CudaDecode {
   DeviceBuffer lists_;
   DeviceBuffer layers_;
   DeviceBuffer exchange_;
-  DeviceBuffer cos_sin_;
 };
 
 }  // namespace llamlx
