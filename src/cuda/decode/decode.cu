@@ -11,16 +11,16 @@ namespace {
 // Earlier GPUs have no copies that a barrier waits for.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
-/// Puts the layers' table where it is read without waiting, by the threads that
-/// compute.
-__device__ void keep_layers(const DecodeArgs& args) {
-  const auto* from = reinterpret_cast<const Words2*>(args.layers);
-  auto* to = reinterpret_cast<Words2*>(shared_memory() + args.memory.layers);
-  static_assert(sizeof(DecodeLayer) % sizeof(Words2) == 0);
+/// Asks for the layers' table to where it is read without waiting, by all
+/// threads.
+__device__ void ask_layers(const DecodeArgs& args) {
+  const auto* from = reinterpret_cast<const Words4*>(args.layers);
+  auto* to = reinterpret_cast<Words4*>(shared_memory() + args.memory.layers);
+  static_assert(sizeof(DecodeLayer) % sizeof(Words4) == 0);
   const int words =
-      args.num_layers * static_cast<int>(sizeof(DecodeLayer) / sizeof(Words2));
+      args.num_layers * static_cast<int>(sizeof(DecodeLayer) / sizeof(Words4));
   for (int i = static_cast<int>(threadIdx.x); i < words; i += kDecodeThreads) {
-    to[i] = from[i];
+    copy_async(to + i, from + i);
   }
 }
 
@@ -61,24 +61,28 @@ class Decoder {
                    static_cast<unsigned>(layer));
   }
 
-  /// Its embedding, and what blocks look up.
+  /// Its embedding, and what blocks look up: all before weights, behind which
+  /// it would come.
   __device__ void begin() {
-    const int thread = thread_now();
     const int given = load_fresh(args_.ids);
+    ask_layers(args_);
+    products_.prepare();
+    publish_embedding(given < 0 ? args_.vocab - 1 : given);
     products_.begin();
-    keep_layers(args_);
-    const int id = given < 0 ? args_.vocab - 1 : given;
+    attention_.keep_turns();
+    __syncthreads();
+    attention_.keep_spans(layers_);
+    __syncthreads();
+  }
+  __device__ void publish_embedding(int id) const {
     const int hidden = args_.shapes[0].cols;
-    for (int i = static_cast<int>(blockIdx.x) * kDecodeThreads + thread;
+    for (int i = static_cast<int>(blockIdx.x) * kDecodeThreads + thread_now();
          i < hidden; i += static_cast<int>(gridDim.x) * kDecodeThreads) {
       publish(to_.residual + i,
               read_packed(args_.table, args_.table_layout, args_.table_tiles,
                           id, i),
               residual_mark(0));
     }
-    attention_.keep_turns();
-    attention_.keep_spans(args_.layers);
-    __syncthreads();
   }
 
   struct Step {

@@ -54,7 +54,7 @@ struct DecodeFormat {
 };
 
 /// What a layer has beside its weights; biases, q_norm and k_norm may be null.
-struct DecodeLayer {
+struct alignas(16) DecodeLayer {
   const float* biases[kLayerProducts];
   const float* norms[2];  ///< before qkv, before gate_up
   const float* q_norm;

@@ -33,7 +33,8 @@ class Products {
         place_(static_cast<int>(blockIdx.x)),
         ring_(args, warp_, lane_) {}
 
-  /// Asks for the first weights.
+  /// Asks for what tells where weights lie, and later for the first weights.
+  __device__ void prepare() const { ring_.ask_list(); }
   __device__ void begin() { ring_.begin(); }
 
   /// Of this block's rows. Calls meanwhile() when x has been looked for.

@@ -36,6 +36,10 @@ class WeightRing {
     all_ = static_cast<unsigned>(args.chooses ? list.all : list.of_layers);
   }
 
+  /// Asks for the list's beginning.
+  __device__ void ask_list() const {
+    for (unsigned i = 0; i < kDecodeListed; i += kListedAtOnce) ask_list(i);
+  }
   /// Asks for the first pieces.
   __device__ void begin() {
     if (lane_ == 0) {
@@ -44,7 +48,6 @@ class WeightRing {
       }
       show_barriers();
     }
-    for (unsigned i = 0; i < kDecodeListed; i += kListedAtOnce) ask_list(i);
     await_list();
     next_ = listed(0);
     for (int i = 0; i < args_.pieces - 1; ++i) {
@@ -130,7 +133,7 @@ class WeightRing {
     return list_[i % kDecodeListed];
   }
   /// The next pieces of the list.
-  __device__ void ask_list(unsigned first) {
+  __device__ void ask_list(unsigned first) const {
     const unsigned i = first + lane_;
     if (lane_ < kListedAtOnce) copy_async(&listed(i), listed_ + i);
     commit_copies();
