@@ -1,7 +1,6 @@
 #pragma once
 
 #include "cuda/decode/attention_split.h"
-#include "cuda/decode/copy_once.h"
 
 namespace llamlx::cuda {
 

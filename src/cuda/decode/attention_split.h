@@ -4,6 +4,7 @@
 #include "cuda/attention/turned_head.h"
 #include "cuda/decode/attention_parts.h"
 #include "cuda/decode/attention_tile.h"
+#include "cuda/decode/copy_once.h"
 #include "cuda/decode/warps.h"
 
 namespace llamlx::cuda {
@@ -53,6 +54,7 @@ class SplitAttention {
   /// Publishes answers, if nothing else is added, or else this split's part.
   __device__ void run(Mark mark, bool is_all) {
     tile_.clear();
+    bring_tile_near(warp_ + kDecodeWarps);
     turn_heads(mark);
     ask_keys(warp_);
     ask_values(warp_);
@@ -113,6 +115,14 @@ class SplitAttention {
   __device__ void ask_values(int index) {
     const int old = old_of(index);
     if (old > 0) tile_.ask_values(cache_.values + byte_of(index), old - 1);
+  }
+
+  /// Of the tile that is asked for after the next.
+  __device__ void bring_tile_near(int index) const {
+    const int old = old_of(index);
+    if (old <= 0) return;
+    bring_bytes_near(cache_.keys + byte_of(index), old * cache_.row_bytes);
+    bring_bytes_near(cache_.values + byte_of(index), old * cache_.row_bytes);
   }
 
   /// Heads to turn: queries, and in the last split the new key and value.
@@ -205,6 +215,7 @@ class SplitAttention {
       if (has_new) tile_.put_key(new_key(), left - 1);
       tile_.score(query(0), unit_.queries, s);
       ask_keys(index + kDecodeWarps);
+      bring_tile_near(index + 2 * kDecodeWarps);
       if (has_new) tile_.hide(s, left - 1);
       const float correction = softmax.weigh(s, Tile::kLift);
       if (index != warp_) tile_.rescale(correction);
