@@ -68,6 +68,7 @@ class Decoder {
     ask_layers(args_);
     products_.prepare();
     publish_embedding(given < 0 ? args_.vocab - 1 : given);
+    // Waits for all copies that were asked for, too.
     products_.begin();
     attention_.keep_turns();
     __syncthreads();

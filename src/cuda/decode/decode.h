@@ -174,8 +174,8 @@ inline constexpr int kDecodeMostPieces = 16;
 /// What warps sum up of a block of rows: [kDecodeWarps][kTileRows] floats, and
 /// room by which those of two blocks of rows lie in different banks.
 inline constexpr int kPartialFloats = (kDecodeWarps + 1) * kTileRows;
-/// Blocks of rows that a round has room for: before its own two that nobody
-/// reads, so that a warp may leave what it has not summed up yet.
+/// Blocks of rows that a round has room for, and two before them that nobody
+/// reads: there a warp leaves what it has of the piece before its first one.
 inline constexpr int kPartialBlocksBefore = 2;
 inline constexpr int kPartialBlocks = kPartialBlocksBefore + kDecodeRoundBlocks;
 
@@ -188,7 +188,7 @@ struct DecodeMemory {
   static constexpr int lists =
       partials + 2 * kPartialBlocks * kPartialFloats * 4;
   static constexpr int barriers =
-      lists + kDecodeWarps * int{kDecodeListed} * 16;
+      lists + kDecodeWarps * int{kDecodeListed * sizeof(DecodePiece)};
   static constexpr int turns = barriers + kDecodeWarps * kDecodeMostPieces * 8;
   static constexpr int input =  ///< x of a product, or what attention needs
       turns + kDecodeLargestHead * 4;
@@ -225,8 +225,8 @@ struct DecodeArgs {
   int num_layers;
   ProductShape shapes[kLayerProducts + 1];
   ProductCut cuts[kLayerProducts + 1];
-  const DecodePiece* listed;
-  const DecodeList* lists;  ///< [blocks][kDecodeWarps]
+  const DecodePiece* listed;  ///< of all lists
+  const DecodeList* lists;    ///< [blocks][kDecodeWarps]
   const float* head_bias;
   const float* norm;
   float eps;

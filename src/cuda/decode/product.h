@@ -33,8 +33,9 @@ class Products {
         place_(static_cast<int>(blockIdx.x)),
         ring_(args, warp_, lane_) {}
 
-  /// Asks for what tells where weights lie, and later for the first weights.
+  /// Asks for what tells where weights lie.
   __device__ void prepare() const { ring_.ask_list(); }
+  /// Asks for the first weights, when that has come.
   __device__ void begin() { ring_.begin(); }
 
   /// Of this block's rows. Calls meanwhile() when x has been looked for.
@@ -267,6 +268,7 @@ class Products {
       for (int i = 0; i < kRows; ++i) {
         loaded[i].load(tiles + i * kTiles * Tile::kBytes, lane_);
       }
+      // While they are on their way.
       ring_.replace();
       float sums[kRows];
       float acc[kRows][2] = {};

@@ -49,8 +49,7 @@ LLAMLX_HOST_DEVICE inline float gumbel_noise(const std::uint32_t (&key)[2],
 /// What a logit is compared by with those of its row.
 LLAMLX_HOST_DEVICE inline float value_to_compare(const Draw& draw, float logit,
                                                  int index, int row) {
-  if (draw.temperature == 0) [[likely]]
-    return logit;
+  if (draw.temperature == 0) return logit;
   return logit + draw.temperature *
                      gumbel_noise(draw.key, static_cast<std::uint32_t>(index),
                                   static_cast<std::uint32_t>(row));
