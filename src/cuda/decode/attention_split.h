@@ -11,7 +11,7 @@ namespace llamlx::cuda {
 
 /// cos and sin, as DecodeArgs has them: where threads find theirs at once.
 __device__ inline float* decode_turns() {
-  return reinterpret_cast<float*>(shared_memory() + DecodeMemory::turns);
+  return reinterpret_cast<float*>(shared_memory() + DecodeMemory::kTurns);
 }
 
 /// Which positions a split looks at.
@@ -83,7 +83,7 @@ class SplitAttention {
   // The block's shared memory: queries, the new key and value, of each warp and
   // query two statistics, and sums.
   __device__ unsigned char* query(int i) const {
-    return shared_memory() + DecodeMemory::input + i * kQueryBytes;
+    return shared_memory() + DecodeMemory::kInput + i * kQueryBytes;
   }
   __device__ unsigned char* new_key() const { return query(unit_.queries); }
   __device__ unsigned char* new_value() const { return new_key() + kRowBytes; }

@@ -148,7 +148,7 @@ class Decoder {
                     await_value(to_.likeliest + 4 * i, mark_of(args_.choices)));
     }
     __syncthreads();
-    mine = largest_of_block(mine, shared_memory() + DecodeMemory::likeliest,
+    mine = largest_of_block(mine, shared_memory() + DecodeMemory::kLikeliest,
                             kDecodeThreads);
     if (threadIdx.x != 0) return;
     args_.tokens[0] = mine.index;

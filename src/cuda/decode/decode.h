@@ -182,17 +182,19 @@ inline constexpr int kPartialBlocks = kPartialBlocksBefore + kDecodeRoundBlocks;
 /// How a block's shared memory is cut: where its parts begin. What all decoders
 /// have in the same place needs no looking up.
 struct DecodeMemory {
-  static constexpr int squares = 0;  ///< twice: of a round, and the one before
-  static constexpr int likeliest = squares + 2 * kDecodeWarps * 4;
-  static constexpr int partials = likeliest + kDecodeWarps * 8;  ///< twice too
-  static constexpr int lists =
-      partials + 2 * kPartialBlocks * kPartialFloats * 4;
-  static constexpr int barriers =
-      lists + kDecodeWarps * int{kDecodeListed * sizeof(DecodePiece)};
-  static constexpr int turns = barriers + kDecodeWarps * kDecodeMostPieces * 8;
-  static constexpr int input =  ///< x of a product, or what attention needs
-      turns + kDecodeLargestHead * 4;
-  static_assert(lists % 16 == 0 && input % 16 == 0);
+  // Squares and partial sums are there twice: of a round, and the one before.
+  static constexpr int kSquares = 0;
+  static constexpr int kLikeliest = kSquares + 2 * kDecodeWarps * 4;
+  static constexpr int kPartials = kLikeliest + kDecodeWarps * 8;
+  static constexpr int kLists =
+      kPartials + 2 * kPartialBlocks * kPartialFloats * 4;
+  static constexpr int kBarriers =
+      kLists + kDecodeWarps * int{kDecodeListed * sizeof(DecodePiece)};
+  static constexpr int kTurns =
+      kBarriers + kDecodeWarps * kDecodeMostPieces * 8;
+  /// x of a product, or what attention needs.
+  static constexpr int kInput = kTurns + kDecodeLargestHead * 4;
+  static_assert(kLists % 16 == 0 && kInput % 16 == 0);
   int layers;
   int spans;  ///< of each layer
   int ring;
@@ -313,7 +315,7 @@ constexpr int decode_largest_input(const PackedLayout& layout,
 constexpr DecodeMemory decode_memory(const DecodeFormat& format,
                                      const DecodeArgs& args) {
   DecodeMemory memory{};
-  memory.bytes = DecodeMemory::input;
+  memory.bytes = DecodeMemory::kInput;
   const auto take = [&](int bytes) {
     const int begin = memory.bytes;
     memory.bytes += (bytes + 127) / 128 * 128;

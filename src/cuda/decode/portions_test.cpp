@@ -213,14 +213,15 @@ TEST(DecodeMemory, PartsLieBesideEachOther) {
     args.pieces = 2;
     const auto memory = decode_memory(format, args);
     const std::pair<int, int> parts[] = {
-        {memory.squares, 2 * kDecodeWarps * 4},
-        {memory.likeliest, kDecodeWarps * int{sizeof(LargestValue)}},
-        {memory.partials, 2 * kPartialBlocks * kPartialFloats * 4},
-        {memory.lists, kDecodeWarps * int{kDecodeListed * sizeof(DecodePiece)}},
-        {memory.barriers, kDecodeMostPieces * kDecodeWarps * 8},
-        {memory.turns, kDecodeLargestHead * 4},
-        {memory.input, std::max(kDecodeWarps * decode_input_bytes(layout),
-                                decode_attention_bytes(64, 4))},
+        {memory.kSquares, 2 * kDecodeWarps * 4},
+        {memory.kLikeliest, kDecodeWarps * int{sizeof(LargestValue)}},
+        {memory.kPartials, 2 * kPartialBlocks * kPartialFloats * 4},
+        {memory.kLists,
+         kDecodeWarps * int{kDecodeListed * sizeof(DecodePiece)}},
+        {memory.kBarriers, kDecodeMostPieces * kDecodeWarps * 8},
+        {memory.kTurns, kDecodeLargestHead * 4},
+        {memory.kInput, std::max(kDecodeWarps * decode_input_bytes(layout),
+                                 decode_attention_bytes(64, 4))},
         {memory.layers, 3 * int{sizeof(DecodeLayer)}},
         {memory.spans, 3 * int{sizeof(DecodeSpan)}},
         {memory.ring, 2 * kDecodeWarps * decode_piece_bytes(format)}};

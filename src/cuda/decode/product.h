@@ -93,18 +93,18 @@ class Products {
   }
   /// What warps have of the sum of x's squares.
   __device__ float* squares() const {
-    return at<float>(DecodeMemory::squares) + turn_ * kDecodeWarps;
+    return at<float>(DecodeMemory::kSquares) + turn_ * kDecodeWarps;
   }
   /// What a warp has of the rows of a block of them.
   __device__ float* partial(int row_block, int warp) const {
-    return at<float>(DecodeMemory::partials) +
+    return at<float>(DecodeMemory::kPartials) +
            (turn_ * kPartialBlocks + kPartialBlocksBefore + row_block) *
                kPartialFloats +
            warp * kTileRows;
   }
   /// This warp's chunk of x.
   __device__ InputSpace<Tile> space() const {
-    return InputSpace<Tile>(at<unsigned char>(DecodeMemory::input) +
+    return InputSpace<Tile>(at<unsigned char>(DecodeMemory::kInput) +
                             warp_ * decode_input_bytes(Tile::layout()));
   }
   __device__ LaneOfInput<Tile> input() const { return {space(), lane_}; }
@@ -182,7 +182,7 @@ class Products {
 
   /// The first thread publishes the block's likeliest token.
   __device__ void choose(LargestValue mine) const {
-    mine = largest_of_block(mine, at<unsigned char>(DecodeMemory::likeliest),
+    mine = largest_of_block(mine, at<unsigned char>(DecodeMemory::kLikeliest),
                             kDecodeThreads);
     if (thread() != 0) return;
     publish(args_.exchange.likeliest + 4 * blockIdx.x, mine,

@@ -18,7 +18,7 @@ class WeightRing {
 
   __device__ WeightRing(const DecodeArgs& args, int warp, unsigned lane)
       : args_(args),
-        barriers_(DecodeMemory::barriers +
+        barriers_(DecodeMemory::kBarriers +
                   warp * kDecodeMostPieces * kBarrierBytes),
         pieces_(args.memory.ring + warp * args.pieces * kPieceBytes),
         end_(not_earlier(pieces_ + args.pieces * kPieceBytes)),
@@ -28,7 +28,7 @@ class WeightRing {
         free_barrier_(barriers_),
         lane_(lane),
         list_(reinterpret_cast<DecodePiece*>(shared_memory() +
-                                             DecodeMemory::lists) +
+                                             DecodeMemory::kLists) +
               warp * int{kDecodeListed}) {
     const auto list =
         args.lists[static_cast<int>(blockIdx.x) * kDecodeWarps + warp];
