@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "cuda/stream.h"
 
@@ -64,6 +65,14 @@ class HostBuffer {
 /// through two pieces of pinned memory that the calling thread keeps, so that
 /// one is read while the other is sent; `host` is free again on return.
 void upload(Stream& stream, void* device, const void* host, std::size_t bytes);
+
+/// Memory of its own, uploaded.
+template <typename T>
+DeviceBuffer copy_to_gpu(Stream& stream, const std::vector<T>& values) {
+  DeviceBuffer copy(values.size() * sizeof(T));
+  upload(stream, copy.data(), values.data(), copy.bytes());
+  return copy;
+}
 
 /// Into a HostBuffer this returns at once; into other memory, when it is there.
 void download(Stream& stream, void* host, const void* device,

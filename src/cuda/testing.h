@@ -26,11 +26,4 @@ inline void skip_without_warpgroups() {
   }
 }
 
-template <typename T>
-DeviceBuffer copy_to_gpu(Stream& stream, const std::vector<T>& values) {
-  DeviceBuffer copy(values.size() * sizeof(T));
-  upload(stream, copy.data(), values.data(), copy.bytes());
-  return copy;
-}
-
 }  // namespace llamlx::testing

@@ -258,12 +258,12 @@ void attend_by_warpgroups(Pass& pass, AttentionManyArgs args,
   std::vector<SegmentView> segments(pass.segments(),
                                     pass.segments() + set.segments.size());
   for (std::size_t i = 0; i < segments.size(); ++i) {
-    caches.push_back(llamlx::testing::copy_to_gpu(stream, pass.caches[i]));
+    caches.push_back(copy_to_gpu(stream, pass.caches[i]));
     segments[i].cache = caches.back().as<unsigned char>();
   }
-  const auto views = llamlx::testing::copy_to_gpu(stream, segments);
-  const auto queries = llamlx::testing::copy_to_gpu(stream, q);
-  const auto out = llamlx::testing::copy_to_gpu(stream, pass.out);
+  const auto views = copy_to_gpu(stream, segments);
+  const auto queries = copy_to_gpu(stream, q);
+  const auto out = copy_to_gpu(stream, pass.out);
   args.segments = views.as<SegmentView>();
   args.q = queries.as<std::uint16_t>();
   args.out = out.as<float>();
@@ -282,7 +282,7 @@ void attend_by_warpgroups(Pass& pass, AttentionManyArgs args,
   const int cols = set.heads * set.dim;
   if (cols % kTileCols != 0) return;
   std::vector<std::uint16_t> handed(pass.out.size(), 0xffff);
-  const auto next = llamlx::testing::copy_to_gpu(stream, handed);
+  const auto next = copy_to_gpu(stream, handed);
   args.out = nullptr;
   args.operands = next.as<std::uint16_t>();
   launch(stream, kernel, shape, args);

@@ -68,33 +68,6 @@ template <typename Tile, int kCount>
 __device__ void add_exceptions(const Tile (&)[kCount], const unsigned char*,
                                const LaneOfInput<Tile>&, int, float (&)[2]) {}
 
-/// The same of kCount tiles that follow each other: their latencies overlap.
-template <int kCount, typename Tile>
-__device__ void multiply_next(const unsigned char*& tiles,
-                              LaneOfInput<Tile>& from, unsigned lane,
-                              float (&acc)[2]) {
-  Tile held[kCount];
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    held[i].template load<FromShared>(tiles + i * Tile::kBytes, lane);
-  }
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) multiply_input(held[i], from.at(i), acc);
-  add_exceptions(held, tiles, from, lane, acc);
-  tiles += kCount * Tile::kBytes;
-  from = from.at(kCount);
-}
-
-/// acc += the products of tiles that follow each other: lanes 4 g + t all have
-/// those of rows g and g + 8.
-template <typename Tile>
-__device__ void multiply_tiles(const unsigned char* tiles,
-                               LaneOfInput<Tile> from, int count, unsigned lane,
-                               float (&acc)[2]) {
-  for (; count >= 2; count -= 2) multiply_next<2>(tiles, from, lane, acc);
-  if (count == 1) multiply_next<1>(tiles, from, lane, acc);
-}
-
 /// Some tiles that follow each other, asked for before they are multiplied.
 template <typename Tile, int kTiles>
 struct LoadedTiles {
@@ -131,6 +104,29 @@ class InputTiles {
   LaneOfInput<Tile> input_;
   unsigned lane_;
 };
+
+/// acc += the products of kCount tiles, and on to what follows them: their
+/// latencies overlap.
+template <int kCount, typename Tile>
+__device__ void multiply_next(const unsigned char*& tiles,
+                              LaneOfInput<Tile>& from, unsigned lane,
+                              float (&acc)[2]) {
+  LoadedTiles<Tile, kCount> loaded;
+  loaded.load(tiles, lane);
+  InputTiles<Tile, kCount>(from, lane).multiply(loaded, acc);
+  tiles += kCount * Tile::kBytes;
+  from = from.at(kCount);
+}
+
+/// acc += the products of tiles that follow each other: lanes 4 g + t all have
+/// those of rows g and g + 8.
+template <typename Tile>
+__device__ void multiply_tiles(const unsigned char* tiles,
+                               LaneOfInput<Tile> from, int count, unsigned lane,
+                               float (&acc)[2]) {
+  for (; count >= 2; count -= 2) multiply_next<2>(tiles, from, lane, acc);
+  if (count == 1) multiply_next<1>(tiles, from, lane, acc);
+}
 
 /// What lanes 4 g + t have, which is the same: of row g if t is even, or else
 /// g + 8.

@@ -99,7 +99,7 @@ inline void launch_some(const std::string& module, const std::string& name,
   const auto copy = [&]<typename T>(T*& data, std::size_t count) {
     std::vector<std::remove_const_t<T>> values(count);
     if (data != nullptr) std::copy_n(data, count, values.begin());
-    auto gpu = llamlx::testing::copy_to_gpu(stream, values);
+    auto gpu = copy_to_gpu(stream, values);
     if (data != nullptr) data = gpu.template as<T>();
     return gpu;
   };
@@ -186,11 +186,11 @@ inline void multiply_by_warpgroups(const ProductCase& c, ManyRowsArgs args,
                                    const std::vector<float>& bias,
                                    std::vector<float>& out) {
   Stream stream;
-  const auto weight = llamlx::testing::copy_to_gpu(stream, w.bytes);
-  const auto operands = llamlx::testing::copy_to_gpu(stream, x);
-  const auto their_scales = llamlx::testing::copy_to_gpu(stream, scales);
-  const auto their_bias = llamlx::testing::copy_to_gpu(stream, bias);
-  const auto answers = llamlx::testing::copy_to_gpu(stream, out);
+  const auto weight = copy_to_gpu(stream, w.bytes);
+  const auto operands = copy_to_gpu(stream, x);
+  const auto their_scales = copy_to_gpu(stream, scales);
+  const auto their_bias = copy_to_gpu(stream, bias);
+  const auto answers = copy_to_gpu(stream, out);
   args.weight = weight.as<unsigned char>();
   args.x = operands.as<std::uint16_t>();
   args.scales = their_scales.as<float>();
@@ -210,7 +210,7 @@ inline void multiply_by_warpgroups(const ProductCase& c, ManyRowsArgs args,
   stream.synchronize();
   if (c.output != Output::swiglu || c.weight_rows % kTileCols != 0) return;
   std::vector<std::uint16_t> handed(out.size(), 0xffff);
-  const auto next = llamlx::testing::copy_to_gpu(stream, handed);
+  const auto next = copy_to_gpu(stream, handed);
   args.out = nullptr;
   args.operands = next.as<std::uint16_t>();
   launch(stream, kernel, shape, args);

@@ -108,14 +108,6 @@ cuda::PieceLists list_pieces(const CudaModel& model,
                            bytes_of(model.lm_head(), shorter));
 }
 
-template <typename T>
-DeviceBuffer on_device(Stream& stream, const std::vector<T>& values) {
-  const auto bytes = values.size() * sizeof(T);
-  DeviceBuffer result(bytes);
-  upload(stream, result.data(), values.data(), bytes);
-  return result;
-}
-
 /// What is the same in every pass, but for memory.
 cuda::DecodeArgs lasting_args(const CudaModel& model) {
   const auto& head = model.lm_head();
@@ -163,14 +155,14 @@ std::unique_ptr<CudaDecode> CudaDecode::make(CudaModel& model,
       new CudaDecode(kernel, static_cast<unsigned>(blocks)));
   const auto pieces = list_pieces(model, format, args, blocks, shorter.get());
   made->short_weights_ = std::move(shorter);
-  made->pieces_ = on_device(model.stream, pieces.pieces);
+  made->pieces_ = copy_to_gpu(model.stream, pieces.pieces);
   args.listed = made->pieces_.as<const cuda::DecodePiece>();
-  made->lists_ = on_device(model.stream, pieces.lists);
+  made->lists_ = copy_to_gpu(model.stream, pieces.lists);
   args.lists = made->lists_.as<const cuda::DecodeList>();
   std::vector<cuda::DecodeLayer> layers;
   std::ranges::transform(model.layers, std::back_inserter(layers),
                          decode_layer);
-  made->layers_ = on_device(model.stream, layers);
+  made->layers_ = copy_to_gpu(model.stream, layers);
   args.layers = made->layers_.as<const cuda::DecodeLayer>();
   made->args_ = args;
   made->make_exchange(model);

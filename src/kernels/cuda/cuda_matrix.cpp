@@ -126,9 +126,7 @@ CudaVector pack_biases(Stream& stream, std::span<const Linear* const> layers,
   } else {
     for (const auto& one : each) all.insert(all.end(), one.begin(), one.end());
   }
-  CudaVector result{DeviceBuffer(all.size() * sizeof(float)), 1};
-  upload(stream, result.numbers.data(), all.data(), result.numbers.bytes());
-  return result;
+  return {copy_to_gpu(stream, all), 1};
 }
 
 }  // namespace
