@@ -172,7 +172,9 @@ class ModelBench {
 
   /// Brings `batch` caches to `depth` tokens each.
   void fill(int batch, int depth) {
-    if (depth_ != depth) caches_.clear();
+    const bool can_go_back = std::ranges::all_of(
+        caches_, [&](const auto& cache) { return cache->can_rewind(depth); });
+    if (depth_ != depth || !can_go_back) caches_.clear();
     depth_ = depth;
     while (caches_.size() < static_cast<std::size_t>(batch)) {
       caches_.push_back(model_.decoder.make_cache(depth + longest(depth)));

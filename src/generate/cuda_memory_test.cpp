@@ -234,13 +234,46 @@ TEST_F(CudaMemoryTest, ThatEndsDuringAnAnswerIsTold) {
   }
 }
 
+/// Rows that a window does not see leave its cache, and a long text goes on as
+/// if they had not.
+TEST_F(CudaMemoryTest, IsNotTakenForWhatNoWindowSees) {
+  auto config = RandomCheckpoint::tiny_config();
+  config.update(Json{{"model_type", "mistral"},
+                     {"sliding_window", 300},
+                     {"num_hidden_layers", 1},
+                     {"max_position_embeddings", 10'000}});
+  checkpoint_ = RandomCheckpoint(config);
+  constexpr int kPrompt = 5'120, kMore = 20;
+  const auto decoder = load(kPrompt);
+  const auto plan = plan_of(decoder, kPrompt);
+  EXPECT_EQ(plan.cache, plan_of(decoder, 10 * kPrompt).cache);
+  const auto exact = Decoder::load(checkpoint_, mx::float32, mlx_backend());
+  std::vector<std::vector<float>> logits;
+  std::vector<std::unique_ptr<KVCache>> caches;
+  for (const auto* model : {&decoder, &exact}) {
+    const auto before = used_bytes();
+    caches.push_back(model->make_cache(1));
+    prefill(*model, *caches.back(), some_ids(kPrompt));
+    for (int i = 0; i < kMore; ++i) {
+      logits.push_back(last_logits(*model, *caches.back(), 1));
+    }
+    EXPECT_LE(used_bytes() - before, plan.cache + plan.workspace + (16 << 10));
+  }
+  EXPECT_FALSE(caches.front()->can_rewind(0));
+  for (int i = 0; i < kMore; ++i) {
+    for (int j = 0; j < 32; ++j) {
+      ASSERT_NEAR(logits[i][j], logits[kMore + i][j], 0.05) << i;
+    }
+  }
+}
+
 TEST_F(CudaMemoryTest, GivesACacheTheLeastItNeedsWhereThereIsNoMore) {
   const CudaKVStore::Shape shape{cuda::NumberType::bf16, 1, 1, 8};
   Stream stream;
   CudaKVStore store(shape, 1024);
   EXPECT_EQ(store.view(0, 0, 1).capacity, 1024);
   leave(CudaKVStore::bytes_for(shape, 1280));
-  store.reserve(stream, 1025);
+  store.reserve(stream, 1024, 1);
   EXPECT_EQ(store.view(0, 0, 1).capacity, 1280);
 }
 

@@ -35,6 +35,10 @@ void KVCache::rewind(int offset) {
     throw std::invalid_argument(
         concat("a cache of ", offset_, " rows cannot go back to ", offset));
   }
+  if (!can_rewind(offset)) {
+    throw std::invalid_argument(
+        concat("the rows that row ", offset, " looks at have left the cache"));
+  }
   drop_after(offset);
   offset_ = offset;
   expected_length_ = 0;

@@ -24,8 +24,13 @@ class KVCache {
   void advance(int length) { offset_ += length; }
 
   /// Forgets the rows from `offset` on, so that another text can follow those
-  /// before it. Errors: std::invalid_argument unless 0 <= offset <= offset().
+  /// before it. Errors: std::invalid_argument unless 0 <= offset <= offset()
+  /// and can_rewind().
   void rewind(int offset);
+
+  /// Whether it still has the rows that those from `offset` on look at. One
+  /// that drops rows which no window sees goes back by 256 at least.
+  virtual bool can_rewind(int /*offset*/) const { return true; }
 
   /// Says that nobody wants what a pass gives that was begun last and may still
   /// run, nor the rows it appends: rewind() follows. Where passes can end early

@@ -10,11 +10,17 @@
 #include "cuda/segment.h"
 #include "cuda/values.h"
 #include "kernels/kv_cache.h"
+#include "kernels/stack.h"
 
 namespace llamlx {
 
 /// What a cache of the CUDA backend holds, in the GPU's memory:
 /// [layer][keys, values][Hkv][capacity][Dh].
+///
+/// Where all layers have windows it drops positions that none sees any more,
+/// and moves those that it keeps to the front, when it is full: kernels find a
+/// position where it would be if nothing had been dropped, so they know
+/// nothing of it.
 class CudaKVStore {
  public:
   struct Shape {
@@ -22,18 +28,25 @@ class CudaKVStore {
     int num_layers;
     int num_key_value_heads;
     int head_dim;
+    int window = 0;  ///< the widest of all layers', or 0: all is kept
   };
+
+  /// Positions before a pass, beyond the window, that it does not drop.
+  static constexpr int kMostRewound = 256;
 
   /// Errors: Error (out_of_memory).
   CudaKVStore(const Shape& shape, int capacity);
 
-  /// Bytes that a store of so many positions takes.
-  static std::size_t bytes_for(const Shape& shape, long long capacity);
+  /// Bytes that a store takes in which so many positions have been.
+  static std::size_t bytes_for(const Shape& shape, long long positions);
 
-  /// Makes room for `positions`, by half as much again when it must grow and
-  /// there is as much memory, as work of `stream`. What it held it holds still
-  /// where that fails. Errors: Error (out_of_memory).
-  void reserve(Stream& stream, int positions);
+  /// Whether it may drop some before it has had so many.
+  static bool may_drop(const Shape& shape, long long positions);
+
+  /// Makes room for `length` positions from `offset` on, by half as much again
+  /// when it must grow and there is as much memory, as work of `stream`. What
+  /// it held it holds still where that fails. Errors: Error (out_of_memory).
+  void reserve(Stream& stream, int offset, int length);
 
   cuda::SegmentView view(int offset, int first_row, int length) const;
 
@@ -41,16 +54,26 @@ class CudaKVStore {
   void check() const;
 
  private:
-  void grow(Stream& stream, int positions);
-  std::size_t head_bytes(int capacity) const;
-  std::size_t layer_bytes(int capacity) const;
+  void make_room(Stream& stream, int offset, int length);
+  void grow(Stream& stream, int first, int offset, int length);
+  void move_to_front(Stream& stream, int first, int offset);
+  /// Puts `count` positions from `first` on, of every head, to `to`.
+  void copy_positions(Stream& stream, std::byte* to, int to_capacity, int first,
+                      int count) const;
+  int first_needed(int offset) const;
+  std::size_t position_bytes() const;
+  std::size_t layer_bytes() const;
 
   Shape shape_;
   int capacity_;
+  int first_ = 0;  // position that it holds
   DeviceBuffer memory_;
   mutable std::mutex mutex_;
   std::exception_ptr failure_;  // of the last reserve()
 };
+
+/// Of the cache of a sequence.
+CudaKVStore::Shape kv_shape(const StackParams& params, cuda::NumberType type);
 
 /// A pass as the caches know it that it appends to.
 struct CudaPassState {
@@ -67,13 +90,16 @@ class CudaKVCache final : public KVCache {
  public:
   CudaKVCache(const CudaKVStore::Shape& shape, int capacity);
 
+  /// Not to before what the store keeps, once it may have dropped some.
+  bool can_rewind(int offset) const override;
+
   std::vector<mx::array> state() const override;
   void abandon() override;
   void check() const override { store_->check(); }
 
-  void set_last(std::shared_ptr<CudaPassState> pass) {
-    last_ = std::move(pass);
-  }
+  /// Says which pass appends `length` rows.
+  void set_last(std::shared_ptr<CudaPassState> pass, int length);
+
   const std::shared_ptr<CudaKVStore>& store() const { return store_; }
 
  protected:
@@ -81,8 +107,10 @@ class CudaKVCache final : public KVCache {
   void drop_after(int) override {}
 
  private:
+  CudaKVStore::Shape shape_;
   std::shared_ptr<CudaKVStore> store_;
   std::shared_ptr<CudaPassState> last_;
+  int earliest_ = 0;  // offset to go back to
 };
 
 /// `cache` as the CUDA backend takes it. Errors: std::invalid_argument for a

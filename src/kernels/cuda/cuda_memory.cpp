@@ -245,10 +245,7 @@ CudaMemoryPlan plan_cuda_memory(const CudaDeviceInfo& device,
   CudaMemoryPlan plan;
   plan.tokens = std::max(1LL, params.expected_tokens);
   add_weights(weights, plan);
-  plan.cache = CudaKVStore::bytes_for(
-      {compute, static_cast<int>(weights.layers.size()),
-       params.heads.num_key_value_heads, params.heads.head_dim},
-      plan.tokens);
+  plan.cache = CudaKVStore::bytes_for(kv_shape(params, compute), plan.tokens);
   const auto rows = std::min<long long>(plan.tokens, kCudaPrefillRows);
   plan.workspace = workspace_bytes(device, weights, params, compute,
                                    static_cast<std::size_t>(rows));

@@ -95,7 +95,7 @@ std::vector<cuda::SegmentView> make_views(
   std::vector<cuda::SegmentView> views;
   int first_row = 0;
   for (const auto& segment : segments) {
-    segment.store->reserve(model.stream, segment.offset + segment.length);
+    segment.store->reserve(model.stream, segment.offset, segment.length);
     views.push_back(
         segment.store->view(segment.offset, first_row, segment.length));
     first_row += segment.length;

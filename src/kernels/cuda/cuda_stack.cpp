@@ -284,13 +284,9 @@ class CudaStack final : public Stack {
   const DecoderWeights& weights() const override { return model_->weights; }
 
   std::unique_ptr<KVCache> make_cache(int capacity) const override {
-    const auto& heads = model_->params.heads;
     cuda_device();
     return std::make_unique<CudaKVCache>(
-        CudaKVStore::Shape{model_->compute,
-                           static_cast<int>(model_->layers.size()),
-                           heads.num_key_value_heads, heads.head_dim},
-        capacity);
+        kv_shape(model_->params, model_->compute), capacity);
   }
 
   mx::array forward(const mx::array& ids, const Rope& rope,
@@ -343,7 +339,9 @@ class CudaStack final : public Stack {
                       std::make_shared<CudaForward>(stream(), std::move(plan)),
                       std::move(inputs));
     state->done = x;
-    for (const auto& segment : rows) cuda_cache(*segment.cache).set_last(state);
+    for (const auto& [cache, length] : rows) {
+      cuda_cache(*cache).set_last(state, length);
+    }
     return x;
   }
 
