@@ -121,8 +121,9 @@ void multiply_some(benchmark::State& state, const Experts& model,
   cuda::ExpertsSomeArgs args{};
   args.each.products = gates.args(model, x, out);
   args.each.slice = cuda::experts_some_slice(
-      gates.row_blocks, gates.tiles, columns, groups.count, groups.count,
-      cuda_device().multiprocessors);
+      gates.row_blocks, gates.tiles,
+      cuda::some_rows_together(columns, format.layout.bits), groups.count,
+      groups.count, cuda_device().multiprocessors);
   const int slices = (stages + args.each.slice - 1) / args.each.slice;
   const auto parts =
       zeros(stream, cuda::experts_some_parts_bytes(gates.row_blocks, columns,

@@ -136,10 +136,12 @@ TEST(ExpertsMany, RowsOfEachPlace) {
 
 /// Slices are only where there are counters for them.
 TEST(ExpertsSlice, IsWholeWhereThereAreManyGroups) {
+  constexpr int kTogether = some_rows_together(1, 4);
   const int stages = operand_stages(32);
-  EXPECT_EQ(experts_some_slice(96, 32, 1, 8, 8, 132) < stages, true);
-  EXPECT_EQ(experts_some_slice(96, 32, 1, 100, 192, 132), stages);
-  EXPECT_EQ(experts_some_slice(96, 32, 1, 8, kSlicedBlocks, 1 << 20), stages);
+  EXPECT_EQ(experts_some_slice(96, 32, kTogether, 8, 8, 132) < stages, true);
+  EXPECT_EQ(experts_some_slice(96, 32, kTogether, 100, 192, 132), stages);
+  EXPECT_EQ(experts_some_slice(96, 32, kTogether, 8, kSlicedBlocks, 1 << 20),
+            stages);
 }
 
 /// Rows and what their experts made of them.

@@ -41,7 +41,7 @@ __device__ void multiply_group(const ExpertsSomeArgs& args) {
 #define LLAMLX_EXPERTS_SOME_KERNEL(name, columns, ...)                       \
   LLAMLX_KERNEL(experts_some_##name##_n##columns, ExpertsSomeArgs,           \
                 kSomeRowsThreads,                                            \
-                some_rows_together(columns, OperandOrder::rows)) {           \
+                some_rows_together(columns, __VA_ARGS__::layout().bits)) {   \
     multiply_group<SomeRowsShape<__VA_ARGS__, columns, OperandOrder::rows>>( \
         args);                                                               \
   }

@@ -32,12 +32,12 @@ struct ExpertsSomeArgs {
 
 /// Stages of a slice: as few as keep the multiprocessors busy with what
 /// `groups` groups have, which is how many there will be, as far as is known.
-constexpr int experts_some_slice(int row_blocks, int tiles, int columns,
+constexpr int experts_some_slice(int row_blocks, int tiles, int together,
                                  int groups, int most_groups,
                                  int multiprocessors) {
   const int blocks = some_rows_groups(row_blocks);
   if (blocks * most_groups > kSlicedBlocks) return operand_stages(tiles);
-  return some_rows_slice(groups * blocks * kSomeRowsWarps, tiles, columns,
+  return some_rows_slice(groups * blocks * kSomeRowsWarps, tiles, together,
                          multiprocessors);
 }
 

@@ -4,7 +4,7 @@ namespace llamlx::cuda {
 
 #define LLAMLX_SOME_ROWS_KERNEL(name, columns, ...)                            \
   LLAMLX_KERNEL(some_rows_##name##_n##columns, SomeRowsArgs, kSomeRowsThreads, \
-                some_rows_together(columns, OperandOrder::rows)) {             \
+                some_rows_together(columns, __VA_ARGS__::layout().bits)) {     \
     using S = SomeRowsShape<__VA_ARGS__, columns, OperandOrder::rows>;         \
     some_rows<S, ProductsByWarps, SlicesInMemory>(args, shared_memory());      \
   }

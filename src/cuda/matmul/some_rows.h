@@ -15,16 +15,19 @@ inline constexpr int kSomeRowsStages = 2;  ///< chunks of the weight ahead
 /// Rows of x in one launch.
 inline constexpr int kSomeRowsMost = 64;
 
-/// How many times 8 rows of x a kernel takes, and how many blocks of it a
-/// multiprocessor runs.
+/// How many times 8 rows of x a kernel takes.
 LLAMLX_HOST_DEVICE constexpr int some_rows_columns(int rows) {
   return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32 ? 4 : 8;
 }
-LLAMLX_HOST_DEVICE constexpr int some_rows_together(int columns,
-                                                    OperandOrder order) {
-  if (order != OperandOrder::rows) return 2;
-  return columns == 1 ? 4 : columns == 2 ? 3 : 2;
+/// How many blocks of some_rows a multiprocessor runs, of weights of so many
+/// bits a code (0: numbers). With 8 rows there is memory for four, but a warp
+/// that has registers for several tiles of codes does more than they.
+LLAMLX_HOST_DEVICE constexpr int some_rows_together(int columns, int bits) {
+  if (columns == 1) return bits > 0 ? 2 : 3;
+  return columns == 2 ? 3 : 2;
 }
+/// The same of some_rows_hopper and some_rows_bf16.
+inline constexpr int kSomeRowsHopperTogether = 2;
 /// Stages of x.
 LLAMLX_HOST_DEVICE constexpr int some_rows_x_stages(int columns) {
   return columns == 8 ? 2 : 3;
@@ -123,21 +126,22 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_shared_bytes(
 }
 
 /// How a weight is cut into slices, so that the multiprocessors are done
-/// soonest: stages of a slice, of which none is empty. What that takes, in
-/// times of a stage, is fitted to whole passes of an H200 (8 rows) with one
-/// number and another of each weight; weights by themselves want fewer.
-constexpr int some_rows_slice(int row_blocks, int tiles, int columns,
+/// soonest, each of which runs so many blocks `together`: stages of a slice, of
+/// which none is empty. What that takes, in times of a stage, is fitted to
+/// whole passes of an H200 (8 rows) with one number and another of each weight;
+/// weights by themselves want fewer.
+constexpr int some_rows_slice(int row_blocks, int tiles, int together,
                               int multiprocessors) {
   const int groups = some_rows_groups(row_blocks);
   const int stages = operand_stages(tiles);
-  const double together = some_rows_together(columns, OperandOrder::rows);
+  const double most = together;
   int best = stages;
   double least = 0;
   for (int slice = stages; slice > 0; --slice) {
     const int slices = (stages + slice - 1) / slice;
     const double each = static_cast<double>(groups) * slices / multiprocessors;
-    const double neighbours = std::clamp(each, 1.0, together) - 1;
-    const double rounds = std::max(each / together, 1.0);
+    const double neighbours = std::clamp(each, 1.0, most) - 1;
+    const double rounds = std::max(each / most, 1.0);
     const double work =
         slice * (1 + neighbours / 2) * rounds + each / 2 + (slices > 1 ? 2 : 0);
     if (slice < stages && work >= least) continue;

@@ -83,11 +83,10 @@ __device__ void some_rows_bf16(const SomeRowsArgs&) {}
 
 }  // namespace
 
-#define LLAMLX_SOME_ROWS_KERNEL(name, columns, ...)                     \
-  LLAMLX_KERNEL(some_rows_bf16_##name##_n##columns, SomeRowsArgs,       \
-                kSomeRowsThreads,                                       \
-                some_rows_together(columns, OperandOrder::fragments)) { \
-    some_rows_bf16<__VA_ARGS__, columns>(args);                         \
+#define LLAMLX_SOME_ROWS_KERNEL(name, columns, ...)               \
+  LLAMLX_KERNEL(some_rows_bf16_##name##_n##columns, SomeRowsArgs, \
+                kSomeRowsThreads, kSomeRowsHopperTogether) {      \
+    some_rows_bf16<__VA_ARGS__, columns>(args);                   \
   }
 #define LLAMLX_SOME_ROWS_KERNELS(name, ...)     \
   LLAMLX_SOME_ROWS_KERNEL(name, 4, __VA_ARGS__) \

@@ -31,8 +31,8 @@ void expect_none_empty(int tiles, int slice) {
 TEST(SomeRowsSlice, NoneIsEmpty) {
   for (const int row_blocks : {1, 8, 36, 96, 384, 1792, 8016}) {
     for (int tiles = 1; tiles < 240; ++tiles) {
-      for (const int columns : {1, 2, 4, 8}) {
-        expect_none_empty(tiles, some_rows_slice(row_blocks, tiles, columns,
+      for (const int together : {1, 2, 3}) {
+        expect_none_empty(tiles, some_rows_slice(row_blocks, tiles, together,
                                                  kMultiprocessors));
       }
       const int slice = some_rows_hopper_slice(row_blocks, tiles, kClusters,
@@ -53,11 +53,12 @@ TEST(SomeRowsSlice, IsAsPassesWant) {
   };
   for (const auto& want :
        {Want{3072, 2048, 8, 4}, Want{2048, 2048, 8, 8}, Want{16384, 2048, 1, 2},
-        Want{2048, 8192, 16, 8}, Want{6144, 4096, 8, 4}, Want{4096, 4096, 8, 4},
-        Want{28672, 4096, 2, 1}, Want{4096, 14336, 14, 7}}) {
+        Want{2048, 8192, 16, 8}, Want{6144, 4096, 4, 4}, Want{4096, 4096, 8, 4},
+        Want{28672, 4096, 1, 1}, Want{4096, 14336, 8, 7}}) {
     const int row_blocks = want.rows / kTileRows;
     const int tiles = want.cols / kTileCols;
-    EXPECT_EQ(slices_of(tiles, some_rows_slice(row_blocks, tiles, 1,
+    EXPECT_EQ(slices_of(tiles, some_rows_slice(row_blocks, tiles,
+                                               some_rows_together(1, 4),
                                                kMultiprocessors)),
               want.slices)
         << want.rows << " x " << want.cols;

@@ -93,12 +93,16 @@ struct ProductsByWarps {
   }
 
  private:
+  /// Whether all tiles of a chunk are loaded before the first is multiplied:
+  /// sums of few rows leave the registers. (By itself a tile takes six times as
+  /// long as its instructions.)
+  static constexpr bool kLoadsAhead = S::kColumns == 1;
+
   template <typename Planes>
   static __device__ void add_planes(const SomeRowsArgs& args, const Part& part,
                                     const OperandStage& stage,
                                     Chunks<S>& chunks, XStages& stages,
                                     Planes planes, typename S::Sums& acc) {
-    using Tile = typename S::Tile;
     const bool is_there = part.block < args.products.row_blocks;
     for (int first = 0; first < part.tiles; first += OperandStage::kTiles) {
       const LaneOfStage x(stages.wait(), stage, part.lane);
@@ -108,16 +112,37 @@ struct ProductsByWarps {
       for (int from = 0; from < OperandStage::kTiles; from += S::kChunk) {
         if (from >= count) break;
         const auto* chunk = chunks.wait();
+        if (kLoadsAhead && from + S::kChunk <= count) {
+          multiply_chunk(chunk, part, x.at<S>(from), planes, acc);
+        } else {
 #pragma unroll
-        for (int i = 0; i < S::kChunk; ++i) {
-          if (from + i >= count) break;
-          Tile tile;
-          tile.template load<FromShared>(chunk + i * Tile::kBytes, part.lane);
-          multiply_tile<S>(tile, x.at<S>(from + i), planes, acc);
+          for (int i = 0; i < S::kChunk; ++i) {
+            if (from + i >= count) break;
+            typename S::Tile tile;
+            tile.template load<FromShared>(chunk + i * S::Tile::kBytes,
+                                           part.lane);
+            multiply_tile<S>(tile, x.at<S>(from + i), planes, acc);
+          }
         }
         chunks.pass();
         chunks.ask();
       }
+    }
+  }
+
+  template <typename Planes>
+  static __device__ void multiply_chunk(const unsigned char* chunk,
+                                        const Part& part, const LaneOfStage& x,
+                                        Planes planes, typename S::Sums& acc) {
+    typename S::Tile tiles[S::kChunk];
+#pragma unroll
+    for (int i = 0; i < S::kChunk; ++i) {
+      tiles[i].template load<FromShared>(chunk + i * S::Tile::kBytes,
+                                         part.lane);
+    }
+#pragma unroll
+    for (int i = 0; i < S::kChunk; ++i) {
+      multiply_tile<S>(tiles[i], x.at<S>(i), planes, acc);
     }
   }
 };

@@ -60,7 +60,8 @@ void add_some(const ExpertSizes& sizes, const cuda::Grouping& grouping,
     const auto& product = products[i];
     const int stages = cuda::operand_stages(product.tiles());
     const int slice = cuda::experts_some_slice(
-        product.row_blocks, product.tiles(), rows / 8,
+        product.row_blocks, product.tiles(),
+        cuda::some_rows_together(rows / 8, sizes.bits),
         expected_groups(grouping), grouping.most_groups(), multiprocessors);
     bytes.parts = std::max(
         bytes.parts, cuda::experts_some_parts_bytes(

@@ -15,6 +15,7 @@ struct ExpertSizes {
   int inner;        ///< F
   bool has_wide;    ///< float32 weights, which go by few_rows
   bool has_halves;  ///< scales of 32 columns
+  int bits;         ///< of a code; 0: numbers
   bool is_apart;    ///< gates and what they gate are two products
 };
 

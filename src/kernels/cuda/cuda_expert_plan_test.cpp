@@ -15,6 +15,7 @@ constexpr ExpertSizes kMixtral{.experts = 8,
                                .inner = 14336,
                                .has_wide = false,
                                .has_halves = false,
+                               .bits = 4,
                                .is_apart = false};
 constexpr ExpertSizes kQwen{.experts = 128,
                             .used = 8,
@@ -22,6 +23,7 @@ constexpr ExpertSizes kQwen{.experts = 128,
                             .inner = 768,
                             .has_wide = false,
                             .has_halves = false,
+                            .bits = 4,
                             .is_apart = false};
 
 TEST(ExpertPlanTest, AFewRowsAreInAllGroups) {

@@ -99,8 +99,10 @@ unsigned cut(const ExpertStep& step, const CudaMatrix& matrix,
   auto& space = step.model.space;
   const int columns = cuda::some_rows_columns(step.group_rows());
   args.slice = cuda::experts_some_slice(
-      matrix.row_blocks, matrix.tiles, columns, expected_groups(step.grouping),
-      step.most_groups(), step.model.device.multiprocessors);
+      matrix.row_blocks, matrix.tiles,
+      cuda::some_rows_together(columns, matrix.layout.bits),
+      expected_groups(step.grouping), step.most_groups(),
+      step.model.device.multiprocessors);
   const int slices =
       ceil_div<int>(cuda::operand_stages(matrix.tiles), args.slice);
   args.parts = space.product_parts.reserve<float>(

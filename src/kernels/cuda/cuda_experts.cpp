@@ -31,6 +31,7 @@ ExpertSizes sizes_of(const CudaModel& model, const CudaExperts& experts) {
           .inner = experts.down_proj.cols,
           .has_wide = has_wide,
           .has_halves = experts.down_proj.layout.group == 32,
+          .bits = experts.down_proj.layout.bits,
           .is_apart = experts.gate_up.size() > 1};
 }
 

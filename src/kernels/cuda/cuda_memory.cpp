@@ -62,6 +62,7 @@ ExpertSizes sizes_of(const MlpWeights& mlp, const StackParams& params) {
           .has_wide = is_wide(down) || is_wide(mlp.gate_proj.weight) ||
                       is_wide(mlp.up_proj.weight),
           .has_halves = down.quantization && down.quantization->group_size < 64,
+          .bits = down.quantization ? down.quantization->bits : 0,
           .is_apart = !are_packed_together(gates)};
 }
 
@@ -131,8 +132,10 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
     // Slices that are clusters need none.
     const bool are_clusters = stage.order == cuda::OperandOrder::fragments;
     const int parted = are_clusters ? 1 : columns;
-    const int slice = cuda::some_rows_slice(row_blocks, tiles, parted,
-                                            device.multiprocessors);
+    const int slice = cuda::some_rows_slice(
+        row_blocks, tiles,
+        cuda::some_rows_together(parted, quantization ? quantization->bits : 0),
+        device.multiprocessors);
     parts =
         std::max(parts, cuda::some_rows_parts_bytes(
                             row_blocks, parted, ceil_div<int>(count, slice)));

@@ -153,8 +153,9 @@ int slice_of(CudaModel& model, const CudaMatrix& matrix, int columns,
              const SomeRowsLaunch& how) {
   const int multiprocessors = model.device.multiprocessors;
   if (!how.shape.is_cluster) {
-    return cuda::some_rows_slice(matrix.row_blocks, matrix.tiles, columns,
-                                 multiprocessors);
+    return cuda::some_rows_slice(
+        matrix.row_blocks, matrix.tiles,
+        cuda::some_rows_together(columns, matrix.layout.bits), multiprocessors);
   }
   return cuda::some_rows_hopper_slice(matrix.row_blocks, matrix.tiles,
                                       clusters_of(model, how.kernel, how.shape),
