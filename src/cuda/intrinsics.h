@@ -238,6 +238,14 @@ __device__ inline void copy_async(void* shared, const void* global,
                "l"(global), "r"(is_there ? 16 : 0)
                : "memory");
 }
+/// The same of 4 bytes.
+__device__ inline void copy_async_word(void* shared, const void* global,
+                                       bool is_there) {
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to),
+               "l"(global), "r"(is_there ? 4 : 0)
+               : "memory");
+}
 /// Ends a batch of copies.
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
@@ -438,6 +446,12 @@ __device__ inline float warp_sum(float x) {
 __device__ inline float warp_max(float x) {
   for (int step = kWarpSize / 2; step > 0; step /= 2) {
     x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, step));
+  }
+  return x;
+}
+__device__ inline float warp_max_or_nan(float x) {
+  for (int step = kWarpSize / 2; step > 0; step /= 2) {
+    x = max_or_nan(x, __shfl_xor_sync(kAllLanes, x, step));
   }
   return x;
 }

@@ -2,6 +2,7 @@
 # the emulator. probe comes first: by it a GPU is asked whether it runs ours.
 set(LLAMLX_CUDA_KERNELS
   probe/probe.cu
+  attention/expand_cache.cu
   attention/few_rows.cu
   attention/many_rows.cu
   attention/many_rows_hopper.cu

@@ -4,8 +4,8 @@ namespace llamlx::cuda {
 
 /// Consecutive tokens of one sequence in a pass, as kernels see them.
 struct SegmentView {
-  /// The sequence's cache: [layer][keys, values][Hkv][capacity][Dh], each layer
-  /// `layer_bytes` after the one before, in the cache's type.
+  /// The sequence's cache: [layer][keys, values][Hkv] heads as cached_rows.h
+  /// lays them out, each layer `layer_bytes` after the one before.
   unsigned char* cache;
   unsigned long long layer_bytes;
   int capacity;   ///< positions there is room for

@@ -29,7 +29,8 @@ struct alignas(16) Floats4 {
 struct F32 {};
 struct F16 {};
 struct Bf16 {};
-enum class NumberType : int { f32, f16, bf16 };
+struct Q8 {};  // of caches alone (cached_rows.h)
+enum class NumberType : int { f32, f16, bf16, q8 };
 
 LLAMLX_HOST_DEVICE constexpr int number_bytes(NumberType type) {
   return type == NumberType::f32 ? 4 : 2;
@@ -42,6 +43,9 @@ LLAMLX_HOST_DEVICE constexpr NumberType number_type(F16) {
 }
 LLAMLX_HOST_DEVICE constexpr NumberType number_type(Bf16) {
   return NumberType::bf16;
+}
+LLAMLX_HOST_DEVICE constexpr NumberType number_type(Q8) {
+  return NumberType::q8;
 }
 
 }  // namespace llamlx::cuda

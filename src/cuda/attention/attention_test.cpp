@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "cuda/attention/attention_testing.h"
+#include "cuda/attention/expand_cache.h"
 #include "cuda/attention/few_rows.h"
 #include "cuda/attention/many_rows_hopper.h"
 #include "cuda/attention/turn.h"
@@ -22,13 +25,15 @@ using testing::Setting;
 std::string type_name(NumberType type) {
   return type == NumberType::f32   ? "f32"
          : type == NumberType::f16 ? "f16"
+         : type == NumberType::q8  ? "q8"
                                    : "bf16";
 }
 
 /// Two numbers of 16 bits hold queries and weights; before, queries go through
 /// some 16 roundings of float32 (norm, turn, scale).
 Reference::Rounding rounding_of_few(NumberType type) {
-  const double rest = testing::unit(type) * testing::unit(type);
+  const auto operand = type == NumberType::q8 ? NumberType::bf16 : type;
+  const double rest = testing::unit(operand) * testing::unit(operand);
   const double coarse = type == NumberType::f32 ? 0 : rest;
   return {coarse + 16 * testing::kUnit, coarse};
 }
@@ -107,7 +112,7 @@ void expect_few(const Setting& set, int splits) {
 }
 
 constexpr NumberType kTypes[] = {NumberType::f32, NumberType::f16,
-                                 NumberType::bf16};
+                                 NumberType::bf16, NumberType::q8};
 
 TEST(AttentionFewTest, DecodesAtAnyOffset) {
   for (const int offset : {0, 1, 63, 64, 200}) {
@@ -240,12 +245,46 @@ std::vector<std::uint16_t> turn(Pass& pass, int longest) {
                       .cos_sin = pass.cos_sin.data(),
                       .traditional = set.traditional,
                       .q = q.data()};
-  emulate("turn_rows_" + type_name(set.type),
+  emulate((set.type == NumberType::q8 ? "turn_rows_q8_" : "turn_rows_") +
+              type_name(set.query_type()),
           {.grid_x = static_cast<unsigned>(longest),
            .grid_y = static_cast<unsigned>(set.segments.size()),
            .block = kTurnThreads},
           args);
   return q;
+}
+
+/// A query that turn() left.
+testing::Doubles query_of(const Pass& pass, const std::vector<std::uint16_t>& q,
+                          int row, int head) {
+  const auto& set = pass.set;
+  const auto* from =
+      &q[static_cast<std::size_t>((head * set.rows() + row) * set.dim)];
+  testing::Doubles x;
+  for (int i = 0; i < set.dim; ++i) {
+    x.push_back(set.query_type() == NumberType::f16
+                    ? emulator::from_f16(from[i])
+                    : emulator::from_bf16(from[i]));
+  }
+  return x;
+}
+
+/// Whether these are the pass's queries.
+void expect_turned(const Pass& pass, const std::vector<std::uint16_t>& q) {
+  const auto& set = pass.set;
+  const Reference reference(pass);
+  for (int row = 0; row < set.rows(); ++row) {
+    for (int head = 0; head < set.heads; ++head) {
+      const auto want = reference.scaled_query(row, head);
+      const auto got = query_of(pass, q, row, head);
+      const double size = testing::largest_of(want);
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        EXPECT_NEAR(got[i], want[i],
+                    testing::unit(set.query_type()) * std::abs(want[i]) +
+                        32 * testing::kUnit * size + 0x1p-25);
+      }
+    }
+  }
 }
 
 /// On the GPU, whose matrix unit the emulator does not have: `args` of arrays
@@ -334,31 +373,11 @@ void expect_many(const Setting& set, int block_rows) {
   for (const auto& s : set.segments) longest = std::max(longest, s.length);
   const auto q = turn(pass, longest);
   expect_appended(pass, before);
-  // What became of the queries is looked at here, and then taken as given.
+  expect_turned(pass, q);
+  // What became of the queries is taken as given.
   const auto query = [&](int row, int head) {
-    const auto* from =
-        &q[static_cast<std::size_t>((head * set.rows() + row) * set.dim)];
-    testing::Doubles x;
-    for (int i = 0; i < set.dim; ++i) {
-      x.push_back(set.type == NumberType::f16 ? emulator::from_f16(from[i])
-                                              : emulator::from_bf16(from[i]));
-    }
-    return x;
+    return query_of(pass, q, row, head);
   };
-  const Reference reference(pass);
-  for (int row = 0; row < set.rows(); ++row) {
-    for (int head = 0; head < set.heads; ++head) {
-      const auto want = reference.scaled_query(row, head);
-      const auto got = query(row, head);
-      double size = 0;
-      for (const double x : want) size = std::max(size, std::abs(x));
-      for (std::size_t i = 0; i < want.size(); ++i) {
-        EXPECT_NEAR(got[i], want[i],
-                    testing::unit(set.type) * std::abs(want[i]) +
-                        32 * testing::kUnit * size + 0x1p-25);
-      }
-    }
-  }
   attend_many(pass, q, longest, block_rows);
   expect_near_reference(pass, query, {0, testing::unit(set.type)});
 }
@@ -433,6 +452,126 @@ TEST(AttentionManyTest, SegmentsDoNotMix) {
                  .traditional = true,
                  .segments = {{3, 70}, {0, 0}, {100, 5}, {0, 130}}},
                 rows);
+  }
+}
+
+/// Those of tokens of many rows, where caches have 8 bits.
+TEST(TurnTest, RoundsKeysAndValuesTo8Bits) {
+  for (const auto type : kShortTypes) {
+    for (const int dim : {8, 64, 72, 80, 128, 136, 256}) {
+      for (const bool traditional : {false, true}) {
+        Pass pass({.type = NumberType::q8,
+                   .short_type = type,
+                   .kv_heads = 2,
+                   .dim = dim,
+                   .traditional = traditional,
+                   .has_norms = dim != 72,
+                   .segments = {{3, 9}, {0, 0}, {70, 2}}});
+        const auto before = pass.caches;
+        const auto q = turn(pass, 9);
+        expect_appended(pass, before);
+        expect_turned(pass, q);
+      }
+    }
+  }
+}
+
+/// What is not finite would else be among numbers that are.
+TEST(TurnTest, KeepsAGroupFromBeingFiniteThatIsNot) {
+  for (const float wrong : {std::numeric_limits<float>::quiet_NaN(),
+                            std::numeric_limits<float>::infinity()}) {
+    Pass pass(
+        {.type = NumberType::q8, .heads = 1, .dim = 136, .segments = {{0, 9}}});
+    constexpr int kRow = 4, kElement = 70;
+    pass.qkv[(3 * kRow + 2) * 136 + kElement] = wrong;  // a value's
+    turn(pass, 9);
+    for (int i = 0; i < 136; ++i) {
+      EXPECT_EQ(std::isnan(pass.cached(0, 1, 0, kRow, i)),
+                i / kCacheGroup == kElement / kCacheGroup);
+      EXPECT_TRUE(std::isfinite(pass.cached(0, 0, 0, kRow, i)));
+    }
+    Pass few({.type = NumberType::q8, .heads = 1, .segments = {{40, 3}}});
+    few.qkv[(3 * 1 + 2) * 64 + 5] = wrong;
+    run_few(few, 1);
+    for (int row = 1; row < 3; ++row) {
+      EXPECT_TRUE(std::isnan(few.out[static_cast<std::size_t>(row * 64)]));
+    }
+  }
+}
+
+/// Whether a layer's numbers become those of 16 bits, where a pass sees them.
+void expect_expanded(const Setting& set) {
+  SCOPED_TRACE(::testing::Message()
+               << "type " << static_cast<int>(set.short_type) << " dim "
+               << set.dim << " window " << set.window);
+  Pass pass(set);
+  // A cache of 16 bits that begins with what the window shows.
+  std::vector<std::vector<std::uint16_t>> expanded;
+  std::vector<Words4> views(2 * set.segments.size());
+  auto* view = reinterpret_cast<SegmentView*>(views.data());
+  std::vector<int> firsts;
+  int most = 0;
+  for (const auto& [offset, length] : set.segments) {
+    const int first = set.window > 0 ? std::max(0, offset + 1 - set.window) : 0;
+    const int count = offset + length - first;
+    firsts.push_back(first);
+    most = std::max(most, count);
+    auto& numbers = expanded.emplace_back(
+        static_cast<std::size_t>(2 * set.kv_heads * count * set.dim), 0xffff);
+    *view++ = {reinterpret_cast<unsigned char*>(numbers.data()) -
+                   std::ptrdiff_t{2} * first * set.dim,
+               0,
+               count,
+               offset,
+               0,
+               length};
+  }
+  // New rows are there too.
+  turn(pass, set.segments.front().length);
+  emulate("expand_cache_" + type_name(set.short_type),
+          {.grid_x = static_cast<unsigned>((most + kExpandCachePositions - 1) /
+                                           kExpandCachePositions),
+           .grid_y = static_cast<unsigned>(2 * set.kv_heads),
+           .grid_z = static_cast<unsigned>(set.segments.size()),
+           .block = kExpandCacheThreads},
+          ExpandCacheArgs{
+              .segments = pass.segments(),
+              .expanded = reinterpret_cast<const SegmentView*>(views.data()),
+              .layer = Pass::kLayer,
+              .num_kv_heads = set.kv_heads,
+              .head_dim = set.dim,
+              .window = set.window});
+  for (std::size_t s = 0; s < expanded.size(); ++s) {
+    const auto [offset, length] = set.segments[s];
+    const auto* got = expanded[s].data();
+    for (int head = 0; head < 2 * set.kv_heads; ++head) {
+      for (int p = firsts[s]; p < offset + length; ++p) {
+        for (int i = 0; i < set.dim; ++i) {
+          const auto want = static_cast<float>(
+              pass.cached(s, head / set.kv_heads, head % set.kv_heads, p, i));
+          ASSERT_EQ(*got++, set.short_type == NumberType::f16
+                                ? emulator::to_f16(want)
+                                : emulator::to_bf16(want))
+              << "segment " << s << " head " << head << " position " << p;
+        }
+      }
+    }
+  }
+}
+
+TEST(ExpandCacheTest, MakesNumbersOf16Bits) {
+  for (const auto type : kShortTypes) {
+    for (const int dim : {8, 64, 72, 128, 256}) {
+      for (const int window : {0, 20}) {
+        expect_expanded({.type = NumberType::q8,
+                         .short_type = type,
+                         .heads = 2,
+                         .kv_heads = 2,
+                         .dim = dim,
+                         .window = window,
+                         .segments = {{100, 9}, {0, 9}, {5, 1}}});
+      }
+    }
   }
 }
 

@@ -6,10 +6,12 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "cuda/cached_rows.h"
 #include "cuda/intrinsics.h"
 #include "cuda/segment.h"
 
@@ -28,8 +30,6 @@ inline double unit(NumberType type) {
          : type == NumberType::f16 ? 0x1p-11
                                    : 0x1p-8;
 }
-
-inline int size_of(NumberType type) { return type == NumberType::f32 ? 4 : 2; }
 
 inline void store(NumberType type, float x, unsigned char* to) {
   const std::uint16_t half =
@@ -53,6 +53,31 @@ inline float load(NumberType type, const unsigned char* from) {
                                  : emulator::from_bf16(half);
 }
 
+/// A row of a cache; if its numbers have 8 bits, its scales too.
+inline void store_row(NumberType type, const float* x, int count,
+                      unsigned char* to, unsigned char* scales) {
+  if (type != NumberType::q8) {
+    for (int i = 0; i < count; ++i) {
+      store(type, x[i], to + i * cached_number_bytes(type));
+    }
+    return;
+  }
+  for (int first = 0; first < count; first += kCacheGroup) {
+    const int end = std::min(count, first + kCacheGroup);
+    float largest = 0;
+    for (int i = first; i < end; ++i) {
+      largest = std::max(largest, std::abs(x[i]));
+    }
+    const float scale = largest / 127;
+    for (int i = first; i < end; ++i) {
+      to[i] = static_cast<unsigned char>(
+          static_cast<int>(std::nearbyint(x[i] / scale)));
+    }
+    store(NumberType::f32, scale,
+          scales + sizeof(float) * (first / kCacheGroup));
+  }
+}
+
 inline Floats random_floats(int n, unsigned seed, float most) {
   std::mt19937 random(seed);
   std::uniform_real_distribution<float> draw(-most, most);
@@ -68,7 +93,8 @@ struct Stretch {
 
 /// What a model and its pass are like.
 struct Setting {
-  NumberType type = NumberType::f16;
+  NumberType type = NumberType::f16;        ///< of caches
+  NumberType short_type = NumberType::f16;  ///< of queries, if that has 8 bits
   int heads = 4;
   int kv_heads = 1;
   int dim = 64;
@@ -78,6 +104,9 @@ struct Setting {
   std::vector<Stretch> segments;
 
   int group() const { return heads / kv_heads; }
+  NumberType query_type() const {
+    return type == NumberType::q8 ? short_type : type;
+  }
   int rows() const {
     int n = 0;
     for (const auto& s : segments) n += s.length;
@@ -118,30 +147,52 @@ struct Pass {
   SegmentView* segments() {
     return reinterpret_cast<SegmentView*>(views.data());
   }
-  /// Byte of a number of the cache: `kind` 0 is keys, 1 values.
+  /// Byte of a position's numbers: `kind` 0 is keys, 1 values.
   std::size_t at(std::size_t segment, int layer, int kind, int head,
                  int position) const {
     const auto& view = segments()[segment];
     return layer * view.layer_bytes +
-           ((static_cast<std::size_t>(kind) * set.kv_heads + head) *
-                view.capacity +
-            position) *
-               set.dim * size_of(set.type);
+           static_cast<std::size_t>(kind * set.kv_heads + head) *
+               static_cast<std::size_t>(
+                   cached_head_bytes(set.type, set.dim, view.capacity)) +
+           static_cast<std::size_t>(position) *
+               static_cast<std::size_t>(cached_row_bytes(set.type, set.dim));
   }
-  float cached(std::size_t segment, int kind, int head, int position,
-               int i) const {
-    return load(
-        set.type,
-        &caches[segment][at(segment, kLayer, kind, head, position) +
-                         static_cast<std::size_t>(i) * size_of(set.type)]);
+  /// Of its scales, if they have 8 bits.
+  std::size_t scales_at(std::size_t segment, int kind, int head,
+                        int position) const {
+    return at(segment, kLayer, kind, head, segments()[segment].capacity) +
+           static_cast<std::size_t>(position) * scale_bytes();
+  }
+  std::size_t scale_bytes() const {
+    return sizeof(float) *
+           static_cast<std::size_t>(cached_row_scales(set.type, set.dim));
+  }
+  double cached(std::size_t segment, int kind, int head, int position,
+                int i) const {
+    const auto* row =
+        &caches[segment][at(segment, kLayer, kind, head, position)];
+    if (set.type != NumberType::q8) {
+      return load(set.type, row + i * cached_number_bytes(set.type));
+    }
+    return static_cast<double>(scale(segment, kind, head, position, i)) *
+           static_cast<signed char>(row[i]);
+  }
+  /// Of element i.
+  float scale(std::size_t segment, int kind, int head, int position,
+              int i) const {
+    return load(NumberType::f32,
+                &caches[segment][scales_at(segment, kind, head, position) +
+                                 sizeof(float) * (i / kCacheGroup)]);
   }
 
  private:
   void add_segment(std::size_t i, int first_row) {
     const auto [offset, length] = set.segments[i];
     const int capacity = offset + length + kSpare;
-    const std::size_t layer_bytes = static_cast<std::size_t>(2) * set.kv_heads *
-                                    capacity * set.dim * size_of(set.type);
+    const auto layer_bytes = 2 * static_cast<std::size_t>(set.kv_heads) *
+                             static_cast<std::size_t>(cached_head_bytes(
+                                 set.type, set.dim, capacity));
     caches.emplace_back((kLayer + 1) * layer_bytes, 0xff);  // NaN
     auto& cache = caches.back();
     segments()[i] = {cache.data(), layer_bytes, capacity,
@@ -152,9 +203,11 @@ struct Pass {
     const float* from = old.data();
     for (int kind = 0; kind < 2; ++kind) {
       for (int head = 0; head < set.kv_heads; ++head) {
-        auto* to = &cache[at(i, kLayer, kind, head, 0)];
-        for (int n = 0; n < offset * set.dim; ++n) {
-          store(set.type, *from++, to + n * size_of(set.type));
+        for (int position = 0; position < offset; ++position) {
+          store_row(set.type, from, set.dim,
+                    &cache[at(i, kLayer, kind, head, position)],
+                    cache.data() + scales_at(i, kind, head, position));
+          from += set.dim;
         }
       }
     }
@@ -278,6 +331,36 @@ class Reference {
   }
 };
 
+inline double largest_of(std::span<const double> x) {
+  double largest = 0;
+  for (const double value : x) largest = std::max(largest, std::abs(value));
+  return largest;
+}
+
+/// Whether a cached row is what `want` is rounded to, which is good to `slack`.
+inline void expect_cached(const Pass& pass, std::size_t segment, int kind,
+                          int head, int position, const Doubles& want,
+                          double slack) {
+  const auto type = pass.set.type;
+  slack += 0x1p-25;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const auto element = static_cast<int>(i);
+    double rounding = unit(type) * std::abs(want[i]);
+    if (type == NumberType::q8) {
+      const auto first = i / kCacheGroup * kCacheGroup;
+      const auto count =
+          std::min<std::size_t>(want.size() - first, kCacheGroup);
+      const double scale =
+          largest_of(std::span(want).subspan(first, count)) / 127;
+      EXPECT_NEAR(pass.scale(segment, kind, head, position, element), scale,
+                  2 * kUnit * scale + slack);
+      rounding = scale / 2 + 256 * kUnit * scale;
+    }
+    EXPECT_NEAR(pass.cached(segment, kind, head, position, element), want[i],
+                rounding + slack);
+  }
+}
+
 /// Whether the pass appended its keys and values where they belong, and touched
 /// nothing else: `before` are the caches it got.
 inline void expect_appended(
@@ -293,22 +376,18 @@ inline void expect_appended(
             reference.turned(view.first_row + row, set.heads + head);
         const auto value = reference.projected(view.first_row + row,
                                                set.heads + set.kv_heads + head);
-        double size = 0;
-        for (const double x : key) size = std::max(size, std::abs(x));
-        const double slack = 32 * kUnit * size + 0x1p-25;
-        for (int i = 0; i < set.dim; ++i) {
-          const auto n = Reference::index(i);
-          const int position = view.offset + row;
-          EXPECT_NEAR(pass.cached(s, 0, head, position, i), key[n],
-                      unit(set.type) * std::abs(key[n]) + slack);
-          EXPECT_NEAR(pass.cached(s, 1, head, position, i), value[n],
-                      unit(set.type) * std::abs(value[n]) + 0x1p-25);
-        }
+        const int position = view.offset + row;
+        const double slack = 32 * kUnit * largest_of(key);
+        expect_cached(pass, s, 0, head, position, key, slack);
+        expect_cached(pass, s, 1, head, position, value, 0);
         for (int kind = 0; kind < 2; ++kind) {
-          std::fill_n(untouched[s].begin() +
-                          static_cast<std::ptrdiff_t>(pass.at(
-                              s, Pass::kLayer, kind, head, view.offset + row)),
-                      set.dim * size_of(set.type), 0xff);
+          const auto forget = [&](std::size_t at, std::size_t bytes) {
+            std::fill_n(untouched[s].data() + at, bytes, 0xff);
+          };
+          forget(pass.at(s, Pass::kLayer, kind, head, position),
+                 static_cast<std::size_t>(set.dim *
+                                          cached_number_bytes(set.type)));
+          forget(pass.scales_at(s, kind, head, position), pass.scale_bytes());
         }
       }
     }

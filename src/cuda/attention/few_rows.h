@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "cuda/cached_rows.h"
 #include "cuda/matmul/stages.h"
 #include "cuda/segment.h"
 
@@ -21,7 +22,8 @@ inline constexpr int kLeastSplit = 128;
 /// and turns queries and keys (qkv.h), and appends keys and values. Each byte
 /// of the cache is read once for 8 queries of a key/value head together.
 /// Queries and weights of the softmax meet 16-bit caches as two 16-bit numbers
-/// whose sum they are.
+/// whose sum they are, and those of 8 bits as two of bfloat16. The new rows are
+/// seen as the cache holds them.
 ///
 /// The positions that a segment sees are split among the blocks of gridDim.y;
 /// how, follows from the segment alone. The block that comes last joins what
@@ -30,8 +32,8 @@ inline constexpr int kLeastSplit = 128;
 /// Segments, cos_sin and old positions were written two kernels or more before
 /// this one: it asks for them before it waits for the last.
 ///
-/// Kernels  attention_few_T_dD: T of f32, f16, bf16 is the cache's type, D of
-///          64, 128, 256 is attention_padded_dim(head_dim).
+/// Kernels  attention_few_T_dD: T of f32, f16, bf16, q8 is the cache's type, D
+///          of 64, 128, 256 is attention_padded_dim(head_dim).
 /// Grid     [num_kv_heads, splits, segments], blocks of kAttentionFewThreads.
 /// Shapes   qkv [rows, (H + 2 Hkv) Dh]: heads of queries, of keys, of values;
 ///          cos_sin [rows, 2, Dh / 2]; out [rows, H Dh].
@@ -69,15 +71,29 @@ LLAMLX_HOST_DEVICE constexpr int attention_few_stride(int padded_dim) {
   return padded_dim + 4;
 }
 
-/// Bytes of a tile's keys and values, which a warp looks at together, and
-/// positions of it.
+/// Bytes of a tile's keys and values, which a warp looks at together, at most,
+/// and positions of it: of 8 bits as many as there are lanes.
 LLAMLX_HOST_DEVICE constexpr int attention_few_tile_bytes(int padded_dim) {
   return padded_dim <= 128 ? 8 << 10 : 16 << 10;
 }
 LLAMLX_HOST_DEVICE constexpr int attention_few_positions(NumberType type,
                                                          int padded_dim) {
-  return attention_few_tile_bytes(padded_dim) /
-         (2 * padded_dim * number_bytes(type));
+  return type == NumberType::q8 ? 32
+                                : attention_few_tile_bytes(padded_dim) /
+                                      (2 * padded_dim * number_bytes(type));
+}
+
+/// Bytes of the scales of a tile's keys, or values, and of these with them.
+LLAMLX_HOST_DEVICE constexpr int attention_few_scale_bytes(NumberType type,
+                                                           int padded_dim) {
+  return attention_few_positions(type, padded_dim) *
+         cached_row_scales(type, padded_dim) * 4;
+}
+LLAMLX_HOST_DEVICE constexpr int attention_few_half_bytes(NumberType type,
+                                                          int padded_dim) {
+  return attention_few_positions(type, padded_dim) *
+             cached_row_bytes(type, padded_dim) +
+         attention_few_scale_bytes(type, padded_dim);
 }
 
 /// Warps of a block that look at positions: all, if memory suffices.
@@ -96,8 +112,9 @@ LLAMLX_HOST_DEVICE constexpr int attention_few_shared_bytes(NumberType type,
   const int dim = attention_padded_dim(head_dim);
   const int lookers = attention_few_lookers(dim);
   const int tiles =
-      kAttentionFewAhead * lookers * attention_few_tile_bytes(dim);
-  const int new_rows = 2 * kAttentionFewRows * dim * number_bytes(type);
+      kAttentionFewAhead * lookers * 2 * attention_few_half_bytes(type, dim);
+  const int new_rows = 2 * (kAttentionFewRows * cached_row_bytes(type, dim) +
+                            attention_few_scale_bytes(type, dim));
   const int queries =
       attention_few_queries(dim) * attention_few_stride(dim) * 4;
   const int statistics = lookers * 8 * 2 * 4 + 16;

@@ -4,7 +4,9 @@
 #include "cuda/attention/few_rows_split.h"
 #include "cuda/attention/few_rows_stream.h"
 #include "cuda/attention/few_rows_stream_f32.h"
+#include "cuda/attention/few_rows_stream_q8.h"
 #include "cuda/attention/few_rows_tile.h"
+#include "cuda/attention/rounded_head.h"
 #include "cuda/attention/segment_access.h"
 #include "cuda/attention/softmax.h"
 #include "cuda/attention/turned_head.h"
@@ -20,13 +22,17 @@ inline constexpr int kTileQueries = 8;  // what a warp looks for at once
 template <typename T, int kDim>
 struct FewSpace {
   static constexpr int kStride = attention_few_stride(kDim);
-  static constexpr int kSize = number_bytes(number_type(T{}));
+  static constexpr auto kType = number_type(T{});
+  static constexpr int kSize = cached_number_bytes(kType);
   static constexpr int kQueryBytes = kStride * 4;
   static constexpr int kLookers = attention_few_lookers(kDim);
   static constexpr int kTiles = attention_few_queries(kDim) / kTileQueries;
+  /// Before the rows of each tile of keys or values.
+  static constexpr int kScaleBytes = attention_few_scale_bytes(kType, kDim);
+  static constexpr int kHalfBytes = attention_few_half_bytes(kType, kDim);
   /// Of the tiles that a looker has asked for.
-  static constexpr int kRingBytes =
-      kAttentionFewAhead * attention_few_tile_bytes(kDim);
+  static constexpr int kRingBytes = kAttentionFewAhead * 2 * kHalfBytes;
+  static constexpr int kNewBytes = kAttentionFewRows * kDim * kSize;
 
   unsigned char* rings;  // [kLookers] of kRingBytes; sums, when all is seen
   unsigned char* keys;   // of new rows, a SharedTile
@@ -38,9 +44,9 @@ struct FewSpace {
 
   __device__ FewSpace()
       : rings(shared_memory()),
-        keys(rings + kLookers * kRingBytes),
-        values(keys + kAttentionFewRows * kDim * kSize),
-        queries(values + kAttentionFewRows * kDim * kSize),
+        keys(rings + kLookers * kRingBytes + kScaleBytes),
+        values(keys + kNewBytes + kScaleBytes),
+        queries(values + kNewBytes),
         statistics(reinterpret_cast<float*>(queries + kTiles * kTileQueries *
                                                           kQueryBytes)),
         ticket(reinterpret_cast<unsigned*>(statistics + kLookers * 8 * 2)),
@@ -134,6 +140,7 @@ class FewAttention {
   using Tile = typename Looker::Tile;
   static constexpr int kRoundQueries = Space::kTiles * kTileQueries;
   static constexpr int kQuads = kDim / 4;
+  static constexpr bool kIsRounded = Space::kScaleBytes > 0;
   // Batches of copies that may be on their way when the oldest is needed.
   static constexpr int kOnTheirWay = 2 * kAttentionFewAhead - 1;
 
@@ -224,7 +231,7 @@ class FewAttention {
   /// Keys (0) or values (1) of this warp's tile number `slot`.
   __device__ unsigned char* ring(int slot, int kind) const {
     return space_.rings + warp_ * Space::kRingBytes +
-           (2 * slot + kind) * attention_few_tile_bytes(kDim) / 2;
+           (2 * slot + kind) * Space::kHalfBytes + Space::kScaleBytes;
   }
   /// Begins to copy keys or values of a tile, if it is an old one; it is a
   /// batch in any case.
@@ -232,10 +239,14 @@ class FewAttention {
     if (index < tiles_.old) {
       const auto tile = tiles_.tile(split_, segment_, index);
       const auto at = static_cast<long long>(tile.position) * cache_.row_bytes;
+      const Tile to{ring(slot, kind), tile.count};
       ask_tile<Looker::kPositions>(
-          Tile{ring(slot, kind), tile.count},
-          (kind == 0 ? cache_.keys : cache_.values) + at, cache_.row_bytes,
+          to, (kind == 0 ? cache_.keys : cache_.values) + at, cache_.row_bytes,
           lane_);
+      if constexpr (kIsRounded) {
+        ask_scales(to, cache_.scales(kind == 0, tile.position),
+                   cache_.row_scales, lane_);
+      }
     }
     commit_copies();
   }
@@ -298,6 +309,8 @@ class FewAttention {
       }
       if (one.kind == Kind::query) {
         keep_query(space_.queries + one.index * Space::kQueryBytes);
+      } else if constexpr (kIsRounded) {
+        append_rounded(one);
       } else {
         append(one);
       }
@@ -312,12 +325,13 @@ class FewAttention {
   }
   __device__ static void store_query(unsigned char* to, int at, float x,
                                      float y) {
+    using Operand = typename Looker::Operand;
     if constexpr (Space::kSize == 4) {
       store_duo(F32{}, to + 4 * at, x, y);
     } else {
-      const auto word = pack(T{}, x, y);
-      *reinterpret_cast<Words2*>(to +
-                                 4 * at) = {{word, pack_rest(T{}, x, y, word)}};
+      const auto word = pack(Operand{}, x, y);
+      *reinterpret_cast<Words2*>(to + 4 * at) = {
+          {word, pack_rest(Operand{}, x, y, word)}};
     }
   }
 
@@ -343,6 +357,26 @@ class FewAttention {
     for (int at = args_.head_dim + 2 * lane_; at < kDim; at += 2 * kWarpSize) {
       keep(at, 0, 0);
     }
+  }
+
+  /// The same in 8 bits.
+  __device__ void append_rounded(const Job& job) const {
+    const bool is_key = job.kind == Kind::key;
+    const int position = segment_.offset + job.row;
+    const auto tile = new_rows(is_key ? 0 : 1);
+    const RoundedHead<kDim> rounded(head_);
+    store_rounded(head_, rounded, cache_.codes(is_key, position),
+                  cache_.scales(is_key, position), cache_.row_scales, lane_);
+    head_.store([&](int at, float x, float y) {
+      auto* to = tile.piece(job.row, at / 16) + at % 16;
+      *reinterpret_cast<std::uint16_t*>(to) = rounded.codes(at, x, y);
+    });
+    // The last does it for those that are not there.
+    const bool is_its = lane_ == job.row;
+    const bool is_behind = job.row + 1 == segment_.length && lane_ > job.row;
+    rounded.store_scales([&](int group, float scale) {
+      if (is_its || is_behind) *tile.scale(group, lane_) = is_its ? scale : 0;
+    });
   }
 
   /// Looks at this warp's tiles, for queries of which this lane's is at

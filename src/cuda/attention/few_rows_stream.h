@@ -7,6 +7,7 @@
 /// What a warp does while it looks at positions, a tile of them at a time, for
 /// up to 8 queries of one head. A stream has
 ///   kPositions    of a tile
+///   Operand       of which queries in shared memory are; F32: as they are
 ///   kLift         weights are 2^kLift times too large, so that small ones do
 ///                 not lose digits
 ///   load_queries()   once they are in shared memory
@@ -29,6 +30,7 @@ inline constexpr int kSumsStride = kDim + 8;
 template <typename T, int kDim>
 class Stream {
  public:
+  using Operand = T;
   static constexpr int kPositions =
       attention_few_positions(number_type(T{}), kDim);
   static constexpr float kLift = static_cast<float>(lift(T{}));

@@ -17,6 +17,7 @@ inline constexpr int kScoreFloats = 8 * kScoreStride + 8;
 template <int kDim>
 class Stream<F32, kDim> {
  public:
+  using Operand = F32;
   static constexpr int kPositions =
       attention_few_positions(NumberType::f32, kDim);
   static constexpr float kLift = 0;

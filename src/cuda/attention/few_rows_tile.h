@@ -8,7 +8,8 @@ namespace llamlx::cuda {
 
 /// Keys or values of consecutive positions in shared memory, rows of kRowBytes.
 /// Pieces of 16 bytes of a row change places, so that the same piece of eight
-/// rows, or four neighbours of two, hit all banks.
+/// rows, or four neighbours of two, hit all banks: of which two rows of 64
+/// bytes fill all.
 template <int kRowBytes>
 struct SharedTile {
   unsigned char* rows;
@@ -16,6 +17,7 @@ struct SharedTile {
 
   /// What the number of a row's piece is changed by.
   __device__ static constexpr int turn(int row) {
+    if constexpr (kRowBytes == 64) return row >> 1 & 3;
     return (row & 1) << 2 | (row & 2) | (row >> 2 & 1);
   }
   __device__ unsigned char* piece(int row, int index) const {
@@ -29,6 +31,35 @@ struct SharedTile {
                                             8 * n * kRowBytes);
   }
 };
+
+/// Of numbers of 8 bits; before its rows are their scales, as many as of a tile
+/// that is full, and 0 of positions that are not there.
+template <int kDim>
+struct CodeTile : SharedTile<kDim> {
+  static constexpr int kPositions =
+      attention_few_positions(NumberType::q8, kDim);
+
+  /// Of a group of numbers of a position: those of positions follow each other.
+  __device__ float* scale(int group, int position) const {
+    return reinterpret_cast<float*>(
+               this->rows - attention_few_scale_bytes(NumberType::q8, kDim)) +
+           group * kPositions + position;
+  }
+};
+
+/// Begins to copy the scales of a tile's rows, `groups` each, as one of a
+/// warp's lanes; the rest is 0.
+template <int kDim>
+__device__ void ask_scales(const CodeTile<kDim>& tile, const float* from,
+                           int groups, int lane) {
+  static_assert(CodeTile<kDim>::kPositions == kWarpSize);
+#pragma unroll
+  for (int i = 0; i < kDim / kCacheGroup; ++i) {
+    const bool is_there = lane < tile.count && i < groups;
+    copy_async_word(tile.scale(i, lane),
+                    from + (is_there ? lane * groups + i : 0), is_there);
+  }
+}
 
 /// Begins to copy up to kCount rows of `row_bytes` to a tile, as one of a
 /// warp's lanes; the rest of each is zeros.

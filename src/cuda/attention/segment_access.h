@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "cuda/cached_rows.h"
 #include "cuda/intrinsics.h"
 #include "cuda/segment.h"
 
@@ -36,6 +37,39 @@ struct CachedHead {
   }
 };
 
+/// Of numbers of 8 bits.
+template <>
+struct CachedHead<Q8> {
+  unsigned char* keys;  ///< of position 0
+  unsigned char* values;
+  float* key_scales;
+  float* value_scales;
+  int row_bytes;   ///< of a position
+  int row_scales;  ///< the same
+
+  __device__ CachedHead(const SegmentView& segment, int layer, int num_kv_heads,
+                        int kv_head, int head_dim)
+      : row_bytes(cached_row_bytes(NumberType::q8, head_dim)),
+        row_scales(cached_row_scales(NumberType::q8, head_dim)) {
+    const auto head =
+        cached_head_bytes(NumberType::q8, head_dim, segment.capacity);
+    const auto codes = static_cast<long long>(segment.capacity) * row_bytes;
+    keys = segment.cache + layer * segment.layer_bytes + kv_head * head;
+    values = keys + num_kv_heads * head;
+    key_scales = reinterpret_cast<float*>(keys + codes);
+    value_scales = reinterpret_cast<float*>(values + codes);
+  }
+
+  __device__ unsigned char* codes(bool is_key, int position) const {
+    return (is_key ? keys : values) +
+           static_cast<long long>(position) * row_bytes;
+  }
+  __device__ float* scales(bool is_key, int position) const {
+    return (is_key ? key_scales : value_scales) +
+           static_cast<long long>(position) * row_scales;
+  }
+};
+
 inline constexpr int kNearBytes = 128 << 10;
 
 /// Brings positions from `first` on nearer, up to `end` or as many as will
@@ -49,6 +83,21 @@ __device__ void bring_positions_near(const CachedHead<T>& cache, int first,
   for (int at = thread * 128; at < bytes; at += threads * 128) {
     bring_near(cache.keys + from + at);
     bring_near(cache.values + from + at);
+  }
+}
+
+/// With their scales.
+__device__ inline void bring_positions_near(const CachedHead<Q8>& cache,
+                                            int first, int end, int thread,
+                                            int threads) {
+  bring_positions_near<Q8>(cache, first, end, thread, threads);
+  constexpr int kNear = 128 / sizeof(float);
+  const int positions = smaller(kNearBytes / cache.row_bytes, end - first);
+#pragma unroll 1
+  for (int at = thread * kNear; at < positions * cache.row_scales;
+       at += threads * kNear) {
+    bring_near(cache.scales(true, first) + at);
+    bring_near(cache.scales(false, first) + at);
   }
 }
 

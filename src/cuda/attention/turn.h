@@ -9,9 +9,10 @@ inline constexpr int kTurnThreads = 256;
 
 /// What comes before the attention of many rows (many_rows.h): norms and turns
 /// queries and keys (qkv.h), appends keys and values to the caches, and leaves
-/// queries as numbers of the cache's type, times log2(e) / sqrt(Dh).
+/// queries as numbers of 16 bits, times log2(e) / sqrt(Dh).
 ///
-/// Kernels  turn_rows_f16, turn_rows_bf16.
+/// Kernels  turn_rows_T: T of f16, bf16 is the type of queries and caches; and
+///          turn_rows_q8_T, where caches have 8 bits.
 /// Grid     [rows of the longest segment, segments], blocks of kTurnThreads.
 /// Shapes   qkv [rows, (H + 2 Hkv) Dh]: heads of queries, of keys, of values;
 ///          cos_sin [rows, 2, Dh / 2]; q [H, rows, Dh].
