@@ -2,7 +2,8 @@
 
 namespace llamlx::cuda {
 
-/// Consecutive tokens of one sequence in a pass, as kernels see them.
+/// Consecutive tokens of one sequence in a pass, as kernels see them. Positions
+/// count from the first that the cache holds.
 struct SegmentView {
   /// The sequence's cache: [layer][keys, values][Hkv] heads as cached_rows.h
   /// lays them out, each layer `layer_bytes` after the one before.

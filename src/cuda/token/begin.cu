@@ -22,7 +22,8 @@ LLAMLX_KERNEL(begin_pass, BeginArgs, 256, 1) {
     if (thread == 0) *args.choice_out = args.choice;
   }
   const auto& mine = args.segments[segment];
-  const double position = mine.offset + row - mine.first_row;
+  const double position =
+      args.firsts[segment] + mine.offset + row - mine.first_row;
   const auto* periods =
       args.periods + static_cast<long long>(segment) * args.periods_stride;
   float* cos_out = args.cos_sin + static_cast<long long>(row) * 2 * args.pairs;

@@ -20,6 +20,7 @@ inline constexpr int kMostSegments = 64;
 ///          [rows][2][pairs]; x [rows, hidden].
 struct BeginArgs {
   SegmentView segments[kMostSegments];
+  int firsts[kMostSegments];  ///< in the text, of what each one's cache holds
   int num_segments;
   const int* ids;
   Choice choice;

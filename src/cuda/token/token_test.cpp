@@ -137,7 +137,8 @@ TEST(BeginPass, EmbedsAndTurns) {
   Choice choice{};
   BeginArgs args{};
   args.segments[0] = {nullptr, 0, 100, 50, 0, 2};
-  args.segments[1] = {nullptr, 0, 100, 30000, 2, 1};
+  args.segments[1] = {nullptr, 0, 100, 20000, 2, 1};
+  args.firsts[1] = 10000;
   args.num_segments = 2;
   args.ids = ids.data();
   args.choice = {5, {0.5F, {1, 2}}};
@@ -159,7 +160,7 @@ TEST(BeginPass, EmbedsAndTurns) {
   EXPECT_EQ(choice.slot, 5);
   EXPECT_EQ(choice.draw.temperature, 0.5F);
   EXPECT_EQ(choice.draw.key[1], 2);
-  EXPECT_EQ(segments[1].offset, 30000);
+  EXPECT_EQ(segments[1].offset, 20000);
   const int rows[] = {7, kVocab - 1, 0};
   const double positions[] = {50, 51, 30000};
   for (int i = 0; i < 3; ++i) {

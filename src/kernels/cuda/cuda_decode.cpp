@@ -206,7 +206,7 @@ void CudaDecode::set_turns(const CudaRope& rope, int position) {
 }
 
 void CudaDecode::run(CudaModel& model, const cuda::SegmentView& segment,
-                     const CudaRope& rope, const int* id,
+                     int position, const CudaRope& rope, const int* id,
                      const cuda::Choice* choice) {
   const auto& space = model.space;
   args_.segment = segment;
@@ -214,7 +214,7 @@ void CudaDecode::run(CudaModel& model, const cuda::SegmentView& segment,
   args_.chooses = choice != nullptr;
   if (choice != nullptr) args_.choice = *choice;
   args_.traditional = rope.traditional;
-  set_turns(rope, segment.offset);
+  set_turns(rope, position);
   args_.tokens = space.tokens.as<int>();
   args_.host_tokens = static_cast<int*>(model.host_tokens.device_data());
   launch(model.stream, kernel_,

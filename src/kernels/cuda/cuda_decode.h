@@ -29,11 +29,12 @@ class CudaDecode {
   static std::unique_ptr<CudaDecode> make(CudaModel& model,
                                           const CudaMemoryPlan& plan);
 
-  /// One pass for the token at `id`, on the GPU. With a choice, the next goes
+  /// One pass for the token at `id`, on the GPU, which is at `position` of its
+  /// text. With a choice, the next goes
   /// to the workspace's tokens and to its place of `host_tokens`; with none,
   /// the hidden state stays in residual(), but for the lowest bits of its
   /// numbers. The workspace has room for a row.
-  void run(CudaModel& model, const cuda::SegmentView& segment,
+  void run(CudaModel& model, const cuda::SegmentView& segment, int position,
            const CudaRope& rope, const int* id, const cuda::Choice* choice);
 
   const float* residual() const { return args_.exchange.residual; }

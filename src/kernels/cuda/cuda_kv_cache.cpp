@@ -8,6 +8,7 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "base/human_size.h"
+#include "cuda/cached_rows.h"
 #include "cuda/device.h"
 
 namespace llamlx {
@@ -33,12 +34,18 @@ long long capacity_for(const CudaKVStore::Shape& shape, long long positions) {
   return std::min(all, kept + kBetweenDrops);
 }
 
+int heads_of(const CudaKVStore::Shape& shape) {
+  return shape.num_layers * 2 * shape.num_key_value_heads;
+}
+
+std::size_t head_bytes(const CudaKVStore::Shape& shape, long long capacity) {
+  return static_cast<std::size_t>(
+      cuda::cached_head_bytes(shape.type, shape.head_dim, capacity));
+}
+
 std::size_t bytes_of(const CudaKVStore::Shape& shape, long long capacity) {
-  return std::size_t{2} * static_cast<std::size_t>(capacity) *
-         static_cast<std::size_t>(shape.num_layers) *
-         static_cast<std::size_t>(shape.num_key_value_heads) *
-         static_cast<std::size_t>(shape.head_dim) *
-         static_cast<std::size_t>(cuda::number_bytes(shape.type));
+  return static_cast<std::size_t>(heads_of(shape)) *
+         head_bytes(shape, capacity);
 }
 
 DeviceBuffer memory_for(const CudaKVStore::Shape& shape, int capacity) {
@@ -70,15 +77,6 @@ std::size_t CudaKVStore::bytes_for(const Shape& shape, long long positions) {
 
 bool CudaKVStore::may_drop(const Shape& shape, long long positions) {
   return capacity_for(shape, positions) < positions;
-}
-
-std::size_t CudaKVStore::position_bytes() const {
-  return static_cast<std::size_t>(shape_.head_dim) *
-         cuda::number_bytes(shape_.type);
-}
-
-std::size_t CudaKVStore::layer_bytes() const {
-  return 2 * position_bytes() * capacity_ * shape_.num_key_value_heads;
 }
 
 void CudaKVStore::reserve(Stream& stream, int offset, int length) {
@@ -131,7 +129,7 @@ void CudaKVStore::grow(Stream& stream, int first, int offset, int length) {
     capacity = static_cast<int>(least);
     larger = memory_for(shape_, capacity);
   }
-  copy_positions(stream, larger.as<std::byte>(), capacity, first,
+  copy_positions(stream, larger.as<std::byte>(), capacity, 0, first,
                  offset - first);
   stream.synchronize();
   memory_ = std::move(larger);
@@ -142,31 +140,39 @@ void CudaKVStore::grow(Stream& stream, int first, int offset, int length) {
 void CudaKVStore::move_to_front(Stream& stream, int first, int offset) {
   // As many at a time as there are before them: copies do not overlap.
   const int by = first - first_;
-  auto* to = memory_.as<std::byte>();
   for (int at = first; at < offset; at += by) {
-    copy_positions(stream, to, capacity_, at, std::min(by, offset - at));
-    to += position_bytes() * by;
+    copy_positions(stream, memory_.as<std::byte>(), capacity_, at - first, at,
+                   std::min(by, offset - at));
   }
   first_ = first;
 }
 
 void CudaKVStore::copy_positions(Stream& stream, std::byte* to, int to_capacity,
-                                 int first, int count) const {
-  const auto bytes = position_bytes();
-  const auto* from = memory_.as<const std::byte>() + bytes * (first - first_);
-  const int heads = shape_.num_layers * 2 * shape_.num_key_value_heads;
-  for (int i = 0; i < heads; ++i) {
-    copy_on_device(stream, to + bytes * to_capacity * i,
-                   from + bytes * capacity_ * i, bytes * count);
+                                 int before, int first, int count) const {
+  const std::size_t row = cuda::cached_row_bytes(shape_.type, shape_.head_dim);
+  const std::size_t scales =
+      sizeof(float) * static_cast<std::size_t>(cuda::cached_row_scales(
+                          shape_.type, shape_.head_dim));
+  const auto* from = memory_.as<const std::byte>();
+  for (int i = 0; i < heads_of(shape_); ++i) {
+    copy_on_device(stream, to + row * before, from + row * (first - first_),
+                   row * count);
+    if (scales > 0) {
+      copy_on_device(stream, to + row * to_capacity + scales * before,
+                     from + row * capacity_ + scales * (first - first_),
+                     scales * count);
+    }
+    to += head_bytes(shape_, to_capacity);
+    from += head_bytes(shape_, capacity_);
   }
 }
 
 cuda::SegmentView CudaKVStore::view(int offset, int first_row,
                                     int length) const {
-  return {memory_.as<unsigned char>() - position_bytes() * first_,
-          layer_bytes(),
+  return {memory_.as<unsigned char>(),
+          bytes_of(shape_, capacity_) / shape_.num_layers,
           capacity_,
-          offset,
+          offset - first_,
           first_row,
           length};
 }

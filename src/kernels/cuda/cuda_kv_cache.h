@@ -15,12 +15,11 @@
 namespace llamlx {
 
 /// What a cache of the CUDA backend holds, in the GPU's memory:
-/// [layer][keys, values][Hkv][capacity][Dh].
+/// [layer][keys, values][Hkv] heads (cuda/cached_rows.h).
 ///
 /// Where all layers have windows it drops positions that none sees any more,
-/// and moves those that it keeps to the front, when it is full: kernels find a
-/// position where it would be if nothing had been dropped, so they know
-/// nothing of it.
+/// and moves those that it keeps to the front, when it is full: kernels count
+/// positions from the first of them.
 class CudaKVStore {
  public:
   struct Shape {
@@ -50,6 +49,9 @@ class CudaKVStore {
 
   cuda::SegmentView view(int offset, int first_row, int length) const;
 
+  /// The position that it holds first.
+  int first() const { return first_; }
+
   /// Throws what the last reserve() did. Threads: any.
   void check() const;
 
@@ -57,16 +59,15 @@ class CudaKVStore {
   void make_room(Stream& stream, int offset, int length);
   void grow(Stream& stream, int first, int offset, int length);
   void move_to_front(Stream& stream, int first, int offset);
-  /// Puts `count` positions from `first` on, of every head, to `to`.
-  void copy_positions(Stream& stream, std::byte* to, int to_capacity, int first,
-                      int count) const;
+  /// Puts `count` positions from `first` on, of every head, into a store's
+  /// memory, where they follow `before` others.
+  void copy_positions(Stream& stream, std::byte* to, int to_capacity,
+                      int before, int first, int count) const;
   int first_needed(int offset) const;
-  std::size_t position_bytes() const;
-  std::size_t layer_bytes() const;
 
   Shape shape_;
   int capacity_;
-  int first_ = 0;  // position that it holds
+  int first_ = 0;
   DeviceBuffer memory_;
   mutable std::mutex mutex_;
   std::exception_ptr failure_;  // of the last reserve()

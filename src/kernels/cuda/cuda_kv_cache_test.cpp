@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cuda/cached_rows.h"
 #include "cuda/testing.h"
 
 namespace llamlx {
@@ -13,46 +14,66 @@ constexpr int kDim = 8;
 // Of each of two layers' keys and values.
 constexpr int kRows = 2 * 2 * kHeads;
 
-CudaKVStore::Shape shape_of(int window) {
-  return {cuda::NumberType::f32, 2, kHeads, kDim, window};
+CudaKVStore::Shape shape_of(int window,
+                            cuda::NumberType type = cuda::NumberType::f32) {
+  return {type, 2, kHeads, kDim, window};
 }
 
-/// A store whose numbers say of which head and position they are.
+/// A store whose bytes say, as floats, of which head and position they are.
 class CudaKVStoreTest : public testing::GpuTest {
  protected:
-  static std::vector<float> numbers(int head, int first, int count) {
+  /// What a head has of each position: a row, and scales.
+  struct Plane {
+    int floats;
+    long long at;
+  };
+  std::vector<Plane> planes(const cuda::SegmentView& view) const {
+    const int row = cuda::cached_row_bytes(type_, kDim);
+    return {{row / 4, 0},
+            {cuda::cached_row_scales(type_, kDim),
+             static_cast<long long>(view.capacity) * row}};
+  }
+  static std::vector<float> numbers(int head, int first, int count,
+                                    int floats) {
     std::vector<float> result;
-    for (int i = 0; i < count * kDim; ++i) {
-      result.push_back(static_cast<float>(head * 100'000 + first + i / kDim));
+    for (int i = 0; i < count * floats; ++i) {
+      result.push_back(static_cast<float>(head * 100'000 + first + i / floats));
     }
     return result;
   }
   /// Where kernels find a position (segment.h).
-  static unsigned char* place(const cuda::SegmentView& view, int head,
-                              int position) {
+  unsigned char* place(const cuda::SegmentView& view, int head,
+                       const Plane& plane, int position) const {
     return view.cache + (head / (2 * kHeads)) * view.layer_bytes +
-           ((head % (2 * kHeads)) * static_cast<long long>(view.capacity) +
-            position) *
-               kDim * 4;
+           head % (2 * kHeads) *
+               cuda::cached_head_bytes(type_, kDim, view.capacity) +
+           plane.at + 4LL * plane.floats * position;
   }
   void append(CudaKVStore& store, int offset, int length) {
     store.reserve(stream_, offset, length);
     const auto view = store.view(offset, 0, length);
     for (int head = 0; head < kRows; ++head) {
-      const auto its = numbers(head, offset, length);
-      upload(stream_, place(view, head, offset), its.data(), 4 * its.size());
+      for (const auto& plane : planes(view)) {
+        const auto its = numbers(head, offset, length, plane.floats);
+        upload(stream_, place(view, head, plane, view.offset), its.data(),
+               4 * its.size());
+      }
     }
   }
   void expect_positions(const CudaKVStore& store, int first, int end) {
-    const auto view = store.view(end, 0, 1);
+    const auto view = store.view(first, 0, 1);
     for (int head = 0; head < kRows; ++head) {
-      const auto expected = numbers(head, first, end - first);
-      auto its = expected;
-      download(stream_, its.data(), place(view, head, first), 4 * its.size());
-      ASSERT_EQ(its, expected) << "head " << head << " from " << first;
+      for (const auto& plane : planes(view)) {
+        const auto expected = numbers(head, first, end - first, plane.floats);
+        auto its = expected;
+        download(stream_, its.data(), place(view, head, plane, view.offset),
+                 4 * its.size());
+        ASSERT_EQ(its, expected) << "head " << head << " from " << first;
+      }
     }
   }
 
+  cuda::NumberType type_ = cuda::NumberType::f32;
   Stream stream_;
 };
 
@@ -61,6 +82,16 @@ TEST_F(CudaKVStoreTest, GrowsAndKeepsAllWhereThereIsNoWindow) {
   for (int at = 0; at < 6000; at += 1500) append(store, at, 1500);
   expect_positions(store, 0, 6000);
   EXPECT_GE(store.view(0, 0, 1).capacity, 6000);
+}
+
+TEST_F(CudaKVStoreTest, KeepsScalesWithTheirNumbers) {
+  type_ = cuda::NumberType::q8;
+  CudaKVStore all(shape_of(0, type_), 10);
+  for (int at = 0; at < 3000; at += 1500) append(all, at, 1500);
+  expect_positions(all, 0, 3000);
+  CudaKVStore some(shape_of(kWindow, type_), 100);
+  for (int at = 0; at < 20'000; at += 1000) append(some, at, 1000);
+  expect_positions(some, 20'000 - kWindow, 20'000);
 }
 
 /// Of prompts in pieces, and token by token: some rows of each pass are looked

@@ -110,7 +110,10 @@ cuda::BeginArgs begin_args(CudaModel& model,
   const int pairs = model.params.heads.head_dim / 2;
   cuda::BeginArgs args{};
   for (const auto& view : make_views(model, segments)) {
-    args.segments[args.num_segments++] = view;
+    const auto index = static_cast<std::size_t>(args.num_segments);
+    args.segments[index] = view;
+    args.firsts[index] = segments[index].store->first();
+    ++args.num_segments;
   }
   args.ids = ids;
   args.table = table.bytes.as<const unsigned char>();
@@ -430,7 +433,8 @@ void run_layers(CudaModel& model, std::span<const CudaSegment> segments,
     const float* hidden = model.space.x.as<const float>();
     if (pass.rows == 1 && model.decode) {
       const auto view = make_views(model, part.segments).front();
-      model.decode->run(model, view, rope, there, nullptr);
+      model.decode->run(model, view, part.segments.front().offset, rope, there,
+                        nullptr);
       hidden = model.decode->residual();
     } else {
       run_pass(pass, begin_args(model, part.segments, rope, there));
@@ -472,7 +476,8 @@ void run_and_choose(CudaModel& model, std::span<const CudaSegment> segments,
   if (rows == 1 && model.decode) {
     const auto view = make_views(model, segments).front();
     ++model.passes;
-    return model.decode->run(model, view, rope, there, &choice);
+    return model.decode->run(model, view, segments.front().offset, rope, there,
+                             &choice);
   }
   auto args = begin_args(model, segments, rope, there);
   args.choice = choice;
