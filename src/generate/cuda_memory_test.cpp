@@ -55,7 +55,7 @@ class CudaMemoryTest : public ::testing::Test {
          c.layer_windows,
          tokens,
          {c.moe.num_experts_per_tok, c.moe.norm_topk_prob}},
-        cuda::NumberType::bf16);
+        cuda::NumberType::bf16, cuda::NumberType::bf16);
   }
 
   static std::vector<std::int32_t> some_ids(int count) {

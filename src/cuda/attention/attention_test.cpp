@@ -505,7 +505,7 @@ void expect_expanded(const Setting& set) {
                << "type " << static_cast<int>(set.short_type) << " dim "
                << set.dim << " window " << set.window);
   Pass pass(set);
-  // A cache of 16 bits that begins with what the window shows.
+  // Caches of 16 bits that begin with what the window shows.
   std::vector<std::vector<std::uint16_t>> expanded;
   std::vector<Words4> views(2 * set.segments.size());
   auto* view = reinterpret_cast<SegmentView*>(views.data());
@@ -518,11 +518,10 @@ void expect_expanded(const Setting& set) {
     most = std::max(most, count);
     auto& numbers = expanded.emplace_back(
         static_cast<std::size_t>(2 * set.kv_heads * count * set.dim), 0xffff);
-    *view++ = {reinterpret_cast<unsigned char*>(numbers.data()) -
-                   std::ptrdiff_t{2} * first * set.dim,
+    *view++ = {reinterpret_cast<unsigned char*>(numbers.data()),
                0,
                count,
-               offset,
+               offset - first,
                0,
                length};
   }

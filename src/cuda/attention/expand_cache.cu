@@ -36,9 +36,10 @@ __device__ void expand_cache(const ExpandCacheArgs& args) {
       static_cast<int>(blockIdx.y) - (is_key ? 0 : args.num_kv_heads);
   const CachedHead<Q8> from(segment, args.layer, args.num_kv_heads, head,
                             args.head_dim);
-  const CachedHead<T> to(load_segment(args.expanded + blockIdx.z), 0,
-                         args.num_kv_heads, head, args.head_dim);
+  const auto expanded = load_segment(args.expanded + blockIdx.z);
+  const CachedHead<T> to(expanded, 0, args.num_kv_heads, head, args.head_dim);
   auto* rows = is_key ? to.keys : to.values;
+  const int behind = segment.offset - expanded.offset;
   const int octets = args.head_dim / 8;  // of a row
   for (int i = static_cast<int>(threadIdx.x); i < (end - first) * octets;
        i += kExpandCacheThreads) {
@@ -50,9 +51,9 @@ __device__ void expand_cache(const ExpandCacheArgs& args) {
         load_fresh(from.scales(is_key, position) + col / kCacheGroup);
     const auto low = expand_codes<T>(codes.w[0], scale);
     const auto high = expand_codes<T>(codes.w[1], scale);
-    *reinterpret_cast<Words4*>(
-        rows + static_cast<long long>(position) * to.row_bytes +
-        2 * col) = {{low.w[0], low.w[1], high.w[0], high.w[1]}};
+    auto* row = rows + static_cast<long long>(position - behind) * to.row_bytes;
+    *reinterpret_cast<Words4*>(row + 2 * col) = {
+        {low.w[0], low.w[1], high.w[0], high.w[1]}};
   }
 }
 

@@ -17,7 +17,8 @@ inline constexpr int kExpandCachePositions = 64;  ///< of a block
 ///          blocks of kExpandCacheThreads.
 struct ExpandCacheArgs {
   const SegmentView* segments;  ///< aligned to 16 bytes
-  const SegmentView* expanded;  ///< the same of caches of such numbers
+  /// The same of caches of such numbers, which may hold later positions first.
+  const SegmentView* expanded;
   int layer;
   int num_kv_heads;
   int head_dim;

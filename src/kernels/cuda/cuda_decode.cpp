@@ -31,7 +31,7 @@ bool takes(const CudaModel& model) {
   const auto& head = model.lm_head();
   if (model.device.compute_capability < kDecodeCapability ||
       model.params.heads.head_dim > cuda::kDecodeLargestHead ||
-      model.compute == cuda::NumberType::f32 ||
+      model.compute == cuda::NumberType::f32 || model.has_rounded_caches() ||
       head.layout.type != model.compute) {
     return false;
   }

@@ -142,9 +142,13 @@ CudaVector upload_vector(Stream& stream, const mx::array& values) {
   return result;
 }
 
+const char* type_name(cuda::NumberType type) {
+  static constexpr const char* kNames[] = {"f32", "f16", "bf16", "q8"};
+  return kNames[static_cast<int>(type)];
+}
+
 std::string CudaMatrix::kernel_suffix() const {
-  static constexpr const char* kTypes[] = {"f32", "f16", "bf16"};
-  const auto* type = kTypes[static_cast<int>(layout.type)];
+  const auto* type = type_name(layout.type);
   if (layout.bits == 0) return type;
   return concat("affine", layout.bits, "_g", layout.group, "_", type);
 }

@@ -10,6 +10,9 @@
 
 namespace llamlx {
 
+/// "bf16": what kernels that read such numbers are called.
+const char* type_name(cuda::NumberType type);
+
 /// Numbers of float32 on the GPU; none: nullptr.
 struct CudaVector {
   DeviceBuffer numbers;

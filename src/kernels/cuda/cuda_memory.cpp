@@ -9,6 +9,7 @@
 #include "cuda/matmul/some_rows.h"
 #include "cuda/modules.h"
 #include "kernels/cuda/ceil_div.h"
+#include "kernels/cuda/cuda_expand.h"
 #include "kernels/cuda/cuda_expert_plan.h"
 #include "kernels/cuda/cuda_kv_cache.h"
 #include "kernels/cuda/cuda_matrix.h"
@@ -244,14 +245,20 @@ bool is_tied(const DecoderWeights& weights) {
 CudaMemoryPlan plan_cuda_memory(const CudaDeviceInfo& device,
                                 const DecoderWeights& weights,
                                 const StackParams& params,
-                                cuda::NumberType compute) {
+                                cuda::NumberType compute,
+                                cuda::NumberType cache) {
   CudaMemoryPlan plan;
   plan.tokens = std::max(1LL, params.expected_tokens);
   add_weights(weights, plan);
-  plan.cache = CudaKVStore::bytes_for(kv_shape(params, compute), plan.tokens);
+  plan.cache = CudaKVStore::bytes_for(kv_shape(params, cache), plan.tokens);
   const auto rows = std::min<long long>(plan.tokens, kCudaPrefillRows);
   plan.workspace = workspace_bytes(device, weights, params, compute,
                                    static_cast<std::size_t>(rows));
+  if (cache == cuda::NumberType::q8 && compute != cuda::NumberType::f32 &&
+      rows > cuda::kAttentionFewRows) {
+    plan.workspace +=
+        expanded_bytes(params, static_cast<int>(rows), plan.tokens);
+  }
   return plan;
 }
 

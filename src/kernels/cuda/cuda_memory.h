@@ -23,7 +23,8 @@ struct CudaMemoryPlan {
 CudaMemoryPlan plan_cuda_memory(const CudaDeviceInfo& device,
                                 const DecoderWeights& weights,
                                 const StackParams& params,
-                                cuda::NumberType compute);
+                                cuda::NumberType compute,
+                                cuda::NumberType cache);
 
 /// Refuses a plan that does not fit what is free now. Errors: Error
 /// (out_of_memory).

@@ -25,6 +25,16 @@ cuda::NumberType compute_type(mx::Dtype dtype) {
       concat("kernels do not compute in ", to_string(dtype)));
 }
 
+/// Of numbers of so many bits, 0 being those computed in.
+cuda::NumberType cache_type(int kv_bits, cuda::NumberType compute) {
+  if (kv_bits == 0) return compute;
+  if (kv_bits == 8) return cuda::NumberType::q8;
+  throw std::invalid_argument(
+      concat("keys and values are kept in 8 bits, or as they are computed (0), "
+             "not in ",
+             kv_bits));
+}
+
 /// Refuses what kernels do not take, before anything is loaded.
 void check_shapes(const CudaModel& model) {
   const auto refuse = [&](const std::string& what) {
@@ -128,14 +138,16 @@ void make_counters(CudaModel& model) {
 
 }  // namespace
 
-CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype)
+CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype,
+                     int kv_bits)
     : device(cuda_device()),
       weights(std::move(loaded)),
       params(std::move(stack)),
       compute(compute_type(dtype)),
+      cached(cache_type(kv_bits, compute)),
       host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kTokenSlotRows) {
   check_shapes(*this);
-  const auto plan = plan_cuda_memory(device, weights, params, compute);
+  const auto plan = plan_cuda_memory(device, weights, params, compute, cached);
   check_cuda_memory(device, plan);
   embed_tokens = pack_weight(stream, weights.embed_tokens);
   if (!is_tied(weights)) own_lm_head = pack_linear(stream, weights.lm_head);

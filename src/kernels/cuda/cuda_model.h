@@ -95,6 +95,16 @@ struct CudaExpertSpace {
   std::array<GrowingBuffer, 2> stages;
 };
 
+/// A layer's caches of 8 bits as numbers of 16 (cuda_expand.h).
+struct CudaExpandedSpace {
+  explicit CudaExpandedSpace(int& growths)
+      : numbers(growths), segments(growths) {}
+
+  GrowingBuffer numbers;
+  GrowingBuffer segments;  // [kMostSegments] SegmentView
+  int most_positions = 0;  // of a segment
+};
+
 /// Memory of a pass on the GPU, kept for the next.
 struct CudaWorkspace {
   int growths = 0;                  ///< of all of it
@@ -125,6 +135,7 @@ struct CudaWorkspace {
   GrowingBuffer product_parts{growths};
   GrowingBuffer expanded{growths};  // a weight as numbers of 16 bits
   CudaExpertSpace experts{growths};
+  CudaExpandedSpace expanded_caches{growths};
   GrowingBuffer argmax_parts{growths};
   GrowingBuffer tokens{
       growths};  // [rows] int: chosen by the last pass that did
@@ -133,13 +144,16 @@ struct CudaWorkspace {
 /// A decoder's weights on the GPU, and what its passes share.
 struct CudaModel {
   /// Errors: Error (out_of_memory) before anything is loaded, if it can be
-  /// known; (no_device); std::invalid_argument for types kernels do not read.
-  CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype);
+  /// known; (no_device); std::invalid_argument for types kernels do not read,
+  /// and `kv_bits` as of cuda_backend().
+  CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype,
+            int kv_bits);
 
   const CudaDeviceInfo& device;
   DecoderWeights weights;  ///< where they were read from
   StackParams params;
   cuda::NumberType compute;
+  cuda::NumberType cached;  ///< keys and values: that, or q8
   Stream stream;
 
   CudaMatrix embed_tokens;
@@ -150,6 +164,7 @@ struct CudaModel {
   const CudaMatrix& lm_head() const {
     return own_lm_head ? *own_lm_head : embed_tokens;
   }
+  bool has_rounded_caches() const { return cached == cuda::NumberType::q8; }
   int hidden_size() const { return embed_tokens.cols; }
   int vocab_size() const { return lm_head().rows; }
   int qkv_width() const {

@@ -12,6 +12,7 @@
 #include "cuda/token/argmax.h"
 #include "cuda/token/begin.h"
 #include "kernels/cuda/ceil_div.h"
+#include "kernels/cuda/cuda_expand.h"
 #include "kernels/cuda/cuda_mlp.h"
 #include "kernels/cuda/cuda_products.h"
 
@@ -27,6 +28,7 @@ struct Pass {
   bool traditional;
 
   CudaWorkspace& space() const { return model.space; }
+  bool has_few_rows() const { return longest <= cuda::kAttentionFewRows; }
 };
 
 Pass make_pass(CudaModel& model, std::span<const CudaSegment> segments,
@@ -37,11 +39,6 @@ Pass make_pass(CudaModel& model, std::span<const CudaSegment> segments,
     pass.longest = std::max(pass.longest, segment.length);
   }
   return pass;
-}
-
-const char* type_name(cuda::NumberType type) {
-  static constexpr const char* kNames[] = {"f32", "f16", "bf16"};
-  return kNames[static_cast<int>(type)];
 }
 
 /// Splits of each of so many segments. Of several, whose positions differ, a
@@ -166,7 +163,7 @@ bool attend_few(const Pass& pass, int layer) {
   }
   args.parts = pass.space().parts.as<float>();
   args.counters = pass.space().counters.as<unsigned>();
-  const auto name = concat("attention_few_", type_name(model.compute), "_d",
+  const auto name = concat("attention_few_", type_name(model.cached), "_d",
                            cuda::attention_padded_dim(heads.head_dim));
   launch(
       model.stream, cuda_kernel("attention/few_rows", name),
@@ -175,7 +172,7 @@ bool attend_few(const Pass& pass, int layer) {
        .grid_z = static_cast<unsigned>(pass.segments),
        .block = cuda::kAttentionFewThreads,
        .shared_bytes = static_cast<unsigned>(
-           cuda::attention_few_shared_bytes(model.compute, heads.head_dim))},
+           cuda::attention_few_shared_bytes(model.cached, heads.head_dim))},
       args);
   return args.next.bytes != nullptr;
 }
@@ -199,9 +196,10 @@ void turn(const Pass& pass, int layer) {
   args.cos_sin = pass.space().cos_sin.as<const float>();
   args.traditional = pass.traditional;
   args.q = pass.space().queries.as<std::uint16_t>();
+  const auto* cached = model.has_rounded_caches() ? "q8_" : "";
   launch(model.stream,
          cuda_kernel("attention/turn",
-                     concat("turn_rows_", type_name(model.compute))),
+                     concat("turn_rows_", cached, type_name(model.compute))),
          {.grid_x = static_cast<unsigned>(pass.longest),
           .grid_y = static_cast<unsigned>(pass.segments),
           .block = cuda::kTurnThreads},
@@ -247,9 +245,12 @@ bool attend_many(const Pass& pass, int layer) {
   const auto row_blocks = ceil_div<unsigned>(pass.longest, shape.block_rows);
   const auto segments = static_cast<unsigned>(pass.segments);
   const bool is_hopper = shape.threads == cuda::kAttentionHopperThreads;
+  const bool is_expanded = model.has_rounded_caches();
+  const auto& views = is_expanded ? pass.space().expanded_caches.segments
+                                  : pass.space().segments;
   const cuda::AttentionManyArgs args{
-      pass.space().segments.as<const cuda::SegmentView>(),
-      layer,
+      views.as<const cuda::SegmentView>(),
+      is_expanded ? 0 : layer,
       heads.num_attention_heads,
       heads.num_key_value_heads,
       heads.head_dim,
@@ -279,8 +280,11 @@ bool attend_many(const Pass& pass, int layer) {
 }
 
 bool attend(const Pass& pass, int layer) {
-  if (pass.longest <= cuda::kAttentionFewRows) return attend_few(pass, layer);
+  if (pass.has_few_rows()) return attend_few(pass, layer);
   turn(pass, layer);
+  if (pass.model.has_rounded_caches()) {
+    expand_cache(pass.model, layer, pass.segments);
+  }
   return attend_many(pass, layer);
 }
 
@@ -328,6 +332,10 @@ bool run_layer(const Pass& pass, int index, bool are_operands) {
 }
 
 void run_pass(const Pass& pass, const cuda::BeginArgs& args) {
+  if (!pass.has_few_rows() && pass.model.has_rounded_caches()) {
+    reserve_expanded(pass.model,
+                     std::span(args.segments).first(args.num_segments));
+  }
   begin(pass, args);
   const int layers = static_cast<int>(pass.model.layers.size());
   bool are_operands = false;

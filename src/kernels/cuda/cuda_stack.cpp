@@ -286,7 +286,7 @@ class CudaStack final : public Stack {
   std::unique_ptr<KVCache> make_cache(int capacity) const override {
     cuda_device();
     return std::make_unique<CudaKVCache>(
-        kv_shape(model_->params, model_->compute), capacity);
+        kv_shape(model_->params, model_->cached), capacity);
   }
 
   mx::array forward(const mx::array& ids, const Rope& rope,
@@ -394,12 +394,12 @@ std::optional<mx::array> choose_on_gpu(const mx::array& logits,
   return tokens;
 }
 
-Backend cuda_backend(mx::Dtype compute) {
+Backend cuda_backend(mx::Dtype compute, int kv_bits) {
   return {
       concat("cuda, sm_", cuda_device().compute_capability), held_by_kernels,
-      [compute](DecoderWeights weights, StackParams params) {
+      [=](DecoderWeights weights, StackParams params) {
         return std::make_shared<const CudaStack>(std::make_shared<CudaModel>(
-            std::move(weights), std::move(params), compute));
+            std::move(weights), std::move(params), compute, kv_bits));
       }};
 }
 
