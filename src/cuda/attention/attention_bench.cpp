@@ -30,11 +30,17 @@ struct Shape {
   int group;
   int positions;  ///< old ones
   int batch;
+  cuda::NumberType type = cuda::NumberType::bf16;  ///< of caches
 
   std::size_t layer_bytes() const {  // of a sequence
-    return std::size_t{4} * kv_heads * (positions + 1) * dim;
+    return 2 * static_cast<std::size_t>(kv_heads) *
+           static_cast<std::size_t>(
+               cuda::cached_head_bytes(type, dim, positions + 1));
   }
-  double bytes() const { return 4.0 * kv_heads * positions * dim * batch; }
+  double bytes() const {
+    return 2.0 * kv_heads * batch *
+           static_cast<double>(cuda::cached_head_bytes(type, dim, positions));
+  }
 };
 
 /// Sequences of one position after `positions` others, and all that attention
@@ -71,20 +77,22 @@ class Attention {
   void put(Stream& stream, int index) const {
     const auto& kernel =
         cuda_kernel("attention/few_rows",
-                    "attention_few_bf16_d" +
+                    "attention_few_" + name_of(shape_.type) + "_d" +
                         std::to_string(cuda::attention_padded_dim(shape_.dim)));
-    launch(
-        stream, kernel,
-        {.grid_x = static_cast<unsigned>(shape_.kv_heads),
-         .grid_y = static_cast<unsigned>(splits_),
-         .grid_z = static_cast<unsigned>(shape_.batch),
-         .block = cuda::kAttentionFewThreads,
-         .shared_bytes = static_cast<unsigned>(cuda::attention_few_shared_bytes(
-             cuda::NumberType::bf16, shape_.dim))},
-        args(index % layers_));
+    launch(stream, kernel,
+           {.grid_x = static_cast<unsigned>(shape_.kv_heads),
+            .grid_y = static_cast<unsigned>(splits_),
+            .grid_z = static_cast<unsigned>(shape_.batch),
+            .block = cuda::kAttentionFewThreads,
+            .shared_bytes = static_cast<unsigned>(
+                cuda::attention_few_shared_bytes(shape_.type, shape_.dim))},
+           args(index % layers_));
   }
 
  private:
+  static std::string name_of(cuda::NumberType type) {
+    return type == cuda::NumberType::q8 ? "q8" : "bf16";
+  }
   std::size_t bytes(int heads) const {
     return sizeof(float) * heads * shape_.dim;
   }
@@ -221,8 +229,10 @@ void add_attention_benchmarks() {
     for (const int kv_heads : {3, 8}) {
       for (const int batch : {1, 8}) {
         for (const int positions : {64, 600, 2048, 8192, 32768}) {
-          add("attend",
-              {dim, kv_heads, kv_heads == 3 ? 3 : 4, positions, batch}, attend);
+          Shape shape{dim, kv_heads, kv_heads == 3 ? 3 : 4, positions, batch};
+          add("attend", shape, attend);
+          shape.type = cuda::NumberType::q8;
+          add("attend_q8", shape, attend);
         }
       }
     }

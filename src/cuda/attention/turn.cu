@@ -125,10 +125,10 @@ LLAMLX_KERNEL(turn_rows_f16, TurnArgs, kTurnThreads, 4) {
 LLAMLX_KERNEL(turn_rows_bf16, TurnArgs, kTurnThreads, 4) {
   turn_rows<Bf16, Bf16>(args);
 }
-LLAMLX_KERNEL(turn_rows_q8_f16, TurnArgs, kTurnThreads, 4) {
+LLAMLX_KERNEL(turn_rows_q8_f16, TurnArgs, kTurnThreads, 3) {
   turn_rows<F16, Q8>(args);
 }
-LLAMLX_KERNEL(turn_rows_q8_bf16, TurnArgs, kTurnThreads, 4) {
+LLAMLX_KERNEL(turn_rows_q8_bf16, TurnArgs, kTurnThreads, 3) {
   turn_rows<Bf16, Q8>(args);
 }
 
