@@ -54,7 +54,8 @@ Json to_json(const Result& result, const ModelInfo& info) {
           {"peak_memory_bytes", result.peak_memory_bytes},
           {"dtype", info.dtype},
           {"device", info.device},
-          {"kernels", info.kernels}};
+          {"kernels", info.kernels},
+          {"kv_bits", info.kv_bits}};
 }
 
 void print_summary(const Result& result) {

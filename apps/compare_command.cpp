@@ -64,10 +64,11 @@ std::vector<std::string> generate_command(const CompareArguments& arguments,
       arguments.prompt_ids.empty()
           ? std::string("--prompt=-")
           : concat("--prompt-ids=", arguments.prompt_ids)};
-  const auto& [path, dtype, device, threads] = arguments.compute;
+  const auto& [path, dtype, device, threads, kv_bits] = arguments.compute;
   if (!dtype.empty()) command.push_back(concat("--dtype=", dtype));
   if (!device.empty()) command.push_back(concat("--device=", device));
   if (threads > 0) command.push_back(concat("--threads=", threads));
+  if (kv_bits > 0) command.push_back(concat("--kv-bits=", kv_bits));
   return command;
 }
 

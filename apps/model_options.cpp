@@ -31,7 +31,10 @@ void announce(const ModelArguments& arguments, const ModelInfo& info) {
                     info.model_type, ", ", human_count(info.parameters),
                     " parameters, quantization: ", info.quantization));
   print_note(concat("[INFO] Computing in ", info.dtype, " on the ", info.device,
-                    " with ", info.kernels, " kernels"));
+                    " with ", info.kernels, " kernels",
+                    info.kv_bits == 0
+                        ? ""
+                        : ", keys and values in 8 bits (a token by several)"));
 }
 
 }  // namespace
@@ -55,6 +58,12 @@ void add_compute_options(CLI::App& command, ModelArguments& arguments) {
       .add_option("--device", arguments.device,
                   "Where to compute (default: the GPU when there is one)")
       ->check(CLI::IsMember({"cpu", "gpu"}));
+  command
+      .add_option("--kv-bits", arguments.kv_bits,
+                  "Keep keys and values in 8 bits, on NVIDIA's GPUs: half the "
+                  "memory a token of context (default: in the compute type)")
+      ->default_str("")
+      ->check(CLI::IsMember({8}));
 }
 
 void add_threads_option(CLI::App& command, ModelArguments& arguments) {
@@ -68,7 +77,8 @@ void add_threads_option(CLI::App& command, ModelArguments& arguments) {
 LoadOptions load_options(const ModelArguments& arguments) {
   return {.device = device_of(arguments.device),
           .dtype = compute_type(arguments.dtype),
-          .threads = arguments.threads};
+          .threads = arguments.threads,
+          .kv_bits = arguments.kv_bits};
 }
 
 Model load_model(const ModelArguments& arguments, bool quiet,

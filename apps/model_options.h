@@ -16,11 +16,12 @@ struct ModelArguments {
   std::string dtype = {};
   std::string device = {};
   int threads = 0;
+  int kv_bits = 0;
 };
 
 void add_model_options(CLI::App& command, ModelArguments& arguments);
 
-/// Those of them that say in which type to compute, and where.
+/// Those of them that say in which types to compute and to remember, and where.
 void add_compute_options(CLI::App& command, ModelArguments& arguments);
 
 /// The one that says by how many threads.

@@ -43,7 +43,8 @@ void run_perplexity(const PerplexityArguments& arguments) {
                 {"tokens", score.tokens},
                 {"dtype", model.info().dtype},
                 {"device", model.info().device},
-                {"kernels", model.info().kernels}});
+                {"kernels", model.info().kernels},
+                {"kv_bits", model.info().kv_bits}});
     return;
   }
   char line[128];

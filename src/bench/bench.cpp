@@ -17,6 +17,7 @@
 #include "base/system_memory.h"
 #include "bench/gpu_limits.h"
 #include "bench/watch.h"
+#include "cuda/cached_rows.h"
 #include "generate/loaded_model.h"
 #include "generate/token_loop.h"
 
@@ -63,6 +64,18 @@ int passes_of(const Decoder& decoder, const BenchTest& test) {
   return test.prompt > 0 ? (test.prompt + rows - 1) / rows : test.generate;
 }
 
+/// Bytes of a head's keys, or values, of a position.
+std::size_t cached_bytes(const LoadedModel& model) {
+  const int head_dim = model.decoder.config().head_dim;
+  if (model.info.kv_bits == 0) {
+    return mx::size_of(*float_dtype(model.info.dtype)) *
+           static_cast<std::size_t>(head_dim);
+  }
+  constexpr auto kType = cuda::NumberType::q8;
+  return cuda::cached_row_bytes(kType, head_dim) +
+         sizeof(float) * cuda::cached_row_scales(kType, head_dim);
+}
+
 /// The model with one number of threads, and the tests of that number.
 class ModelBench {
  public:
@@ -74,7 +87,7 @@ class ModelBench {
         watch_(watch),
         random_(options.seed, model.decoder.config().vocab_size),
         cost_(cost_of(model.decoder.config(), model.decoder.weights(),
-                      mx::size_of(*float_dtype(model.info.dtype)))) {}
+                      cached_bytes(model))) {}
 
   void run(BenchReport& report) {
     check_memory();

@@ -161,7 +161,8 @@ Json model_json(const BenchReport& report) {
           {"context_length", model.context_length},
           {"dtype", model.dtype},
           {"device", model.device},
-          {"kernels", model.kernels}};
+          {"kernels", model.kernels},
+          {"kv_bits", model.kv_bits}};
 }
 
 std::string csv_cell(const std::string& text) {
@@ -329,7 +330,8 @@ std::string model_line(const BenchReport& report) {
                 human_count(model.parameters), " parameters, ",
                 model.quantization == "none" ? "dense" : model.quantization,
                 "; ", model.dtype, " on the ", model.device, ", ",
-                model.kernels, "'s kernels");
+                model.kernels, "'s kernels",
+                model.kv_bits == 0 ? "" : ", keys and values in 8 bits");
 }
 
 std::string to_csv(const TextTable& table) {

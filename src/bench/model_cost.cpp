@@ -74,7 +74,7 @@ Work operator/(const Work& work, double parts) {
 }
 
 ModelCost cost_of(const ModelConfig& config, const DecoderWeights& weights,
-                  std::size_t cache_value_bytes) {
+                  std::size_t cached_bytes) {
   const auto embedding = static_cast<double>(weights.embed_tokens.nbytes());
   const auto head = static_cast<double>(weights.lm_head.weight.nbytes());
   const double vocabulary = config.vocab_size;
@@ -86,8 +86,8 @@ ModelCost cost_of(const ModelConfig& config, const DecoderWeights& weights,
   cost.embedding_bytes = embedding / vocabulary;
   cost.layer_flops = 2 * parameters_of(config);
   cost.head_flops = 2 * vocabulary * config.hidden_size;
-  cost.cache_bytes = 2.0 * config.num_key_value_heads * config.head_dim *
-                     static_cast<double>(cache_value_bytes);
+  cost.cache_bytes =
+      2.0 * config.num_key_value_heads * static_cast<double>(cached_bytes);
   // Queries times keys, and weights times values.
   cost.attention_flops = 2 * 2.0 * config.num_attention_heads * config.head_dim;
   cost.windows = config.layer_windows;

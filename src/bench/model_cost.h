@@ -34,9 +34,9 @@ struct ModelCost {
   double expert_bytes = 0;  ///< one expert of every layer that has some
 };
 
-/// `cache_value_bytes` is the size of a number of the cache.
+/// `cached_bytes` is what a head's keys of a position take in the cache.
 ModelCost cost_of(const ModelConfig& config, const DecoderWeights& weights,
-                  std::size_t cache_value_bytes);
+                  std::size_t cached_bytes);
 
 /// Of `prompt` tokens after `depth` others, `chunk` tokens a pass, and the
 /// logits of the last one.

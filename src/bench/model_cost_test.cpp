@@ -19,7 +19,7 @@ ModelCost tiny_cost(const Json& changes = Json::object()) {
   config.update(changes);
   const RandomCheckpoint checkpoint(config);
   const auto decoder = Decoder::load(checkpoint, mx::float32);
-  return cost_of(decoder.config(), decoder.weights(), 2);
+  return cost_of(decoder.config(), decoder.weights(), 2 * 8);
 }
 
 TEST(ModelCostTest, CountsWeightsOfAModelWithAHeadOfItsOwn) {
@@ -46,7 +46,7 @@ TEST(ModelCostTest, CountsQuantisedWeightsAsTheyArePacked) {
   RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
   checkpoint.quantize_all({4, 32});
   const auto decoder = Decoder::load(checkpoint, mx::float32);
-  const auto cost = cost_of(decoder.config(), decoder.weights(), 2);
+  const auto cost = cost_of(decoder.config(), decoder.weights(), 2 * 8);
   // Half a byte, and a float32 scale and bias for every 32.
   constexpr double kBytes = 0.5 + 8.0 / 32;
   EXPECT_EQ(cost.layer_bytes, kBytes * 2 * kLayer + 4 * kNorms);

@@ -41,12 +41,14 @@ class CudaMemoryTest : public ::testing::Test {
     ::setenv(kVariable, std::to_string(used_bytes() + bytes).c_str(), 1);
   }
 
-  Decoder load(long long expected_tokens) const {
-    return Decoder::load(checkpoint_, mx::bfloat16, cuda_backend(mx::bfloat16),
-                         expected_tokens);
+  Decoder load(long long expected_tokens, int kv_bits = 0) const {
+    return Decoder::load(checkpoint_, mx::bfloat16,
+                         cuda_backend(mx::bfloat16, kv_bits), expected_tokens);
   }
 
-  static CudaMemoryPlan plan_of(const Decoder& decoder, long long tokens) {
+  static CudaMemoryPlan plan_of(
+      const Decoder& decoder, long long tokens,
+      cuda::NumberType cached = cuda::NumberType::bf16) {
     const auto& c = decoder.config();
     return plan_cuda_memory(
         *cuda_device_info(), decoder.weights(),
@@ -55,7 +57,7 @@ class CudaMemoryTest : public ::testing::Test {
          c.layer_windows,
          tokens,
          {c.moe.num_experts_per_tok, c.moe.norm_topk_prob}},
-        cuda::NumberType::bf16, cuda::NumberType::bf16);
+        cuda::NumberType::bf16, cached);
   }
 
   static std::vector<std::int32_t> some_ids(int count) {
@@ -149,6 +151,31 @@ TEST_F(CudaMemoryTest, IsPlannedForExperts) {
       EXPECT_LE(planned, used) << tokens;
       EXPECT_GE(planned + planned / 10 + (32 << 10), used) << tokens;
       EXPECT_GT(plan.loading, 0U);
+    }
+  }
+}
+
+/// Of 8 bits, which prompts have expanded, all or what windows show; and few
+/// rows have not.
+TEST_F(CudaMemoryTest, IsPlannedForCachesOf8Bits) {
+  auto config = RandomCheckpoint::tiny_config();
+  config.update(Json{{"model_type", "mistral"}, {"head_dim", 72}});
+  for (const int window : {0, 50}) {
+    if (window > 0) config["sliding_window"] = window;
+    checkpoint_ = RandomCheckpoint(config);
+    for (const int tokens : {7, 40, 300}) {
+      const auto before = used_bytes();
+      const auto decoder = load(tokens, 8);
+      const auto cache = decoder.make_cache(tokens);
+      last_logits(decoder, *cache, tokens);
+      const auto used = used_bytes() - before;
+      const auto plan = plan_of(decoder, tokens, cuda::NumberType::q8);
+      const auto planned = plan.weights + plan.cache + plan.workspace;
+      EXPECT_LE(planned, used) << tokens;
+      EXPECT_GE(planned + planned / 50 + (16 << 10), used) << tokens;
+      const auto plain = plan_of(decoder, tokens);
+      EXPECT_NEAR(double(plan.cache) / plain.cache, (80 + 8) / 144.0, 1e-6);
+      EXPECT_EQ(plan.workspace > plain.workspace, tokens > 8);
     }
   }
 }

@@ -98,12 +98,14 @@ LoadedModel load_model(const std::filesystem::path& path,
   const DeviceScope scope(array_device(processor));
   const auto checkpoint = Checkpoint::open(path);
   const auto dtype = resolve_dtype(options.dtype, stored_dtype(*checkpoint));
-  const auto backend = resolve_backend(processor, dtype, options.threads);
+  const auto backend =
+      resolve_backend(processor, dtype, options.threads, options.kv_bits);
   if (processor == Processor::cpu) check_memory(*checkpoint, backend, dtype);
   auto tokenizer = load_tokenizer(*checkpoint);
   auto decoder =
       Decoder::load(*checkpoint, dtype, backend, options.expected_tokens);
   auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, processor);
+  info.kv_bits = options.kv_bits;
   auto notices = collect_notices(*checkpoint, decoder.config());
   return {std::move(decoder), std::move(tokenizer), processor, std::move(info),
           std::move(notices)};
@@ -157,10 +159,17 @@ mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored) {
   return stored;
 }
 
-Backend resolve_backend(Processor processor, mx::Dtype dtype, int threads) {
+Backend resolve_backend(Processor processor, mx::Dtype dtype, int threads,
+                        int kv_bits) {
+  check_kv_bits(kv_bits);
+  if (kv_bits != 0 && processor != Processor::cuda) {
+    fail(ErrorCode::unsupported, concat("--kv-bits ", kv_bits),
+         "keys and values are kept in 8 bits on NVIDIA's GPUs alone",
+         "leave it out, or use such a GPU (--device gpu)");
+  }
   switch (processor) {
     case Processor::cuda:
-      return cuda_backend(dtype);
+      return cuda_backend(dtype, kv_bits);
     case Processor::mlx:
       return mlx_backend();
     case Processor::cpu:

@@ -51,8 +51,10 @@ Processor resolve_processor(Device device);
 /// The type a checkpoint whose values are `stored` computes in.
 mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored);
 
-/// The backend of `processor`.
-Backend resolve_backend(Processor processor, mx::Dtype dtype, int threads);
+/// The backend of `processor`. Errors: Error (unsupported) for `kv_bits` that
+/// it does not know; std::invalid_argument for such as none does.
+Backend resolve_backend(Processor processor, mx::Dtype dtype, int threads,
+                        int kv_bits = 0);
 
 /// Makes `device` MLX's default for as long as the object lives.
 class DeviceScope {

@@ -37,4 +37,7 @@ Backend cpu_backend(mx::Dtype compute, int threads = 0);
 /// floating type and `kv_bits` 0 or 8.
 Backend cuda_backend(mx::Dtype compute, int kv_bits = 0);
 
+/// Errors: std::invalid_argument unless they are 0 or 8.
+void check_kv_bits(int kv_bits);
+
 }  // namespace llamlx

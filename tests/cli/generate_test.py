@@ -53,6 +53,12 @@ class GenerateTest(CommandLineTest):
         given = {"stdin": None, "input": text} if text is not None else {}
         return llamlx("generate", "--model-path", self.model, *arguments, **given)
 
+    def test_refuses_caches_of_8_bits_on_the_cpu(self):
+        where = ["--device", "cpu", "--kv-bits", "8"]
+        self.assert_fails_in_one_line(
+            self.generate("--prompt", "Hi", *where), "--kv-bits 8: ", "NVIDIA"
+        )
+
     def few_shot(self, *arguments, text=None):
         return self.generate("--few-shot", self.examples, *arguments, text=text)
 

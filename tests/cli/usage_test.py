@@ -89,6 +89,7 @@ class UsageTest(CommandLineTest):
             ["--max-tokens", "-1"],
             ["--temp", "-1"],
             ["--dtype", "float8"],
+            ["--kv-bits", "4"],
             ["--seed", "x"],
         ]:
             self.assert_wrong_usage(llamlx("generate", *arguments), arguments[0])

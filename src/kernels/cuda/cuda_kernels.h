@@ -13,7 +13,8 @@ namespace mx = mlx::core;
 /// Which kernels compute on a GPU.
 struct CudaKernelChoice {
   /// "decode" is one kernel for all of a token, of models whose weights have
-  /// one format (cuda_decode.h); those of others are multiplied by few_rows.
+  /// one format, unless caches have 8 bits (cuda_decode.h); those of others are
+  /// multiplied by few_rows.
   std::string one_row;
   /// Up to 64: "some_rows", also what it becomes by warpgroups (some_rows.h).
   std::string few_rows;

@@ -11,6 +11,7 @@
 #include "cuda/experts/some_rows.h"
 #include "cuda/token/argmax.h"
 #include "cuda/token/begin.h"
+#include "kernels/backend.h"
 #include "kernels/cuda/cuda_memory.h"
 #include "kernels/cuda/cuda_pass.h"
 
@@ -25,14 +26,9 @@ cuda::NumberType compute_type(mx::Dtype dtype) {
       concat("kernels do not compute in ", to_string(dtype)));
 }
 
-/// Of numbers of so many bits, 0 being those computed in.
-cuda::NumberType cache_type(int kv_bits, cuda::NumberType compute) {
-  if (kv_bits == 0) return compute;
-  if (kv_bits == 8) return cuda::NumberType::q8;
-  throw std::invalid_argument(
-      concat("keys and values are kept in 8 bits, or as they are computed (0), "
-             "not in ",
-             kv_bits));
+cuda::NumberType cached_type(int kv_bits, cuda::NumberType compute) {
+  check_kv_bits(kv_bits);
+  return kv_bits == 8 ? cuda::NumberType::q8 : compute;
 }
 
 /// Refuses what kernels do not take, before anything is loaded.
@@ -144,7 +140,7 @@ CudaModel::CudaModel(DecoderWeights loaded, StackParams stack, mx::Dtype dtype,
       weights(std::move(loaded)),
       params(std::move(stack)),
       compute(compute_type(dtype)),
-      cached(cache_type(kv_bits, compute)),
+      cached(cached_type(kv_bits, compute)),
       host_tokens(sizeof(int) * cuda::kTokenSlots * cuda::kTokenSlotRows) {
   check_shapes(*this);
   const auto plan = plan_cuda_memory(device, weights, params, compute, cached);
