@@ -238,14 +238,6 @@ __device__ inline void copy_async(void* shared, const void* global,
                "l"(global), "r"(is_there ? 16 : 0)
                : "memory");
 }
-/// The same of 4 bytes.
-__device__ inline void copy_async_word(void* shared, const void* global,
-                                       bool is_there) {
-  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to),
-               "l"(global), "r"(is_there ? 4 : 0)
-               : "memory");
-}
 /// Ends a batch of copies.
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");

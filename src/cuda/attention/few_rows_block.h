@@ -157,6 +157,7 @@ class FewAttention {
   float scale_;  // of queries
   int queries_;
   TurnedHead<kDim> head_;
+  AskedScales<Tile> asked_[2];  // of keys and of values
 
   __device__ static int thread() { return static_cast<int>(threadIdx.x); }
   __device__ static int kv_head() { return static_cast<int>(blockIdx.x); }
@@ -235,7 +236,7 @@ class FewAttention {
   }
   /// Begins to copy keys or values of a tile, if it is an old one; it is a
   /// batch in any case.
-  __device__ void ask(int index, int slot, int kind) const {
+  __device__ void ask(int index, int slot, int kind) {
     if (index < tiles_.old) {
       const auto tile = tiles_.tile(split_, segment_, index);
       const auto at = static_cast<long long>(tile.position) * cache_.row_bytes;
@@ -244,13 +245,13 @@ class FewAttention {
           to, (kind == 0 ? cache_.keys : cache_.values) + at, cache_.row_bytes,
           lane_);
       if constexpr (kIsRounded) {
-        ask_scales(to, cache_.scales(kind == 0, tile.position),
-                   cache_.row_scales, lane_);
+        asked_[kind].ask(to, cache_.scales(kind == 0, tile.position),
+                         cache_.row_scales, lane_);
       }
     }
     commit_copies();
   }
-  __device__ void ask_first(const Round& round) const {
+  __device__ void ask_first(const Round& round) {
     if (!round.is_busy) return;
 #pragma unroll
     for (int i = 0; i < kAttentionFewAhead; ++i) {
@@ -379,25 +380,35 @@ class FewAttention {
     });
   }
 
+  /// Waits for keys (0) or values (1) of a tile.
+  __device__ void wait_for(const TileOfSplit& tile, int slot, int kind) const {
+    wait_for_copies<kOnTheirWay>();
+    if constexpr (kIsRounded) {
+      static_assert(kAttentionFewAhead == 1);
+      if (tile.is_old) {
+        asked_[kind].put({ring(slot, kind), tile.count}, lane_);
+      }
+    }
+    __syncwarp();
+  }
+
   /// Looks at this warp's tiles, for queries of which this lane's is at
   /// position `at`.
   __device__ void look(Looker& work, RunningSoftmax& softmax,
-                       const Round& round, int at) const {
+                       const Round& round, int at) {
     int slot = 0;
     for (int i = round.stream; i < tiles_.all; i += round.streams) {
       const auto tile = tiles_.tile(split_, segment_, i);
       const int ahead = i + kAttentionFewAhead * round.streams;
       float s[Looker::kPositions / 4];
-      wait_for_copies<kOnTheirWay>();
-      __syncwarp();
+      wait_for(tile, slot, 0);
       work.score(tile.is_old ? Tile{ring(slot, 0), tile.count} : new_rows(0),
                  s);
       __syncwarp();
       ask(ahead, slot, 0);
       hide(s, tile, at);
       const float correction = softmax.weigh(s, Looker::kLift);
-      wait_for_copies<kOnTheirWay>();
-      __syncwarp();
+      wait_for(tile, slot, 1);
       work.accumulate(
           tile.is_old ? Tile{ring(slot, 1), tile.count} : new_rows(1), s,
           correction);

@@ -47,19 +47,34 @@ struct CodeTile : SharedTile<kDim> {
   }
 };
 
-/// Begins to copy the scales of a tile's rows, `groups` each, as one of a
-/// warp's lanes; the rest is 0.
+/// The scales of a tile's rows on their way, a row's in each of a warp's lanes:
+/// in registers, as copies of 4 bytes go through the first cache, which may
+/// hold what was there before the last rows were appended.
+template <typename Tile>
+class AskedScales {};
 template <int kDim>
-__device__ void ask_scales(const CodeTile<kDim>& tile, const float* from,
-                           int groups, int lane) {
-  static_assert(CodeTile<kDim>::kPositions == kWarpSize);
+class AskedScales<CodeTile<kDim>> {
+ public:
+  /// `groups` of each row from `from` on; the rest is 0.
+  __device__ void ask(const CodeTile<kDim>& tile, const float* from, int groups,
+                      int lane) {
+    static_assert(CodeTile<kDim>::kPositions == kWarpSize);
 #pragma unroll
-  for (int i = 0; i < kDim / kCacheGroup; ++i) {
-    const bool is_there = lane < tile.count && i < groups;
-    copy_async_word(tile.scale(i, lane),
-                    from + (is_there ? lane * groups + i : 0), is_there);
+    for (int i = 0; i < kGroups; ++i) {
+      const bool is_there = lane < tile.count && i < groups;
+      scales_[i] = is_there ? load_fresh(from + lane * groups + i) : 0;
+    }
   }
-}
+  __device__ void put(const CodeTile<kDim>& tile, int lane) const {
+#pragma unroll
+    for (int i = 0; i < kGroups; ++i) *tile.scale(i, lane) = scales_[i];
+  }
+
+ private:
+  static constexpr int kGroups = kDim / kCacheGroup;
+
+  float scales_[kGroups];
+};
 
 /// Begins to copy up to kCount rows of `row_bytes` to a tile, as one of a
 /// warp's lanes; the rest of each is zeros.

@@ -209,10 +209,6 @@ inline void copy_async(void* shared, const void* global, bool is_there = true) {
     std::memset(shared, 0, 16);
   }
 }
-inline void copy_async_word(void* shared, const void* global, bool is_there) {
-  std::memset(shared, 0, 4);
-  if (is_there) std::memcpy(shared, global, 4);
-}
 inline void commit_copies() {}
 template <int>
 void wait_for_copies() {}
