@@ -2,6 +2,7 @@
 #include "cuda/decode/decode.h"
 #include "cuda/decode/product.h"
 #include "cuda/decode/short_tile.h"
+#include "cuda/matmul/float_tile.h"
 #include "cuda/matmul/read_packed.h"
 #include "cuda/token/largest_value.h"
 
@@ -76,12 +77,13 @@ class Decoder {
     __syncthreads();
   }
   __device__ void publish_embedding(int id) const {
+    constexpr bool kMayBeFloats = Tile::layout().has_floats;
     const int hidden = args_.shapes[0].cols;
     for (int i = static_cast<int>(blockIdx.x) * kDecodeThreads + thread_now();
          i < hidden; i += static_cast<int>(gridDim.x) * kDecodeThreads) {
       publish(to_.residual + i,
-              read_packed(args_.table, args_.table_layout, args_.table_tiles,
-                          id, i),
+              read_packed<kMayBeFloats>(args_.table, args_.table_layout,
+                                        args_.table_tiles, id, i),
               residual_mark(0));
     }
   }
@@ -176,6 +178,12 @@ LLAMLX_KERNEL(decode_bf16, DecodeArgs, kDecodeThreads, 1) {
 }
 LLAMLX_KERNEL(decode_short_bf16, DecodeArgs, kDecodeThreads, 1) {
   decode<ShortBf16Tile>(args);
+}
+LLAMLX_KERNEL(decode_nvfp4, DecodeArgs, kDecodeThreads, 1) {
+  decode<FloatTile<4, 16>>(args);
+}
+LLAMLX_KERNEL(decode_mxfp8, DecodeArgs, kDecodeThreads, 1) {
+  decode<FloatTile<8, 32>>(args);
 }
 
 #define LLAMLX_DECODE(bits, group, type, Type)                       \

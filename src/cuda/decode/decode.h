@@ -203,7 +203,9 @@ struct DecodeMemory {
 
 /// Kernels  decode_T of dense weights, T of f16, bf16; decode_affineB_gG_T with
 ///          B of 2, 3, 4, 5, 6, 8, G of 32, 64 and T of f16, bf16;
-///          decode_short_bf16. All products have weights of this format.
+///          decode_nvfp4 and decode_mxfp8, whose T is bf16; decode_short_bf16.
+///          All products have weights of this format; the table's may be
+///          another, but nvfp4 and mxfp8 beside one of these alone.
 /// Grid     decode_blocks(), which run together; blocks of kDecodeThreads.
 ///          From compute capability 9.0 on.
 /// Shapes   columns are multiples of 4; the cache's type is T; head_dim is a
@@ -271,7 +273,7 @@ LLAMLX_HOST_DEVICE constexpr int decode_piece_tiles(int tile_bytes) {
 /// What x is held as beside a weight: two numbers for each of its elements.
 LLAMLX_HOST_DEVICE constexpr int decode_operand_bytes(
     const PackedLayout& layout) {
-  return layout.bits == 0 ? 2 : 1;
+  return layout.is_affine() ? 1 : 2;
 }
 /// Bytes of one plane of x: lanes that read 16 bytes of both hit all banks.
 LLAMLX_HOST_DEVICE constexpr int decode_plane_bytes(
@@ -280,7 +282,7 @@ LLAMLX_HOST_DEVICE constexpr int decode_plane_bytes(
 }
 /// Columns of x that share a scale.
 LLAMLX_HOST_DEVICE constexpr int decode_group(const PackedLayout& layout) {
-  return layout.bits == 0 ? kTileCols : layout.group;
+  return layout.is_affine() ? layout.group : kTileCols;
 }
 /// Of a warp's chunk of x.
 LLAMLX_HOST_DEVICE constexpr int decode_input_bytes(

@@ -92,7 +92,7 @@ class DecodeReference {
   /// of 16 bits do not hold, of float16 down to the smallest that there is.
   double operand_error(double x, double largest) const {
     const auto& [layout, is_short] = model_.set.format;
-    if (layout.bits > 0) return 0x1.05p-16 * largest;
+    if (layout.is_affine()) return 0x1.05p-16 * largest;
     const auto type = is_short ? NumberType::f16 : layout.type;
     const double two = unit(type) * unit(type) * std::abs(x);
     return type == NumberType::f16 ? two + 0x1p-38 * largest : two;

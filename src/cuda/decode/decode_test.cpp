@@ -34,6 +34,9 @@ DecodeSetting odd_shapes(const DecodeFormat& format) {
     set.heads = 3;
     set.kv_heads = 1;
     set.inner = 52;
+  } else if (layout.group == 16) {
+    set.hidden = 80;
+    set.inner = 48;
   } else if (layout.group == 32) {
     set.hidden = 96;
     set.inner = 32;

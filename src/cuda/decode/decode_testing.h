@@ -135,8 +135,8 @@ class DecodeModel {
     }
   }
   static void clear(TestWeight& w) {
-    auto& numbers = w.layout.bits == 0 ? w.data : w.scales;
-    std::ranges::fill(numbers, 0U);
+    std::ranges::fill(w.data, 0U);
+    std::ranges::fill(w.scales, 0U);
     std::ranges::fill(w.biases, 0U);
     std::ranges::fill(w.values, 0.0);
   }

@@ -24,7 +24,7 @@ struct alignas(8) InputGroup {
 /// of which only l has to be masked out: l x + h y = l (x - y / 16) + (l + 16
 /// h) y / 16. So x - y / 16 stands in place of x, and sums of l come 16 times.
 constexpr bool decode_has_pairs(const PackedLayout& layout) {
-  return layout.bits == 4 && layout.group == kTileCols;
+  return layout.is_affine() && layout.bits == 4 && layout.group == kTileCols;
 }
 
 /// A chunk of x in shared memory, as the right operand of the matrix unit:

@@ -55,9 +55,8 @@ __device__ void add_numbers(const Tile& tile, const LaneOfInput<Tile>& from,
   }
 }
 
-template <typename T>
-__device__ void multiply_input(const DenseTile<T>& tile,
-                               const LaneOfInput<DenseTile<T>>& from,
+template <typename Tile>
+__device__ void multiply_input(const Tile& tile, const LaneOfInput<Tile>& from,
                                float (&acc)[2]) {
   add_numbers(tile, from, from.groups->scale, acc);
 }

@@ -1,5 +1,6 @@
 #include "cuda/experts/load_group.h"
 #include "cuda/experts/many_rows.h"
+#include "cuda/matmul/formats.h"
 #include "cuda/matmul/many_rows_products.h"
 
 namespace llamlx::cuda {

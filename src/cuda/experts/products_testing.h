@@ -44,7 +44,7 @@ class GroupsCheck {
         norm_(fill(1)),
         out_(static_cast<std::size_t>(c.grouping.places() * c.weight_rows),
              NAN),
-        is_bf16_(c.layout.bits == 0 && c.layout.type == NumberType::bf16) {
+        is_bf16_(!c.layout.is_affine() && c.layout.type == NumberType::bf16) {
     norm_.resize(static_cast<std::size_t>(std::max(c.cols, c.weight_rows)), 1);
   }
 
@@ -160,7 +160,7 @@ class GroupsCheck {
              .shared_bytes = kExpertsManySharedBytes},
             args);
     expect_all({std::pow(is_bf16_ ? 0x1p-8 : 0x1p-11, c_.planes),
-                c_.layout.bits == 0 ? 0 : 0x1p-11});
+                c_.layout.is_affine() ? 0x1p-11 : 0});
   }
 
  private:

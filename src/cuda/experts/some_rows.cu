@@ -1,5 +1,6 @@
 #include "cuda/experts/load_group.h"
 #include "cuda/experts/some_rows.h"
+#include "cuda/matmul/formats.h"
 #include "cuda/matmul/some_rows_warps.h"
 
 namespace llamlx::cuda {

@@ -1,5 +1,5 @@
 #include "cuda/matmul/expand.h"
-#include "cuda/matmul/weight_tile.h"
+#include "cuda/matmul/formats.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -17,7 +17,8 @@ __device__ void expand(const ExpandArgs& args) {
   let_successor_start();
   std::uint32_t numbers[4][4];
   tile.make_numbers(numbers);
-  DenseTile<F16>::store(args.out + at * DenseTile<F16>::kBytes, lane, numbers);
+  using Dense = DenseTile<typename Tile::Operand>;
+  Dense::store(args.out + at * Dense::kBytes, lane, numbers);
 }
 
 }  // namespace
@@ -28,5 +29,6 @@ __device__ void expand(const ExpandArgs& args) {
   }
 
 LLAMLX_AFFINE_FORMATS(LLAMLX_EXPAND_KERNEL)
+LLAMLX_FLOAT_FORMATS(LLAMLX_EXPAND_KERNEL)
 
 }  // namespace llamlx::cuda

@@ -1,4 +1,5 @@
 #include "cuda/matmul/few_rows_products.h"
+#include "cuda/matmul/formats.h"
 
 namespace llamlx::cuda {
 

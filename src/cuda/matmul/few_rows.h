@@ -23,8 +23,8 @@ inline constexpr int kFewRowsMost = 8;
 ///
 /// Of float32 weights, x stays float32 and `planes` is 1.
 ///
-/// Kernels  few_rows_f32, _f16, _bf16 and few_rows_affineB_gG_T with B of 2, 3,
-///          4, 5, 6, 8, G of 32, 64 and T of f32, f16, bf16.
+/// Kernels  few_rows_f32, _f16, _bf16, _nvfp4, _mxfp8 and few_rows_affineB_gG_T
+///          with B of 2, 3, 4, 5, 6, 8, G of 32, 64 and T of f32, f16, bf16.
 /// Shapes   cols is a multiple of 4; x [rows, cols]; y [rows, out_stride], of
 ///          which it writes `out_rows` (with swiglu, half as many) from `out`
 ///          on; bias [out_rows].
@@ -100,7 +100,7 @@ LLAMLX_HOST_DEVICE constexpr int few_rows_shared_bytes(
     int stages) {
   const bool is_f32 = layout.bits == 0 && layout.type == NumberType::f32;
   const int x = planes * rows * few_rows_stride(tiles) * (is_f32 ? 4 : 2);
-  const int groups = layout.bits == 0 ? 0 : kTileCols / layout.group;
+  const int groups = layout.is_affine() ? kTileCols / layout.group : 0;
   const int sums = tiles * groups * 8 * 4;
   const int bytes = tile_bytes(layout);
   const int ring = kFewRowsWarps * stages * (chunk * bytes + 8);

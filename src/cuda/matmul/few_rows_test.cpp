@@ -107,7 +107,8 @@ Expected expect(const TestWeight& w, int weight_row, const Products& p,
     result.value += value * w.values[at];
     magnitude += std::abs(value) * w.magnitudes[at];
   }
-  const bool is_bf16 = w.layout.bits == 0 && w.layout.type == NumberType::bf16;
+  const bool is_bf16 =
+      !w.layout.is_affine() && w.layout.type == NumberType::bf16;
   const double rounding = std::pow(is_bf16 ? 0x1p-8 : 0x1p-11, run.planes);
   result.error = magnitude * (rounding + (w.cols + 16) * 0x1p-23);
   return result;
@@ -136,7 +137,7 @@ TEST_P(FewRowsTest, MultipliesAsFloat64Does) {
     // 37 rows are no whole block; 160 and 672 columns no whole tile.
     const int cols = shape++ % 2 == 0 ? 160 : 672;
     const auto w =
-        random_weight(layout, 32 * (layout.group / 32), 37,
+        random_weight(layout, layout.group, 37,
                       layout.group == 64 ? cols / 64 * 64 : cols, random);
     const auto p = multiply(pack_weights({&w}), run, random);
     for (int i = 0; i < run.rows; ++i) {

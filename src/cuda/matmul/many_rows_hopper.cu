@@ -1,5 +1,5 @@
+#include "cuda/matmul/formats.h"
 #include "cuda/matmul/many_rows_hopper_output.h"
-#include "cuda/matmul/weight_tile.h"
 
 namespace llamlx::cuda {
 namespace {
@@ -75,8 +75,10 @@ class Stages {
   int turn_ = 0;
 };
 
+template <typename Tile>
+inline constexpr bool kIsDense = Tile::layout().bits == 0;
 template <typename Tile, int kTokens>
-using StagesOf = Stages<kTokens, Tile::kGroups == 0>;
+using StagesOf = Stages<kTokens, kIsDense<Tile>>;
 
 /// The steps of a block, one after another: 64 columns of a piece, of one
 /// plane.
@@ -149,7 +151,7 @@ __device__ void feed(const ManyRowsArgs& args,
   let_successor_start();
   for (Steps<kTokens> step(args, kDenseBytes); step.are_left();
        step.go_on(), stages.go_on()) {
-    const int blocks = Tile::kGroups == 0 ? step.blocks() : 0;
+    const int blocks = kIsDense<Tile> ? step.blocks() : 0;
     stages.wait_until_empty();
     if (lane == 0) {
       step.ask_for_x(stages.x(), stages.full(), blocks * kDenseBytes);
@@ -162,36 +164,13 @@ __device__ void feed(const ManyRowsArgs& args,
   }
 }
 
-/// The left operand of a warpgroup, step by step. Of numbers as they are, which
-/// lie in the stage.
+/// The left operand of a warpgroup, step by step. Of codes: a warp asks for its
+/// tile of a step two steps before, and makes operands of it while the products
+/// of the step before are computed. What is of even steps and of odd ones has
+/// its own registers.
 template <typename Tile, int kTokens>
 class Left {
  public:
-  __device__ explicit Left(const ManyRowsArgs&) {}
-
-  template <int>
-  __device__ void multiply(float (&sums)[kTokens / 8][4],
-                           const StagesOf<Tile, kTokens>& stages) const {
-    const auto* mine = stages.weight() + threadIdx.x / 128 * (kWeightBytes / 2);
-#pragma unroll
-    for (int s = 0; s < 4; ++s) {
-      multiply_warpgroup(typename Tile::Operand{}, sums,
-                         describe_tiles(mine, s), describe_rows(stages.x(), s));
-    }
-  }
-  template <int>
-  __device__ void make_next() {}
-  __device__ void change_places() {}
-};
-
-/// Of codes: a warp asks for its tile of a step two steps before, and makes
-/// operands of it while the products of the step before are computed. What is
-/// of even steps and of odd ones has its own registers.
-template <int kBits, int kGroup, typename T, int kTokens>
-class Left<AffineTile<kBits, kGroup, T>, kTokens> {
- public:
-  using Tile = AffineTile<kBits, kGroup, T>;
-
   __device__ explicit Left(const ManyRowsArgs& args)
       : ahead_(args, Tile::kBytes) {
     load(codes_[0]);
@@ -205,7 +184,7 @@ class Left<AffineTile<kBits, kGroup, T>, kTokens> {
                            const StagesOf<Tile, kTokens>& stages) const {
 #pragma unroll
     for (int s = 0; s < 4; ++s) {
-      multiply_warpgroup(F16{}, sums, operands_[kWhich][s],
+      multiply_warpgroup(typename Tile::Operand{}, sums, operands_[kWhich][s],
                          describe_rows(stages.x(), s));
     }
   }
@@ -242,6 +221,27 @@ class Left<AffineTile<kBits, kGroup, T>, kTokens> {
     }
     ahead_.go_on();
   }
+};
+
+/// Of numbers as they are, which lie in the stage.
+template <typename T, int kTokens>
+class Left<DenseTile<T>, kTokens> {
+ public:
+  __device__ explicit Left(const ManyRowsArgs&) {}
+
+  template <int>
+  __device__ void multiply(float (&sums)[kTokens / 8][4],
+                           const Stages<kTokens, true>& stages) const {
+    const auto* mine = stages.weight() + threadIdx.x / 128 * (kWeightBytes / 2);
+#pragma unroll
+    for (int s = 0; s < 4; ++s) {
+      multiply_warpgroup(T{}, sums, describe_tiles(mine, s),
+                         describe_rows(stages.x(), s));
+    }
+  }
+  template <int>
+  __device__ void make_next() {}
+  __device__ void change_places() {}
 };
 
 /// What two warpgroups do.

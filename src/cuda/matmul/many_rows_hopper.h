@@ -38,8 +38,8 @@ constexpr int hopper_shared_bytes(int tokens, bool is_dense) {
 // gates can be operands of what follows, numbers of bfloat16.
 //
 // Kernels  many_rows_hopper_W_nN: N of 128 and 256 is how many rows of x a
-//          block takes at a time; W of f16, bf16, or affineB_gG_T of any kind,
-//          whose numbers are rounded to float16 on the way.
+//          block takes at a time; W of f16, bf16, nvfp4, mxfp8, or affineB_gG_T
+//          of any kind, whose numbers are rounded to float16 on the way.
 // Grid     [hopper_blocks()]
 
 /// What there is to do, in pieces of kHopperBlock rows of the weight times so

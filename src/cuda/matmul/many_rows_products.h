@@ -39,10 +39,9 @@ template <typename T>
 __device__ DenseTile<T> numbers_of(const DenseTile<T>& tile) {
   return tile;
 }
-template <int kBits, int kGroup, typename T>
-__device__ TileNumbers<AffineTile<kBits, kGroup, T>> numbers_of(
-    const AffineTile<kBits, kGroup, T>& tile) {
-  TileNumbers<AffineTile<kBits, kGroup, T>> numbers;
+template <typename Tile>
+__device__ TileNumbers<Tile> numbers_of(const Tile& tile) {
+  TileNumbers<Tile> numbers;
   tile.make_numbers(numbers.words);
   return numbers;
 }

@@ -129,7 +129,7 @@ TEST_P(ExpandTest, EveryFormatMultiplies) {
   check({.layout = GetParam(), .rows = 10, .weight_rows = 20, .cols = 128});
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ExpandTest, ::testing::ValuesIn(affine_layouts()),
+INSTANTIATE_TEST_SUITE_P(All, ExpandTest, ::testing::ValuesIn(code_layouts()),
                          [](const auto& test) {
                            return to_string(test.param);
                          });

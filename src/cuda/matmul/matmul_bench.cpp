@@ -226,8 +226,8 @@ void some_rows(benchmark::State& state, const Shape& shape,
                   name + "_" + format.name + "_n" + std::to_string(columns));
   kernel.allow_shared(shared);
   const auto& make = cuda_kernel(
-      "matmul/stages", is_bf16 || format.layout.bits == 0 ? "make_stages_bf16"
-                                                          : "make_stages_f16");
+      "matmul/stages", is_bf16 || !format.layout.is_affine() ? "make_stages_bf16"
+                                                             : "make_stages_f16");
   const auto make_operands = [&] {
     launch(stream, make,
            {.grid_x = static_cast<unsigned>(stage.rows),
@@ -342,6 +342,8 @@ void add_all() {
       {"affine4_g64_bf16", {cuda::NumberType::bf16, 4, 64}},
       {"affine8_g64_bf16", {cuda::NumberType::bf16, 8, 64}},
       {"bf16", {cuda::NumberType::bf16, 0, 0}},
+      {"nvfp4", cuda::kNvfp4Layout},
+      {"mxfp8", cuda::kMxfp8Layout},
   };
   for (const auto& shape : shapes) {
     const auto size =

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -17,7 +18,7 @@ struct TestWeight {
   int rows = 0;
   int cols = 0;
   std::vector<std::uint32_t> data;
-  std::vector<std::uint32_t> scales;  ///< numbers of layout.type
+  std::vector<std::uint32_t> scales;  ///< numbers of layout.type, or bytes
   std::vector<std::uint32_t> biases;
   std::vector<double> values;      ///< [rows, cols]
   std::vector<double> magnitudes;  ///< |scale| code + |bias|, or |value|
@@ -31,6 +32,7 @@ inline std::string to_string(const PackedLayout& layout) {
   static constexpr const char* kNames[] = {"f32", "f16", "bf16"};
   const std::string type = kNames[static_cast<int>(layout.type)];
   if (layout.bits == 0) return type;
+  if (layout.has_floats) return layout.bits == 4 ? "nvfp4" : "mxfp8";
   return "affine" + std::to_string(layout.bits) + "_g" +
          std::to_string(layout.group) + "_" + type;
 }
@@ -49,8 +51,66 @@ inline double put_number(std::vector<std::uint32_t>& array, NumberType type,
                                  : emulator::from_bf16(half);
 }
 
+/// What a code of so many digits after a sign and an exponent stands for, which
+/// is of e2m1 (1) and e4m3 (3).
+inline double float_value(unsigned code, int digits) {
+  const int bias = digits == 1 ? 1 : 7;
+  const unsigned sign = digits == 1 ? 8 : 128;
+  const unsigned steps = 1U << digits;
+  const int exponent = static_cast<int>(code % sign / steps);
+  const unsigned whole = code % steps + (exponent > 0 ? steps : 0);
+  const double size = std::ldexp(whole, std::max(exponent, 1) - bias - digits);
+  return code < sign ? size : -size;
+}
+
+/// Puts code `at` of a weight of nvfp4 or mxfp8, and the value that it has
+/// there by the scale of its group, in bfloat16.
+inline void put_float(TestWeight& w, std::size_t at, unsigned code) {
+  const bool is_e2m1 = w.layout.bits == 4;
+  const auto scale = reinterpret_cast<const unsigned char*>(
+      w.scales.data())[at / static_cast<std::size_t>(w.group)];
+  const auto bit = at * static_cast<std::size_t>(w.layout.bits);
+  w.data[bit / 32] |= code << (bit % 32);
+  const double value =
+      float_value(code, is_e2m1 ? 1 : 3) *
+      (is_e2m1 ? float_value(scale, 3) : std::ldexp(1.0, int{scale} - 127));
+  w.values[at] =
+      emulator::from_bf16(emulator::to_bf16(static_cast<float>(value)));
+  w.magnitudes[at] = std::abs(value);
+}
+
+/// Zeros of nvfp4 or mxfp8.
+inline TestWeight float_weight(const PackedLayout& layout, int rows, int cols) {
+  const auto size = static_cast<std::size_t>(rows) * cols;
+  TestWeight w{layout, layout.group, rows, cols, {}, {}, {}, {}, {}};
+  w.data.resize(size * layout.bits / 32);
+  w.scales.resize((size / layout.group + 3) / 4);
+  w.values.resize(size);
+  w.magnitudes.resize(size);
+  return w;
+}
+
+inline TestWeight random_floats(const PackedLayout& layout, int rows, int cols,
+                                std::mt19937& random) {
+  auto w = float_weight(layout, rows, cols);
+  const auto size = w.values.size();
+  for (std::size_t i = 0; i < size / layout.group; ++i) {
+    // Up to 2^-2, and to 2^-7 for the larger numbers.
+    const auto scale =
+        layout.bits == 4 ? 25 + random() % 16 : 116 + random() % 5;
+    reinterpret_cast<unsigned char*>(w.scales.data())[i] =
+        static_cast<unsigned char>(scale);
+  }
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto code = random() % (1U << layout.bits);
+    put_float(w, i, code % 128 == 127 ? 0 : code);  // no NaN
+  }
+  return w;
+}
+
 inline TestWeight random_weight(const PackedLayout& layout, int group, int rows,
                                 int cols, std::mt19937& random) {
+  if (layout.has_floats) return random_floats(layout, rows, cols, random);
   TestWeight w{layout, group, rows, cols, {}, {}, {}, {}, {}};
   const auto size = static_cast<std::size_t>(rows) * cols;
   std::normal_distribution<float> normal;
@@ -126,9 +186,17 @@ inline std::vector<PackedLayout> affine_layouts() {
   return result;
 }
 
+/// Those of codes.
+inline std::vector<PackedLayout> code_layouts() {
+  auto result = affine_layouts();
+  result.push_back(kNvfp4Layout);
+  result.push_back(kMxfp8Layout);
+  return result;
+}
+
 /// Those that matrix units of 16 bits multiply.
 inline std::vector<PackedLayout> layouts_of_16_bits() {
-  auto result = affine_layouts();
+  auto result = code_layouts();
   result.push_back({NumberType::f16, 0, 0});
   result.push_back({NumberType::bf16, 0, 0});
   return result;

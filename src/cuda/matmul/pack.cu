@@ -42,7 +42,7 @@ __device__ std::uint32_t read_code(const PackArgs& args, const SourceRow& from,
                                    int col) {
   const int bits = args.layout.bits;
   const auto* words = static_cast<const std::uint32_t*>(from.source->data) +
-                      from.row * args.cols / 32 * bits;
+                      from.row * args.cols * bits / 32;
   const int first = col * bits;
   const int shift = first % 32;
   std::uint32_t code = words[first / 32] >> shift;
@@ -101,11 +101,13 @@ __device__ void pack_codes(const PackArgs& args, unsigned char* tile,
   }
 }
 
-/// Copies a scale or bias of whatever type.
+/// Copies a scale or bias of so many bytes.
 __device__ void copy_number(const void* from, long long at, int size,
                             unsigned char* to) {
   if (size == 4) {
     *reinterpret_cast<float*>(to) = static_cast<const float*>(from)[at];
+  } else if (size == 1) {
+    *to = static_cast<const unsigned char*>(from)[at];
   } else {
     *reinterpret_cast<std::uint16_t*>(to) =
         static_cast<const std::uint16_t*>(from)[at];
@@ -114,7 +116,8 @@ __device__ void copy_number(const void* from, long long at, int size,
 
 __device__ void pack_scales(const PackArgs& args, unsigned char* tile,
                             const TilePlace& place, int row) {
-  const int size = number_bytes(args.layout.type);
+  const bool has_biases = args.layout.is_affine();
+  const int size = has_biases ? number_bytes(args.layout.type) : 1;
   const auto from = find_row(args, place, row);
   if (from.source == nullptr) return;
   for (int group = 0; group < kTileCols / args.layout.group; ++group) {
@@ -123,7 +126,7 @@ __device__ void pack_scales(const PackArgs& args, unsigned char* tile,
     const auto at = from.row * (args.cols / args.group) + col / args.group;
     auto* to = tile + scale_byte(args.layout, row, group);
     copy_number(from.source->scales, at, size, to);
-    copy_number(from.source->biases, at, size, to + size);
+    if (has_biases) copy_number(from.source->biases, at, size, to + size);
   }
 }
 

@@ -4,8 +4,8 @@
 
 namespace llamlx::cuda {
 
-/// A weight as MLX lays it out: dense [rows, cols], or affine codes packed low
-/// bits first with scales and biases [rows, cols / group].
+/// A weight as MLX lays it out: dense [rows, cols], or codes packed low bits
+/// first with scales and, if they are affine, biases [rows, cols / group].
 struct PlainWeight {
   const void* data;
   const void* scales;
@@ -29,7 +29,7 @@ struct PackArgs {
   int experts;  ///< or 1
   int interleaved;
   int cols;
-  int group;  ///< of the sources: 32, 64 or 128
+  int group;  ///< of the sources: 16, 32, 64 or 128
   PackedLayout layout;
   int row_blocks;  ///< of one expert
   int tiles;

@@ -17,6 +17,10 @@
 /// 16-bit numbers; codes of 3, 5 and 6 bits are split into planes of 2 or 4 low
 /// bits and 1 or 2 high ones. Then come the scales and biases of the tile's
 /// rows.
+///
+/// Codes of 4 and 8 bits can also be numbers themselves: of nvfp4 (e2m1) and
+/// mxfp8 (e4m3). Scales are bytes then, as they are stored (e4m3; a power of
+/// two), four of a lane in a word; there are no biases (float_codes.h).
 
 namespace llamlx::cuda {
 
@@ -25,14 +29,24 @@ inline constexpr int kTileCols = 64;
 
 /// What a packed weight holds. `type` is of its numbers, or of its scales and
 /// biases when `bits` is not 0. `group`: 32 or 64 columns share a scale; groups
-/// of 128 are held as two of 64.
+/// of 128 are held as two of 64. Codes that are numbers themselves, of which
+/// there are two kinds, become numbers of `type`.
 struct PackedLayout {
   NumberType type;
   int bits;
   int group;
+  bool has_floats = false;
 
+  LLAMLX_HOST_DEVICE constexpr bool is_affine() const {
+    return bits != 0 && !has_floats;
+  }
   bool operator==(const PackedLayout&) const = default;
 };
+inline constexpr PackedLayout kNvfp4Layout{NumberType::bf16, 4, 16, true};
+inline constexpr PackedLayout kMxfp8Layout{NumberType::bf16, 8, 32, true};
+/// Their scales, as bytes, are below these: 4, and 2^8.
+inline constexpr unsigned char kNvfp4ScalesEnd = 0x48;
+inline constexpr unsigned char kMxfp8ScalesEnd = 127 + 8;
 
 /// Bits of a code in its low plane, and in its high one.
 LLAMLX_HOST_DEVICE constexpr int low_bits(int bits) {
@@ -51,8 +65,8 @@ LLAMLX_HOST_DEVICE constexpr int codes_bytes(int bits) {
 LLAMLX_HOST_DEVICE constexpr int tile_bytes(const PackedLayout& layout) {
   const int size = number_bytes(layout.type);
   if (layout.bits == 0) return kTileRows * kTileCols * size;
-  return codes_bytes(layout.bits) +
-         kTileRows * (kTileCols / layout.group) * 2 * size;
+  return codes_bytes(layout.bits) + kTileRows * (kTileCols / layout.group) *
+                                        (layout.has_floats ? 1 : 2 * size);
 }
 
 /// Which of 32 pieces of 16 bytes, 8 rows of 64, is a lane's, where numbers
@@ -110,10 +124,16 @@ struct PlaceInTile {
   }
 };
 
-/// Byte of the scale of a row (0 to 15) and group of a tile; its bias follows.
+/// Byte of the scale of a row (0 to 15) and group of a tile; its bias follows,
+/// or else what a lane has of the other run, and then of its other row.
 LLAMLX_HOST_DEVICE constexpr int scale_byte(const PackedLayout& layout, int row,
                                             int group) {
   const int groups = kTileCols / layout.group;
+  if (layout.has_floats) {
+    const int of_run = groups / 2;
+    return codes_bytes(layout.bits) + (row % 8 * of_run + group % of_run) * 4 +
+           row / 8 * 2 + group / of_run;
+  }
   return codes_bytes(layout.bits) + ((row % 8 * groups + group) * 2 + row / 8) *
                                         2 * number_bytes(layout.type);
 }

@@ -25,7 +25,8 @@ namespace llamlx::cuda {
 inline Packed expanded(Packed w) {
   if (w.layout.bits == 0) return w;
   Packed dense = w;
-  dense.layout = {NumberType::f16, 0, 0};
+  dense.layout = {w.layout.is_affine() ? NumberType::f16 : NumberType::bf16, 0,
+                  0};
   const auto tiles = static_cast<std::size_t>(w.row_blocks) * w.tiles;
   dense.bytes.assign(tiles * tile_bytes(dense.layout) / 16,
                      {{~0U, ~0U, ~0U, ~0U}});
@@ -277,7 +278,7 @@ class ProductCheck {
         before_(fill(c.rows * c.weight_rows)),
         out_(before_),
         is_some_bf16_(c.some == "some_rows_bf16"),
-        is_bf16_(is_some_bf16_ || (packed_.layout.bits == 0 &&
+        is_bf16_(is_some_bf16_ || (!packed_.layout.is_affine() &&
                                    packed_.layout.type == NumberType::bf16)) {}
 
   void run() {
@@ -391,7 +392,7 @@ class ProductCheck {
   ProductSum product(const TestWeight& of, int n, int row) const {
     const double u = std::pow(is_bf16_ ? 0x1p-8 : 0x1p-11, c_.planes);
     const bool is_rounded =
-        c_.layout.bits != 0 && (c_.slice == 0 || is_some_bf16_);
+        c_.layout.is_affine() && (c_.slice == 0 || is_some_bf16_);
     const double weight_u = is_some_bf16_ ? 0x1p-8 : 0x1p-11;
     return product_of(of, n, &x_[static_cast<std::size_t>(row * c_.cols)],
                       norm(), {u, is_rounded ? weight_u : 0});

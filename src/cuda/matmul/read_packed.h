@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cuda/intrinsics.h"
+#include "cuda/matmul/float_codes.h"
 #include "cuda/matmul/packed_weight.h"
 
 namespace llamlx::cuda {
@@ -12,10 +12,12 @@ __device__ inline float read_number(const void* p, NumberType type) {
   return type == NumberType::f16 ? unpack(F16{}, half) : unpack(Bf16{}, half);
 }
 
-/// One number of a packed weight, as float32.
-__device__ inline float read_packed(const unsigned char* weight,
-                                    const PackedLayout& layout, int tiles,
-                                    int row, int col) {
+/// One number of a packed weight, as float32; `kMayBeFloats`: of those, too,
+/// whose codes are numbers.
+template <bool kMayBeFloats = true>
+__device__ float read_packed(const unsigned char* weight, PackedLayout layout,
+                             int tiles, int row, int col) {
+  layout.has_floats = kMayBeFloats && layout.has_floats;
   const auto* tile = weight + (static_cast<long long>(row / kTileRows) * tiles +
                                col / kTileCols) *
                                   tile_bytes(layout);
@@ -38,6 +40,11 @@ __device__ inline float read_packed(const unsigned char* weight,
   }
   const auto* scale = tile + scale_byte(layout, row % kTileRows,
                                         col % kTileCols / layout.group);
+  if (layout.has_floats) {
+    const auto number = multiply2(Bf16{}, float_codes(code, 0, layout.bits),
+                                  float_scales(*scale, layout.bits));
+    return unpack(Bf16{}, static_cast<std::uint16_t>(number));
+  }
   return fmaf(read_number(scale, layout.type), static_cast<float>(code),
               read_number(scale + number_bytes(layout.type), layout.type));
 }

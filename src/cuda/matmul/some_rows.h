@@ -55,11 +55,11 @@ struct NextOperands {
 /// order. It also makes operands of what it writes, for the product that reads
 /// it, so that no kernel has to in between.
 ///
-/// Codes are multiplied as whole numbers with operands of 16 bits, sums and
-/// scales are float32.
+/// Affine codes are multiplied as whole numbers with operands of 16 bits, sums
+/// and scales are float32.
 ///
 /// Kernels  some_rows_W_nN: N of 1, 2, 4, 8 is some_rows_columns(rows); W of
-///          f16, bf16, and affineB_gG_T as few_rows has.
+///          f16, bf16, and of codes as few_rows has.
 ///          some_rows_hopper_W_nN, of 9 rows and more on the matrix unit of
 ///          compute capability 9.0 alone, launched as clusters.
 ///          some_rows_bf16_W_nN, the same of some_rows_bf16_takes(), of x and
@@ -93,7 +93,7 @@ LLAMLX_HOST_DEVICE constexpr int some_rows_chunk(int tile_bytes) {
 /// Columns of x that have a sum.
 LLAMLX_HOST_DEVICE constexpr int some_rows_sum_group(
     const PackedLayout& layout) {
-  return layout.bits == 0 ? kTileCols : layout.group;
+  return layout.is_affine() ? layout.group : kTileCols;
 }
 
 /// What a block reads of x at once.
@@ -109,7 +109,8 @@ LLAMLX_HOST_DEVICE constexpr OperandStage some_rows_bf16_stage(int columns) {
 /// of an H200 it took longer than with 32, and than some_rows_hopper.)
 LLAMLX_HOST_DEVICE constexpr bool some_rows_bf16_takes(
     const PackedLayout& layout, int columns) {
-  return columns >= 4 && layout.type == NumberType::bf16 && layout.bits <= 6;
+  return columns >= 4 && layout.type == NumberType::bf16 &&
+         (layout.bits <= 6 || layout.has_floats);
 }
 
 /// Bytes of dynamic shared memory of a block that reads such stages.

@@ -1,3 +1,4 @@
+#include "cuda/matmul/formats.h"
 #include "cuda/matmul/some_rows_warpgroups.h"
 
 namespace llamlx::cuda {
@@ -102,5 +103,6 @@ LLAMLX_SOME_ROWS_CODES(3)
 LLAMLX_SOME_ROWS_CODES(4)
 LLAMLX_SOME_ROWS_CODES(5)
 LLAMLX_SOME_ROWS_CODES(6)
+LLAMLX_FLOAT_FORMATS(LLAMLX_SOME_ROWS_KERNELS)
 
 }  // namespace llamlx::cuda

@@ -1,3 +1,4 @@
+#include "cuda/matmul/formats.h"
 #include "cuda/matmul/some_rows_warpgroups.h"
 
 namespace llamlx::cuda {

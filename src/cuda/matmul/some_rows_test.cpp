@@ -7,9 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "cuda/intrinsics.h"
+#include "cuda/matmul/formats.h"
 #include "cuda/matmul/matmul_testing.h"
 #include "cuda/matmul/product_testing.h"
-#include "cuda/matmul/weight_tile.h"
 #include "cuda/testing.h"
 
 namespace llamlx::cuda {
@@ -112,6 +112,8 @@ TEST(WeightTile, HasNumbersOfBfloat16) {
   expect_bf16_numbers<AffineTile<4, 64, Bf16>>();
   expect_bf16_numbers<AffineTile<5, 32, Bf16>>();
   expect_bf16_numbers<AffineTile<6, 64, Bf16>>();
+  expect_bf16_numbers<FloatTile<4, 16>>();
+  expect_bf16_numbers<FloatTile<8, 32>>();
 }
 
 TEST(SomeRows, Dense) {

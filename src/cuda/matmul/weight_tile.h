@@ -364,25 +364,4 @@ struct AffineTile {
   }
 };
 
-/// KERNELS(name, Tile) for every affine format.
-#define LLAMLX_AFFINE_FORMATS(KERNELS) \
-  LLAMLX_AFFINE_FORMATS_OF(KERNELS, 2) \
-  LLAMLX_AFFINE_FORMATS_OF(KERNELS, 3) \
-  LLAMLX_AFFINE_FORMATS_OF(KERNELS, 4) \
-  LLAMLX_AFFINE_FORMATS_OF(KERNELS, 5) \
-  LLAMLX_AFFINE_FORMATS_OF(KERNELS, 6) \
-  LLAMLX_AFFINE_FORMATS_OF(KERNELS, 8)
-#define LLAMLX_AFFINE_FORMATS_OF(KERNELS, bits)                \
-  KERNELS(affine##bits##_g32_f32, AffineTile<bits, 32, F32>)   \
-  KERNELS(affine##bits##_g32_f16, AffineTile<bits, 32, F16>)   \
-  KERNELS(affine##bits##_g32_bf16, AffineTile<bits, 32, Bf16>) \
-  KERNELS(affine##bits##_g64_f32, AffineTile<bits, 64, F32>)   \
-  KERNELS(affine##bits##_g64_f16, AffineTile<bits, 64, F16>)   \
-  KERNELS(affine##bits##_g64_bf16, AffineTile<bits, 64, Bf16>)
-/// The same for every format whose products are of 16 bits.
-#define LLAMLX_FORMATS_OF_16_BITS(KERNELS) \
-  KERNELS(f16, DenseTile<F16>)             \
-  KERNELS(bf16, DenseTile<Bf16>)           \
-  LLAMLX_AFFINE_FORMATS(KERNELS)
-
 }  // namespace llamlx::cuda
