@@ -75,26 +75,38 @@ class CudaMemoryTest : public ::testing::Test {
     return {values.data<float>(), values.data<float>() + values.size()};
   }
 
+  /// That what a text of some tokens takes is planned.
+  void expect_planned() const {
+    ::unsetenv(kVariable);
+    constexpr int kTokens = 40;
+    // Views of segments and the like, which a small model makes much of.
+    constexpr std::size_t kSmall = 16 << 10;
+    // There is none for shorter copies of weights, which are in no plan.
+    const auto plan = plan_of(load(kTokens), kTokens);
+    leave(plan.most() + kSmall);
+    const auto before = used_bytes();
+    const auto decoder = load(kTokens);
+    const auto cache = decoder.make_cache(kTokens);
+    const auto x = prefill(decoder, *cache, some_ids(kTokens));
+    Sampler sample({});
+    TokenLoop(decoder, sample, {{cache.get(), 1}}, x).next(false);
+    const auto used = used_bytes() - before;
+    EXPECT_LE(plan.weights + plan.cache + plan.workspace, used);
+    EXPECT_GE(plan.weights + plan.cache + plan.workspace + kSmall, used);
+  }
+
   static constexpr auto kVariable = "LLAMLX_EMULATED_GPU_MEMORY";
   RandomCheckpoint checkpoint_{RandomCheckpoint::tiny_config()};
 };
 
 TEST_F(CudaMemoryTest, IsPlannedForWhatATextTakes) {
-  constexpr int kTokens = 40;
-  // Views of segments and the like, which a small model makes much of.
-  constexpr std::size_t kSmall = 16 << 10;
-  // There is none for shorter copies of weights, which are in no plan.
-  const auto plan = plan_of(load(kTokens), kTokens);
-  leave(plan.most() + kSmall);
-  const auto before = used_bytes();
-  const auto decoder = load(kTokens);
-  const auto cache = decoder.make_cache(kTokens);
-  const auto x = prefill(decoder, *cache, some_ids(kTokens));
-  Sampler sample({});
-  TokenLoop(decoder, sample, {{cache.get(), 1}}, x).next(false);
-  const auto used = used_bytes() - before;
-  EXPECT_LE(plan.weights + plan.cache + plan.workspace, used);
-  EXPECT_GE(plan.weights + plan.cache + plan.workspace + kSmall, used);
+  expect_planned();
+  for (const auto mode : {QuantizationMode::nvfp4, QuantizationMode::mxfp8}) {
+    SCOPED_TRACE(to_string(mode));
+    checkpoint_ = RandomCheckpoint(RandomCheckpoint::tiny_config());
+    checkpoint_.quantize_all(default_quantization(mode));
+    expect_planned();
+  }
 }
 
 /// Which a decoder can do without: they take none that a text may need.

@@ -14,6 +14,9 @@ struct Backend {
   /// How it holds weights (kernels/held_weight.h).
   ValueFormat (*held)(const ValueFormat& stored, mx::Dtype compute);
   std::function<std::shared_ptr<const Stack>(DecoderWeights, StackParams)> make;
+  /// Whether it reads a weight that stays packed as it is stored; else that is
+  /// held dense. Null: it reads all.
+  bool (*reads)(const Weight& stored) = nullptr;
 };
 
 /// Every step written with MLX's own ops: runs on every device MLX has, is the

@@ -1,9 +1,11 @@
 #include "kernels/held_weight.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "cpu/quantize/float_codes.h"
 #include "cpu/thread_pool.h"
+#include "cuda/matmul/packed_weight.h"
 
 namespace llamlx {
 namespace {
@@ -75,6 +77,22 @@ Weight expanded(const Weight& weight) {
   return {std::move(values)};
 }
 
+/// Whether all scales are below `end`.
+bool are_below(const std::uint8_t* scales, std::int64_t count,
+               std::uint8_t end) {
+  bool result = true;
+  for (std::int64_t i = 0; i < count; ++i) result &= scales[i] < end;
+  return result;
+}
+
+/// Whether none of mxfp8's codes is NaN: all bits but the sign.
+bool are_numbers(const std::uint8_t* codes, std::int64_t count) {
+  constexpr std::uint8_t kNaN = 0x7f;
+  bool result = true;
+  for (std::int64_t i = 0; i < count; ++i) result &= (codes[i] & kNaN) != kNaN;
+  return result;
+}
+
 }  // namespace
 
 ValueFormat held_by_ops(const ValueFormat& stored, mx::Dtype compute) {
@@ -89,6 +107,32 @@ ValueFormat held_by_kernels(const ValueFormat& stored, mx::Dtype compute) {
   held.quantization.reset();
   if (is_mxfp4) held.quantization = kWidenedMxfp4;
   return held;
+}
+
+ValueFormat held_by_cuda_kernels(const ValueFormat& stored, mx::Dtype compute) {
+  auto held = held_by_kernels(stored, compute);
+  // But for mxfp4.
+  if (!held.quantization) held.quantization = stored.quantization;
+  return held;
+}
+
+bool is_read_by_cuda_kernels(const Weight& weight) {
+  const auto& q = weight.quantization;
+  const bool is_mxfp8 = q && q->mode == QuantizationMode::mxfp8;
+  const bool is_nvfp4 = q && q->mode == QuantizationMode::nvfp4;
+  if (!is_mxfp8 && !is_nvfp4) return true;
+  const PackedCodes from(weight);
+  std::atomic<bool> result = true;
+  share_out(from.groups(), [&](std::int64_t begin, std::int64_t end) {
+    const auto scales_end =
+        is_mxfp8 ? cuda::kMxfp8ScalesEnd : cuda::kNvfp4ScalesEnd;
+    const bool is_so =
+        are_below(from.scale_at(begin), end - begin, scales_end) &&
+        (is_nvfp4 ||
+         are_numbers(from.codes_at(begin), (end - begin) * kMxGroup));
+    if (!is_so) result = false;
+  });
+  return result;
 }
 
 Weight hold(const Weight& weight, const ValueFormat& format) {

@@ -78,6 +78,61 @@ TEST(HeldWeightTest, TakesTheBytesThatItsFormatSays) {
   }
 }
 
+TEST(HeldWeightTest, CudaKernelsReadNumbersOfFewBitsAsTheyAreStored) {
+  const auto dense = mx::random::normal({6, 128}, mx::random::key(3));
+  for (const auto mode : kOfBytes) {
+    const auto q = default_quantization(mode);
+    const ValueFormat stored{mx::bfloat16, q};
+    const auto format = held_by_cuda_kernels(stored, mx::float16);
+    EXPECT_EQ(format.dtype, mx::bfloat16);
+    if (mode == QuantizationMode::mxfp4) {
+      EXPECT_EQ(format.quantization,
+                held_by_kernels(stored, mx::float16).quantization);
+      continue;
+    }
+    EXPECT_EQ(format.quantization, q);
+    const auto weight = quantize(dense, q);
+    EXPECT_EQ(hold(weight, format).data.id(), weight.data.id());
+    EXPECT_TRUE(is_read_by_cuda_kernels(weight));
+  }
+  for (const auto& q : {std::optional<Quantization>(), {{4, 32}}}) {
+    EXPECT_EQ(held_by_cuda_kernels({mx::float32, q}, mx::float16).quantization,
+              q);
+  }
+}
+
+/// A weight of more groups than one thread looks at, of which one has another
+/// scale and code.
+Weight with_odd_group(QuantizationMode mode, int scale, int code) {
+  constexpr int kRows = 700;
+  const auto q = default_quantization(mode);
+  const int groups = kRows * 256 / q.group_size;
+  std::vector<std::uint8_t> scales(static_cast<std::size_t>(groups), 1);
+  std::vector<std::uint8_t> codes(
+      static_cast<std::size_t>(kRows * 32 * q.bits));
+  scales[scales.size() - 9] = static_cast<std::uint8_t>(scale);
+  codes[codes.size() - 99] = static_cast<std::uint8_t>(code);
+  const mx::array data(codes.begin(), {kRows, 32 * q.bits}, mx::uint8);
+  return {mx::view(data, mx::uint32),
+          mx::array(scales.begin(), {kRows, groups / kRows}, mx::uint8),
+          {},
+          q};
+}
+
+TEST(HeldWeightTest, CudaKernelsReadNoLargeScalesAndNoNaN) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto is_read = [&](QuantizationMode mode, int scale, int code) {
+      return is_read_by_cuda_kernels(with_odd_group(mode, scale, code));
+    };
+    // Scales from 4 on, and negative ones.
+    EXPECT_EQ(is_read(QuantizationMode::nvfp4, byte, 0), byte < 0x48) << byte;
+    EXPECT_TRUE(is_read(QuantizationMode::nvfp4, 0, byte)) << byte;
+    EXPECT_EQ(is_read(QuantizationMode::mxfp8, byte, 0), byte <= 134) << byte;
+    EXPECT_EQ(is_read(QuantizationMode::mxfp8, 0, byte), byte % 128 != 127)
+        << byte;
+  }
+}
+
 TEST(HeldWeightTest, OthersAreHeldInTheSmallerType) {
   for (const auto quantization :
        {std::optional<Quantization>(), std::optional(Quantization{4, 32})}) {

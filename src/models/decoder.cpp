@@ -30,8 +30,13 @@ Decoder Decoder::load(const Checkpoint& checkpoint, mx::Dtype dtype,
                       const Backend& backend, long long expected_tokens) {
   auto config = read_model_config(checkpoint);
   verify_tensors(config, checkpoint);
-  const auto held = [&](const ValueFormat& stored) {
-    return backend.held(stored, dtype);
+  const auto held = [&](const Weight& stored, const ValueFormat& format) {
+    auto result = backend.held(format, dtype);
+    const bool stays = result.quantization == format.quantization;
+    if (stays && backend.reads != nullptr && !backend.reads(stored)) {
+      result.quantization.reset();
+    }
+    return result;
   };
   auto weights = load_decoder_weights(checkpoint, config, held);
   return {std::move(config), std::move(weights), backend, expected_tokens};

@@ -252,9 +252,9 @@ TEST(DecoderTest, TiedEmbeddingsAreHeldOnce) {
 TEST(DecoderTest, GradientsFlowThroughTheStepsAndTheCache) {
   const RandomCheckpoint checkpoint(RandomCheckpoint::tiny_config());
   const auto config = read_model_config(checkpoint);
-  const auto weights =
-      load_decoder_weights(checkpoint, config, [](const ValueFormat& stored) {
-        return held_by_ops(stored, mx::float32);
+  const auto weights = load_decoder_weights(
+      checkpoint, config, [](const Weight&, const ValueFormat& format) {
+        return held_by_ops(format, mx::float32);
       });
   const auto loss = [&](const mx::array& k_proj) {
     auto changed = weights;

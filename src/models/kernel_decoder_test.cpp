@@ -158,8 +158,12 @@ const std::vector<KernelCase> kKernelCases = {
      mx::bfloat16},
     {"Mxfp8InFloat32", mx::float32,
      default_quantization(QuantizationMode::mxfp8), mx::float32},
-    {"Nvfp4", mx::float16, default_quantization(QuantizationMode::nvfp4),
-     mx::float16},
+    {"Mxfp8", mx::bfloat16, default_quantization(QuantizationMode::mxfp8),
+     mx::bfloat16},
+    {"Nvfp4", mx::bfloat16, default_quantization(QuantizationMode::nvfp4),
+     mx::bfloat16},
+    {"Nvfp4InFloat16", mx::float16,
+     default_quantization(QuantizationMode::nvfp4), mx::float16},
 };
 
 std::string name_of_kernels(

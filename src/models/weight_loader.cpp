@@ -25,7 +25,7 @@ class WeightLoader {
     }
     auto stored = checkpoint_.load(*info);
     if (info->shape.size() > 2) stored = join_rows(stored);
-    auto result = hold(stored, held_(info->format()));
+    auto result = hold(stored, held_(stored, info->format()));
     // Evaluated one by one, so that the stored values go before the next come.
     mx::eval(parts_of(result));
     nbytes_ += result.nbytes();

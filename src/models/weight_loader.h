@@ -10,8 +10,9 @@
 
 namespace llamlx {
 
-/// How a weight is held that is stored as the one given.
-using HeldFormat = std::function<ValueFormat(const ValueFormat& stored)>;
+/// How a weight is held that is stored as `format` says.
+using HeldFormat =
+    std::function<ValueFormat(const Weight& stored, const ValueFormat& format)>;
 
 /// Loads every parameter, one at a time, as it is held. `checkpoint` has been
 /// verified against `config` (models/tensor_spec.h).

@@ -32,7 +32,8 @@ bool takes(const CudaModel& model) {
   if (model.device.compute_capability < kDecodeCapability ||
       model.params.heads.head_dim > cuda::kDecodeLargestHead ||
       model.compute == cuda::NumberType::f32 || model.has_rounded_caches() ||
-      head.layout.type != model.compute) {
+      head.layout.type != model.compute ||
+      (model.embed_tokens.layout.has_floats && !head.layout.has_floats)) {
     return false;
   }
   const auto first = products_of(model.layers.front());

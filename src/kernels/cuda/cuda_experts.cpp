@@ -25,13 +25,14 @@ ExpertSizes sizes_of(const CudaModel& model, const CudaExperts& experts) {
   const bool has_wide =
       std::ranges::any_of(matrices_of(experts),
                           [](const auto* matrix) { return matrix->is_wide(); });
+  const auto& down = experts.down_proj.layout;
   return {.experts = experts.count,
           .used = model.params.experts.num_experts_per_tok,
           .hidden = experts.gate_up.front().cols,
           .inner = experts.down_proj.cols,
           .has_wide = has_wide,
-          .has_halves = experts.down_proj.layout.group == 32,
-          .bits = experts.down_proj.layout.bits,
+          .has_halves = down.is_affine() && down.group == 32,
+          .bits = down.bits,
           .is_apart = experts.gate_up.size() > 1};
 }
 

@@ -32,8 +32,9 @@ cuda::NumberType number_type(mx::Dtype dtype) {
 cuda::PackedLayout layout_of(const Weight& weight) {
   const auto type = number_type(weight.dtype());
   if (!weight.quantization) return {type, 0, 0};
-  return {type, weight.quantization->bits,
-          std::min(weight.quantization->group_size, cuda::kTileCols)};
+  const auto& q = *weight.quantization;
+  return {type, q.bits, std::min(q.group_size, cuda::kTileCols),
+          !q.is_affine()};
 }
 
 /// A weight's arrays on the GPU while it is packed.
@@ -42,9 +43,8 @@ struct PlainBuffers {
 
   PlainBuffers(Stream& stream, const Weight& weight)
       : data(copy(stream, weight.data)) {
-    if (!weight.quantization) return;
-    scales = copy(stream, *weight.scales);
-    biases = copy(stream, *weight.biases);
+    if (weight.scales) scales = copy(stream, *weight.scales);
+    if (weight.biases) biases = copy(stream, *weight.biases);
   }
 
   static DeviceBuffer copy(Stream& stream, const mx::array& values) {
@@ -150,6 +150,7 @@ const char* type_name(cuda::NumberType type) {
 std::string CudaMatrix::kernel_suffix() const {
   const auto* type = type_name(layout.type);
   if (layout.bits == 0) return type;
+  if (layout.has_floats) return layout.bits == 4 ? "nvfp4" : "mxfp8";
   return concat("affine", layout.bits, "_g", layout.group, "_", type);
 }
 

@@ -49,6 +49,17 @@ std::size_t cols_of(const Product& product) {
   return static_cast<std::size_t>(product.front()->weight.shape().at(1));
 }
 
+/// Whether x beside it has a sum for each half of a tile's columns.
+bool has_halves(const Weight& weight) {
+  const auto& q = weight.quantization;
+  return q && q->is_affine() && q->group_size < cuda::kTileCols;
+}
+
+/// Of a code; 0: there are none.
+int bits_of(const Weight& weight) {
+  return weight.quantization ? weight.quantization->bits : 0;
+}
+
 /// The layer's experts, of which there are some.
 ExpertSizes sizes_of(const MlpWeights& mlp, const StackParams& params) {
   const auto gates = gates_of(mlp);
@@ -62,8 +73,8 @@ ExpertSizes sizes_of(const MlpWeights& mlp, const StackParams& params) {
           .inner = down.shape().at(1),
           .has_wide = is_wide(down) || is_wide(mlp.gate_proj.weight) ||
                       is_wide(mlp.up_proj.weight),
-          .has_halves = down.quantization && down.quantization->group_size < 64,
-          .bits = down.quantization ? down.quantization->bits : 0,
+          .has_halves = has_halves(down),
+          .bits = bits_of(down),
           .is_apart = !are_packed_together(gates)};
 }
 
@@ -122,11 +133,11 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
   const int columns = cuda::some_rows_columns(rows);
   std::size_t stages = 0, parts = experts.parts;
   const auto add = [&](const Product& product) {
-    const auto& quantization = product.front()->weight.quantization;
-    const bool has_halves = quantization && quantization->group_size < 64;
     const int row_blocks = ceil_div<int>(rows_of(product), cuda::kTileRows);
     const int tiles = ceil_div<int>(cols_of(product), cuda::kTileCols);
-    const cuda::OperandStage stage{8 * columns, planes, has_halves ? 32 : 64,
+    const auto& weight = product.front()->weight;
+    const cuda::OperandStage stage{8 * columns, planes,
+                                   has_halves(weight) ? 32 : 64,
                                    stage_order(device, rows)};
     const int count = cuda::operand_stages(tiles);
     stages = std::max(stages, static_cast<std::size_t>(count) * stage.bytes());
@@ -134,8 +145,7 @@ std::size_t stages_bytes(const CudaDeviceInfo& device,
     const bool are_clusters = stage.order == cuda::OperandOrder::fragments;
     const int parted = are_clusters ? 1 : columns;
     const int slice = cuda::some_rows_slice(
-        row_blocks, tiles,
-        cuda::some_rows_together(parted, quantization ? quantization->bits : 0),
+        row_blocks, tiles, cuda::some_rows_together(parted, bits_of(weight)),
         device.multiprocessors);
     parts =
         std::max(parts, cuda::some_rows_parts_bytes(

@@ -9,7 +9,7 @@
 namespace llamlx {
 
 cuda::NumberType operand_of(const CudaMatrix& matrix) {
-  return matrix.layout.bits == 0 ? matrix.layout.type : cuda::NumberType::f16;
+  return matrix.layout.is_affine() ? cuda::NumberType::f16 : matrix.layout.type;
 }
 
 std::string operand_name(cuda::NumberType type) {

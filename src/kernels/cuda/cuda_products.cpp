@@ -222,7 +222,7 @@ const unsigned char* expanded(CudaModel& model, const CudaMatrix& matrix) {
   if (matrix.layout.bits == 0) return matrix.bytes.as<const unsigned char>();
   const auto tiles = static_cast<std::size_t>(matrix.row_blocks) * matrix.tiles;
   auto* out = model.space.expanded.reserve<unsigned char>(
-      tiles * cuda::tile_bytes({cuda::NumberType::f16, 0, 0}));
+      tiles * cuda::tile_bytes({operand_of(matrix), 0, 0}));
   launch(
       model.stream,
       cuda_kernel("matmul/expand", concat("expand_", matrix.kernel_suffix())),

@@ -396,11 +396,13 @@ std::optional<mx::array> choose_on_gpu(const mx::array& logits,
 
 Backend cuda_backend(mx::Dtype compute, int kv_bits) {
   return {
-      concat("cuda, sm_", cuda_device().compute_capability), held_by_kernels,
+      concat("cuda, sm_", cuda_device().compute_capability),
+      held_by_cuda_kernels,
       [=](DecoderWeights weights, StackParams params) {
         return std::make_shared<const CudaStack>(std::make_shared<CudaModel>(
             std::move(weights), std::move(params), compute, kv_bits));
-      }};
+      },
+      is_read_by_cuda_kernels};
 }
 
 }  // namespace llamlx
