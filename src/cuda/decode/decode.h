@@ -238,10 +238,10 @@ struct DecodeArgs {
   int pieces;  ///< of a warp's ring, two or more
   DecodeMemory memory;
 
+  int vocab;
   const unsigned char* table;
   PackedLayout table_layout;
   int table_tiles;
-  int vocab;
 
   int num_heads;
   int num_kv_heads;

@@ -36,13 +36,16 @@ __device__ inline std::uint32_t float_codes(std::uint32_t word, int at,
   return and_or(moved_to(16 - bits), kSigns, moved_to(first) & sizes);
 }
 
-/// The scales of such codes, a byte in each half of a word, as bfloat16 and as
-/// much too large as codes are too small.
+/// The scales of such codes, a byte in each half of a word, in bfloat16: as
+/// much too large as the codes are too small.
 __device__ inline std::uint32_t float_scales(std::uint32_t word, int bits) {
-  if (bits == 8) return word * (1U << 7) + 0x3c003c00U;  // 2^(scale - 7)
-  // A code of e4m3, times 2^127 and 2^119: by 2^120 it is what it stands for.
-  return multiply2(Bf16{}, multiply2(Bf16{}, word << 4, 0x7f007f00U),
-                   0x7b007b00U);
+  // 2^(scale - 127) times 2^120: exponents, to which as much is added.
+  if (bits == 8) return (word << 7) + (120U << 7) * 0x00010001U;
+  // A code of e4m3 that is itself too small by 2^120, and shall be too large by
+  // 2^126. There is no such factor, but there are 2^127 and 2^119.
+  constexpr std::uint32_t kMost = 0x7f007f00U;
+  constexpr std::uint32_t kRest = 0x7b007b00U;
+  return multiply2(Bf16{}, multiply2(Bf16{}, word << 4, kMost), kRest);
 }
 
 }  // namespace llamlx::cuda

@@ -225,9 +225,10 @@ void some_rows(benchmark::State& state, const Shape& shape,
       cuda_kernel("matmul/" + name,
                   name + "_" + format.name + "_n" + std::to_string(columns));
   kernel.allow_shared(shared);
-  const auto& make = cuda_kernel(
-      "matmul/stages", is_bf16 || !format.layout.is_affine() ? "make_stages_bf16"
-                                                             : "make_stages_f16");
+  const auto& make =
+      cuda_kernel("matmul/stages", is_bf16 || !format.layout.is_affine()
+                                       ? "make_stages_bf16"
+                                       : "make_stages_f16");
   const auto make_operands = [&] {
     launch(stream, make,
            {.grid_x = static_cast<unsigned>(stage.rows),

@@ -95,7 +95,7 @@ inline TestWeight random_floats(const PackedLayout& layout, int rows, int cols,
   auto w = float_weight(layout, rows, cols);
   const auto size = w.values.size();
   for (std::size_t i = 0; i < size / layout.group; ++i) {
-    // Up to 2^-2, and to 2^-7 for the larger numbers.
+    // From 2^-4 to 2^-2; beside e4m3's larger numbers from 2^-11 to 2^-7.
     const auto scale =
         layout.bits == 4 ? 25 + random() % 16 : 116 + random() % 5;
     reinterpret_cast<unsigned char*>(w.scales.data())[i] =

@@ -167,7 +167,11 @@ LLAMLX_MULTIPLY_REGISTERS(multiply_warpgroup, Bf16, bf16, 64,
                           "{%32, %33, %34, %35}, %36, %37", 0)
 LLAMLX_MULTIPLY_REGISTERS(multiply_warpgroup, F16, f16, 128,
                           "{%64, %65, %66, %67}, %68, %69", 0)
+LLAMLX_MULTIPLY_REGISTERS(multiply_warpgroup, Bf16, bf16, 128,
+                          "{%64, %65, %66, %67}, %68, %69", 0)
 LLAMLX_MULTIPLY_REGISTERS(multiply_warpgroup, F16, f16, 256,
+                          "{%128, %129, %130, %131}, %132, %133", 0)
+LLAMLX_MULTIPLY_REGISTERS(multiply_warpgroup, Bf16, bf16, 256,
                           "{%128, %129, %130, %131}, %132, %133", 0)
 
 /// The same where the right operand lies the other way round, as
