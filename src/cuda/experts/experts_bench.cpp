@@ -273,6 +273,8 @@ void add_experts_benchmarks() {
   constexpr Format kFormats[] = {
       {"affine4_g64_bf16", {cuda::NumberType::bf16, 4, 64}},
       {"bf16", {cuda::NumberType::bf16, 0, 0}},
+      {"nvfp4", cuda::kNvfp4Layout},
+      {"mxfp8", cuda::kMxfp8Layout},
   };
   for (const auto& model : kModels) {
     const auto prefix = std::string("experts/") + model.name;
