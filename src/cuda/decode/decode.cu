@@ -76,15 +76,21 @@ class Decoder {
     attention_.keep_spans(layers_);
     __syncthreads();
   }
+  /// A number of a token's embedding.
+  __device__ float embedding(int id, int i) const {
+    const auto* table = args_.table;
+    const int tiles = args_.table_tiles;
+    if constexpr (Tile::layout().has_floats) {
+      return read_packed(table, args_.table_layout, tiles, id, i);
+    } else {
+      return read_plain(table, args_.table_layout, tiles, id, i);
+    }
+  }
   __device__ void publish_embedding(int id) const {
-    constexpr bool kMayBeFloats = Tile::layout().has_floats;
     const int hidden = args_.shapes[0].cols;
     for (int i = static_cast<int>(blockIdx.x) * kDecodeThreads + thread_now();
          i < hidden; i += static_cast<int>(gridDim.x) * kDecodeThreads) {
-      publish(to_.residual + i,
-              read_packed<kMayBeFloats>(args_.table, args_.table_layout,
-                                        args_.table_tiles, id, i),
-              residual_mark(0));
+      publish(to_.residual + i, embedding(id, i), residual_mark(0));
     }
   }
 

@@ -30,7 +30,7 @@ struct FloatTile {
       for (int j = 0; j < 4; ++j) codes[4 * i + j] = v.w[j];
     }
     const auto* its =
-        tile + scale_byte(layout(), lane / 4, lane % 4 * 8 / kGroup);
+        tile + float_scale_byte(layout(), lane / 4, lane % 4 * 8 / kGroup);
     scales = From::load(reinterpret_cast<const std::uint32_t*>(its));
   }
 

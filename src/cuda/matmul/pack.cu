@@ -101,13 +101,11 @@ __device__ void pack_codes(const PackArgs& args, unsigned char* tile,
   }
 }
 
-/// Copies a scale or bias of so many bytes.
+/// Copies a scale or bias of whatever type.
 __device__ void copy_number(const void* from, long long at, int size,
                             unsigned char* to) {
   if (size == 4) {
     *reinterpret_cast<float*>(to) = static_cast<const float*>(from)[at];
-  } else if (size == 1) {
-    *to = static_cast<const unsigned char*>(from)[at];
   } else {
     *reinterpret_cast<std::uint16_t*>(to) =
         static_cast<const std::uint16_t*>(from)[at];
@@ -116,17 +114,22 @@ __device__ void copy_number(const void* from, long long at, int size,
 
 __device__ void pack_scales(const PackArgs& args, unsigned char* tile,
                             const TilePlace& place, int row) {
-  const bool has_biases = args.layout.is_affine();
-  const int size = has_biases ? number_bytes(args.layout.type) : 1;
+  const auto& layout = args.layout;
+  const int size = number_bytes(layout.type);
   const auto from = find_row(args, place, row);
   if (from.source == nullptr) return;
-  for (int group = 0; group < kTileCols / args.layout.group; ++group) {
-    const int col = place.first_col + group * args.layout.group;
+  for (int group = 0; group < kTileCols / layout.group; ++group) {
+    const int col = place.first_col + group * layout.group;
     if (col >= args.cols) return;
     const auto at = from.row * (args.cols / args.group) + col / args.group;
-    auto* to = tile + scale_byte(args.layout, row, group);
+    if (layout.has_floats) {
+      tile[float_scale_byte(layout, row, group)] =
+          static_cast<const unsigned char*>(from.source->scales)[at];
+      continue;
+    }
+    auto* to = tile + scale_byte(layout, row, group);
     copy_number(from.source->scales, at, size, to);
-    if (has_biases) copy_number(from.source->biases, at, size, to + size);
+    copy_number(from.source->biases, at, size, to + size);
   }
 }
 

@@ -62,11 +62,17 @@ LLAMLX_HOST_DEVICE constexpr int plane_bytes(int bits) {
 LLAMLX_HOST_DEVICE constexpr int codes_bytes(int bits) {
   return plane_bytes(bits);
 }
-LLAMLX_HOST_DEVICE constexpr int tile_bytes(const PackedLayout& layout) {
+/// Bytes of a tile that has no floats: it is not asked for them, as kernels
+/// that have none are tuned to the instruction.
+LLAMLX_HOST_DEVICE constexpr int plain_tile_bytes(const PackedLayout& layout) {
   const int size = number_bytes(layout.type);
   if (layout.bits == 0) return kTileRows * kTileCols * size;
-  return codes_bytes(layout.bits) + kTileRows * (kTileCols / layout.group) *
-                                        (layout.has_floats ? 1 : 2 * size);
+  return codes_bytes(layout.bits) +
+         kTileRows * (kTileCols / layout.group) * 2 * size;
+}
+LLAMLX_HOST_DEVICE constexpr int tile_bytes(const PackedLayout& layout) {
+  if (!layout.has_floats) return plain_tile_bytes(layout);
+  return codes_bytes(layout.bits) + kTileRows * (kTileCols / layout.group);
 }
 
 /// Which of 32 pieces of 16 bytes, 8 rows of 64, is a lane's, where numbers
@@ -124,18 +130,20 @@ struct PlaceInTile {
   }
 };
 
-/// Byte of the scale of a row (0 to 15) and group of a tile; its bias follows,
-/// or else what a lane has of the other run, and then of its other row.
+/// Byte of the scale of a row (0 to 15) and group of a tile; its bias follows.
 LLAMLX_HOST_DEVICE constexpr int scale_byte(const PackedLayout& layout, int row,
                                             int group) {
   const int groups = kTileCols / layout.group;
-  if (layout.has_floats) {
-    const int of_run = groups / 2;
-    return codes_bytes(layout.bits) + (row % 8 * of_run + group % of_run) * 4 +
-           row / 8 * 2 + group / of_run;
-  }
   return codes_bytes(layout.bits) + ((row % 8 * groups + group) * 2 + row / 8) *
                                         2 * number_bytes(layout.type);
+}
+/// The same where there are floats: what a lane has of its other run follows,
+/// and then of its other row.
+LLAMLX_HOST_DEVICE constexpr int float_scale_byte(const PackedLayout& layout,
+                                                  int row, int group) {
+  const int of_run = kTileCols / layout.group / 2;
+  return codes_bytes(layout.bits) + (row % 8 * of_run + group % of_run) * 4 +
+         row / 8 * 2 + group / of_run;
 }
 
 }  // namespace llamlx::cuda
