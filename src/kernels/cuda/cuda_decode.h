@@ -22,10 +22,11 @@ inline constexpr int kDecodeCapability = 90;
 class CudaDecode {
  public:
   /// Null where that kernel does not take the model: it takes weights that all
-  /// have one format, of f16 or bf16 as what is computed in and cached, heads of
-  /// up to 128 numbers, and GPUs of compute capability 9.0 and later with memory
-  /// enough; of nvfp4 and mxfp8 not the table of embeddings alone. Of weights of
-  /// bfloat16 it has shorter copies, if they fit beside what is planned.
+  /// have one format, of f16 or bf16 as what is computed in and cached, heads
+  /// of up to 128 numbers, and GPUs of compute capability 9.0 and later with
+  /// memory enough; of nvfp4 and mxfp8 not the table of embeddings alone. Of
+  /// weights of bfloat16 it has shorter copies, if they fit beside what is
+  /// planned.
   static std::unique_ptr<CudaDecode> make(CudaModel& model,
                                           const CudaMemoryPlan& plan);
 
