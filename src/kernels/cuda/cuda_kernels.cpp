@@ -38,7 +38,8 @@ CudaKernelChoice cuda_kernel_choice(const CudaDeviceInfo& device,
                                     mx::Dtype compute, bool has_experts) {
   auto choice = choice_without_experts(device, compute);
   if (!has_experts) return choice;
-  choice.one_row = "few_rows";
+  const bool has_both = has_warpgroups(device) && compute != mx::float32;
+  choice.one_row = has_both ? "few_rows (of codes some_rows)" : "few_rows";
   choice.experts =
       compute == mx::float32 ? "experts_some" : "experts_some, experts_many";
   return choice;

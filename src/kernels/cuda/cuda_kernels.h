@@ -14,7 +14,7 @@ namespace mx = mlx::core;
 struct CudaKernelChoice {
   /// "decode" is one kernel for all of a token, of models whose weights have
   /// one format, unless caches have 8 bits (cuda_decode.h); those of others are
-  /// multiplied by few_rows.
+  /// multiplied by few_rows, and codes on compute capability 9.0 by some_rows.
   std::string one_row;
   /// Up to 64: "some_rows", also what it becomes by warpgroups (some_rows.h).
   std::string few_rows;

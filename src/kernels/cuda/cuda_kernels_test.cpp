@@ -8,6 +8,7 @@ namespace llamlx {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 CudaDeviceInfo gpu_of(int compute_capability) {
   CudaDeviceInfo info;
@@ -56,7 +57,7 @@ TEST(CudaKernelChoiceTest, KeepsTheDigitsOfFloat32) {
 
 TEST(CudaKernelChoiceTest, HasOthersForExperts) {
   const auto choice = cuda_kernel_choice(gpu_of(90), mx::bfloat16, true);
-  EXPECT_EQ(choice.one_row, "few_rows");
+  EXPECT_THAT(choice.one_row, StartsWith("few_rows"));
   EXPECT_EQ(choice.experts, "experts_some, experts_many");
   EXPECT_THAT(to_string(choice), HasSubstr("; experts by experts_some"));
   EXPECT_EQ(cuda_kernel_choice(gpu_of(90), mx::bfloat16).experts, "");

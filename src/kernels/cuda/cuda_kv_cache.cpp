@@ -48,10 +48,22 @@ std::size_t bytes_of(const CudaKVStore::Shape& shape, long long capacity) {
          head_bytes(shape, capacity);
 }
 
+/// Whether rows are longer than what is written of them: they are read whole.
+bool has_gaps(const CudaKVStore::Shape& shape) {
+  return cuda::cached_row_bytes(shape.type, shape.head_dim) !=
+         shape.head_dim * cuda::cached_number_bytes(shape.type);
+}
+
 DeviceBuffer memory_for(const CudaKVStore::Shape& shape, int capacity) {
   const auto bytes = bytes_of(shape, capacity);
   try {
-    return DeviceBuffer(bytes);
+    DeviceBuffer memory(bytes);
+    if (has_gaps(shape)) {
+      Stream stream;
+      fill_zero(stream, memory.data(), bytes);
+      stream.synchronize();
+    }
+    return memory;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::out_of_memory) throw;
     const auto device = cuda_device_info();

@@ -28,17 +28,24 @@ void multiply_few(CudaModel& model, const CudaMatrix& matrix,
   }
 }
 
-/// Up to so many rows few_rows is the fastest.
-constexpr int kFewRowsBest = 1;
-
 /// What multiplies so many rows.
 enum class Way { few, some, many };
 
+/// Whether some_rows is the faster one of one row, too: of codes, on the GPUs
+/// of compute capability 9.0. Nobody has looked at others.
+bool is_one_of_some(const CudaDeviceInfo& device,
+                    const cuda::PackedLayout& layout) {
+  return has_warpgroups(device) && layout.bits != 0;
+}
+
 Way way_of(const CudaModel& model, const CudaMatrix& matrix, int rows) {
-  if (matrix.is_wide() || rows <= kFewRowsBest) return Way::few;
   // What is computed in float32 needs more digits than numbers of 16 bits that
   // a weight is expanded to.
   const bool is_exact = model.compute == cuda::NumberType::f32;
+  if (matrix.is_wide()) return Way::few;
+  if (rows == 1 && (is_exact || !is_one_of_some(model.device, matrix.layout))) {
+    return Way::few;
+  }
   return is_exact || rows <= cuda::kSomeRowsMost ? Way::some : Way::many;
 }
 
