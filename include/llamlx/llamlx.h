@@ -80,10 +80,10 @@ struct LoadOptions {
   std::int64_t expected_tokens = 0;
   /// Bits of the numbers of cached keys and values: 0 for those of `dtype`, or
   /// 8, with a scale for each 64 of them. That takes about half the memory, or
-  /// a quarter of float32's, and long texts are read faster; each number is off
-  /// by up to 1/254 of the largest of its 64, and a token of a single short
-  /// text comes later, as it goes by several kernels instead of one. On
-  /// NVIDIA's GPUs alone: elsewhere 8 is refused (unsupported).
+  /// a quarter of float32's; several long texts go on a little faster, and a
+  /// single one slower, as its tokens go by several kernels instead of one. Each
+  /// number is off by up to 1/254 of the largest of its 64. On NVIDIA's GPUs
+  /// alone: elsewhere 8 is refused (unsupported).
   int kv_bits = 0;
 };
 

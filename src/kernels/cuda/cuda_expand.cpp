@@ -26,7 +26,7 @@ std::size_t bytes_of(const HeadLayout& heads, long long positions) {
 /// Of so many positions, those that `rows` rows at the end see.
 long long positions_seen(int window, int rows, long long positions) {
   if (window == 0) return positions;
-  return std::min<long long>(positions, window - 1 + rows);
+  return std::min(positions, window - 1LL + rows);
 }
 
 }  // namespace
@@ -37,7 +37,7 @@ std::size_t expanded_bytes(const StackParams& params, int rows,
   shape.num_layers = 1;
   const auto all = CudaKVStore::bytes_for(shape, tokens);
   if (shape.window == 0) return all;
-  return std::min(all, bytes_of(params.heads, shape.window - 1 + rows));
+  return std::min(all, bytes_of(params.heads, shape.window - 1LL + rows));
 }
 
 void reserve_expanded(CudaModel& model,
