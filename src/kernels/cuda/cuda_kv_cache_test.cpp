@@ -1,5 +1,7 @@
 #include "kernels/cuda/cuda_kv_cache.h"
 
+#include <optional>
+
 #include <gtest/gtest.h>
 
 #include "cuda/cached_rows.h"
@@ -22,6 +24,11 @@ CudaKVStore::Shape shape_of(int window,
 /// A store whose bytes say, as floats, of which head and position they are.
 class CudaKVStoreTest : public testing::GpuTest {
  protected:
+  void SetUp() override {
+    GpuTest::SetUp();
+    if (!IsSkipped()) stream_.emplace();
+  }
+
   /// What a head has of each position: a row, and scales.
   struct Plane {
     int floats;
@@ -50,12 +57,12 @@ class CudaKVStoreTest : public testing::GpuTest {
            plane.at + 4LL * plane.floats * position;
   }
   void append(CudaKVStore& store, int offset, int length) {
-    store.reserve(stream_, offset, length);
+    store.reserve(*stream_, offset, length);
     const auto view = store.view(offset, 0, length);
     for (int head = 0; head < kRows; ++head) {
       for (const auto& plane : planes(view)) {
         const auto its = numbers(head, offset, length, plane.floats);
-        upload(stream_, place(view, head, plane, view.offset), its.data(),
+        upload(*stream_, place(view, head, plane, view.offset), its.data(),
                4 * its.size());
       }
     }
@@ -66,7 +73,7 @@ class CudaKVStoreTest : public testing::GpuTest {
       for (const auto& plane : planes(view)) {
         const auto expected = numbers(head, first, end - first, plane.floats);
         auto its = expected;
-        download(stream_, its.data(), place(view, head, plane, view.offset),
+        download(*stream_, its.data(), place(view, head, plane, view.offset),
                  4 * its.size());
         ASSERT_EQ(its, expected) << "head " << head << " from " << first;
       }
@@ -74,7 +81,7 @@ class CudaKVStoreTest : public testing::GpuTest {
   }
 
   cuda::NumberType type_ = cuda::NumberType::f32;
-  Stream stream_;
+  std::optional<Stream> stream_;
 };
 
 TEST_F(CudaKVStoreTest, GrowsAndKeepsAllWhereThereIsNoWindow) {
