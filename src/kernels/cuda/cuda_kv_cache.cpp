@@ -109,7 +109,6 @@ void CudaKVStore::check() const {
 }
 
 int CudaKVStore::first_needed(int offset) const {
-  if (shape_.window == 0) return 0;
   const int before = offset + 1 - kMostRewound;
   if (before <= shape_.window) return first_;
   // Kernels look at whole tiles of positions, which begin before the window.
@@ -119,7 +118,9 @@ int CudaKVStore::first_needed(int offset) const {
 
 void CudaKVStore::make_room(Stream& stream, int offset, int length) {
   if (offset + length - first_ <= capacity_) return;
-  const int first = first_needed(offset);
+  // Not when it merely grows: until then a cache goes back to its beginning.
+  const bool drops = may_drop(shape_, offset + length);
+  const int first = drops ? first_needed(offset) : first_;
   const auto needed = std::max<long long>(capacity_for(shape_, offset + length),
                                           offset + length - first);
   if (needed <= capacity_) {

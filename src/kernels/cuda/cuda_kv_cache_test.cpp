@@ -136,8 +136,10 @@ TEST_F(CudaKVStoreTest, GoesBackAsFarAsTheCacheSays) {
     cache.advance(length);
   };
   pass(2000);
+  pass(2000);
   EXPECT_TRUE(cache.can_rewind(0));
-  for (int i = 0; i < 6; ++i) pass(2000);
+  expect_positions(*cache.store(), 0, 4000);
+  for (int i = 0; i < 5; ++i) pass(2000);
   EXPECT_FALSE(cache.can_rewind(0));
   EXPECT_THROW(cache.rewind(0), std::invalid_argument);
   const int back = 12'000 - CudaKVStore::kMostRewound;
