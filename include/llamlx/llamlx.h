@@ -81,9 +81,9 @@ struct LoadOptions {
   /// Bits of the numbers of cached keys and values: 0 for those of `dtype`, or
   /// 8, with a scale for each 64 of them. That takes about half the memory, or
   /// a quarter of float32's; several long texts go on a little faster, and a
-  /// single one slower, as its tokens go by several kernels instead of one. Each
-  /// number is off by up to 1/254 of the largest of its 64. On NVIDIA's GPUs
-  /// alone: elsewhere 8 is refused (unsupported).
+  /// single one slower, as its tokens go by several kernels instead of one.
+  /// Each number is off by up to 1/254 of the largest of its 64. On NVIDIA's
+  /// GPUs alone: elsewhere 8 is refused (unsupported).
   int kv_bits = 0;
 };
 
