@@ -41,8 +41,20 @@ void TokenLoop::read(const mx::array& tokens) {
   }
 }
 
-std::vector<std::int32_t> TokenLoop::next(bool goes_on) {
+void TokenLoop::fail() {
+  // What else was begun fails, too, and MLX would tell whoever evaluates next.
+  try {
+    mx::synchronize();
+  } catch (...) {
+    if (!error_) error_ = std::current_exception();
+  }
+  for (const auto& segment : rows_) segment.cache->check();
   if (error_) std::rethrow_exception(error_);
+  fail_not_finite(decoder_);
+}
+
+std::vector<std::int32_t> TokenLoop::next(bool goes_on) {
+  if (error_) fail();
   if (!tokens_) {
     throw std::invalid_argument("the last step was said to be the last");
   }
@@ -53,15 +65,12 @@ std::vector<std::int32_t> TokenLoop::next(bool goes_on) {
     tokens.wait();
     const auto* first = tokens.data<std::int32_t>();
     const auto* last = first + tokens.size();
+    // Values that could not be computed look like those that are not finite.
     if (std::count(first, last, kNotFinite) == 0) return {first, last};
-    // Values that could not be computed look like this, too.
-    if (error_) std::rethrow_exception(error_);
-    mx::synchronize();
   } catch (...) {
-    for (const auto& segment : rows_) segment.cache->check();
-    throw;
+    error_ = std::current_exception();
   }
-  fail_not_finite(decoder_);
+  fail();
 }
 
 }  // namespace llamlx

@@ -45,6 +45,8 @@ class TokenLoop {
   void choose(const mx::array& x);
   /// Begins the pass that reads `tokens`, or keeps what it throws.
   void read(const mx::array& tokens);
+  /// Throws why there are no tokens, as it was thrown where a cache knows it.
+  [[noreturn]] void fail();
 
   const Decoder& decoder_;
   Sampler& sample_;

@@ -38,7 +38,7 @@ class KVCache {
   /// lost.
   virtual void abandon() {}
 
-  /// Throws what the last pass threw for want of memory for its rows, as it was
+  /// Throws what the last pass threw, where the cache was told, as it was
   /// thrown: of what a pass throws MLX hands on the words alone. For who was
   /// thrown something by a pass, or was given nothing.
   virtual void check() const {}

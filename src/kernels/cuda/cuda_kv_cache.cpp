@@ -92,15 +92,18 @@ bool CudaKVStore::may_drop(const Shape& shape, long long positions) {
 }
 
 void CudaKVStore::reserve(Stream& stream, int offset, int length) {
-  std::exception_ptr failure;
+  set_failure(nullptr);
   try {
     make_room(stream, offset, length);
   } catch (...) {
-    failure = std::current_exception();
+    set_failure(std::current_exception());
+    throw;
   }
+}
+
+void CudaKVStore::set_failure(std::exception_ptr why) {
   const std::scoped_lock lock(mutex_);
-  failure_ = failure;
-  if (failure) std::rethrow_exception(failure);
+  failure_ = std::move(why);
 }
 
 void CudaKVStore::check() const {

@@ -52,7 +52,10 @@ class CudaKVStore {
   /// The position that it holds first.
   int first() const { return first_; }
 
-  /// Throws what the last reserve() did. Threads: any.
+  /// Keeps why the pass failed whose rows it was to take. Threads: any.
+  void set_failure(std::exception_ptr why);
+
+  /// Throws why the last pass failed, if it did. Threads: any.
   void check() const;
 
  private:
@@ -70,7 +73,7 @@ class CudaKVStore {
   int first_ = 0;
   DeviceBuffer memory_;
   mutable std::mutex mutex_;
-  std::exception_ptr failure_;  // of the last reserve()
+  std::exception_ptr failure_;  // of the last pass
 };
 
 /// Of the cache of a sequence.

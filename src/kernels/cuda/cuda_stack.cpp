@@ -153,7 +153,7 @@ class CudaLogits final : public CudaPrimitive {
 
 /// All steps and the choice of tokens, which are left on the GPU. Inputs: as
 /// CudaForward's, or the ticket of the pass whose tokens are read. Output: a
-/// number that means nothing.
+/// number that means nothing. What it throws the caches tell (check()).
 class CudaChoose final : public CudaPrimitive {
  public:
   CudaChoose(mx::Stream stream, PassPlan plan, const cuda::Draw& draw,
@@ -169,35 +169,48 @@ class CudaChoose final : public CudaPrimitive {
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
     out.set_data(mx::allocator::malloc(out.nbytes()));
     out.data<std::int32_t>()[0] = 0;
-    mx::cpu::get_command_encoder(stream()).dispatch([plan = plan_, draw = draw_,
-                                                     before = before_,
-                                                     ticket = ticket_,
-                                                     ids = inputs[0]] {
-      if (*plan.is_abandoned) return;
-      auto& model = *plan.model;
-      const std::scoped_lock lock(model.running);
-      cuda_device();
-      if (before) {
-        run_and_choose(model, plan.segments, plan.rope, given(model, *before),
-                       draw);
-      } else {
-        const auto tokens = rows_of<std::int32_t>(ids);
-        run_and_choose(model, plan.segments, plan.rope, tokens.data(), draw);
-      }
-      ticket->done.record(model.stream);
-      ticket->pass = model.passes - 1;
-    });
+    mx::cpu::get_command_encoder(stream()).dispatch(
+        [plan = plan_, draw = draw_, before = before_, ticket = ticket_,
+         ids = inputs[0]] {
+          // Who reads tokens of a pass that failed is told of that one.
+          if (*plan.is_abandoned || (before && before->pass < 0)) return;
+          try {
+            run(plan, draw, before.get(), *ticket, ids);
+          } catch (...) {
+            // MLX's stream would keep the text alone, and for anyone.
+            for (const auto& segment : plan.segments) {
+              segment.store->set_failure(std::current_exception());
+            }
+          }
+        });
   }
 
   const std::shared_ptr<ChoiceTicket>& ticket() const { return ticket_; }
 
  private:
+  static void run(const PassPlan& plan, const cuda::Draw& draw,
+                  const ChoiceTicket* before, ChoiceTicket& ticket,
+                  const mx::array& ids) {
+    auto& model = *plan.model;
+    const std::scoped_lock lock(model.running);
+    cuda_device();
+    if (before != nullptr) {
+      run_and_choose(model, plan.segments, plan.rope, given(model, *before),
+                     draw);
+    } else {
+      const auto tokens = rows_of<std::int32_t>(ids);
+      run_and_choose(model, plan.segments, plan.rope, tokens.data(), draw);
+    }
+    ticket.done.record(model.stream);
+    ticket.pass = model.passes - 1;
+  }
+
   /// The tokens of the pass before: null, where they still lie on the GPU; the
   /// machine's copy, where another thread's pass has taken their place.
   static const std::int32_t* given(const CudaModel& model,
                                    const ChoiceTicket& before) {
-    if (before.pass >= 0 && before.pass + 1 == model.passes) return nullptr;
-    if (before.pass < 0 || model.passes - before.pass >= cuda::kTokenSlots) {
+    if (before.pass + 1 == model.passes) return nullptr;
+    if (model.passes - before.pass >= cuda::kTokenSlots) {
       throw std::logic_error("the tokens to go on from are gone");
     }
     before.done.synchronize();
