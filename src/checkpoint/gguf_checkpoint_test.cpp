@@ -232,11 +232,11 @@ TEST_F(GgufCheckpointTest, RefusesWhatItIsNotByName) {
                       ErrorCode::unsupported),
                 HasSubstr(concat("tensor ", name, " is not part of")));
   }
-  const auto q6_k = static_cast<GgmlType>(14);
-  EXPECT_THAT(error(tiny_llama().add("output.weight", {256, 6}, q6_k,
-                                     std::string(6 * 210, 'x')),
+  const auto q8_k = static_cast<GgmlType>(15);
+  EXPECT_THAT(error(tiny_llama().add("output.weight", {256, 6}, q8_k,
+                                     std::string(6 * 292, 'x')),
                     ErrorCode::unsupported),
-              HasSubstr("tensor output.weight is stored as Q6_K"));
+              HasSubstr("tensor output.weight is stored as Q8_K"));
 }
 
 TEST_F(GgufCheckpointTest, MentionsTensorsItLeavesOut) {

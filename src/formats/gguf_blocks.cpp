@@ -1,6 +1,7 @@
 #include "formats/gguf_blocks.h"
 
-#include <bit>
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -12,68 +13,13 @@
 #include "base/concat.h"
 #include "base/error.h"
 #include "formats/array_buffer.h"
+#include "formats/ggml_blocks.h"
 
 namespace llamlx {
 namespace {
 
-constexpr int kGroupSize = 32;
 constexpr float kLargestFloat16 = 65504;
-
-float read_half(const std::byte* at) {
-  std::uint16_t bits;
-  std::memcpy(&bits, at, sizeof(bits));
-  return static_cast<float>(std::bit_cast<mx::float16_t>(bits));
-}
-
-/// Eight bytes below 16 become eight neighbouring 4-bit fields.
-std::uint32_t join_nibbles(std::uint64_t bytes) {
-  bytes = (bytes | bytes >> 4) & 0x00ff00ff00ff00ff;
-  bytes = (bytes | bytes >> 8) & 0x0000ffff0000ffff;
-  return static_cast<std::uint32_t>(bytes | bytes >> 16);
-}
-
-/// The 32 integers of a Q4_* block as MLX packs them: four words.
-void pack_nibbles(const std::byte* block, std::byte* packed) {
-  constexpr std::uint64_t kLow = 0x0f0f0f0f0f0f0f0f;
-  std::uint64_t halves[2];
-  std::memcpy(halves, block, sizeof(halves));
-  const std::uint32_t words[4] = {
-      join_nibbles(halves[0] & kLow), join_nibbles(halves[1] & kLow),
-      join_nibbles(halves[0] >> 4 & kLow), join_nibbles(halves[1] >> 4 & kLow)};
-  std::memcpy(packed, words, sizeof(words));
-}
-
-/// The 32 int8 of a Q8_0 block with 128 added: 32 bytes.
-void pack_bytes(const std::byte* block, std::byte* packed) {
-  for (int i = 0; i < kGroupSize; ++i) packed[i] = block[i] ^ std::byte{0x80};
-}
-
-/// How a block type is told in affine terms.
-struct BlockLayout {
-  GgmlType type;
-  int bits;
-  float bias_factor;  // bias = bias_factor * d; 0: the block holds the bias
-  int integers_at;    // byte where the integers begin
-  void (*pack)(const std::byte* block, std::byte* packed);
-};
-
-constexpr BlockLayout kLayouts[] = {
-    {GgmlType::q4_0, 4, -8, 2, pack_nibbles},
-    {GgmlType::q4_1, 4, 0, 4, pack_nibbles},
-    {GgmlType::q8_0, 8, -128, 2, pack_bytes},
-};
-
-const BlockLayout* find_layout(GgmlType type) {
-  for (const auto& layout : kLayouts) {
-    if (layout.type == type) return &layout;
-  }
-  return nullptr;
-}
-
-float read_bias(const BlockLayout& layout, const std::byte* block) {
-  return layout.bias_factor == 0 ? read_half(block + 2)
-                                 : layout.bias_factor * read_half(block);
-}
+constexpr int kMostGroups = 8;  // of a block
 
 std::optional<mx::Dtype> dense_dtype(GgmlType type) {
   switch (type) {
@@ -88,15 +34,21 @@ std::optional<mx::Dtype> dense_dtype(GgmlType type) {
   }
 }
 
-/// A product with -8 or -128 is exact in float16 unless it overflows.
-bool biases_fit_float16(const GgufTensor& tensor, const BlockLayout& layout) {
-  if (layout.bias_factor == 0) return true;
+bool fits_float16(float value) {
+  return !std::isfinite(value) || std::abs(value) <= kLargestFloat16;
+}
+
+/// Whether `fits` says so of all blocks, which are looked at for it.
+template <typename Fits>
+mx::Dtype smallest_dtype(const GgufFile& file, const GgufTensor& tensor,
+                         const Fits& fits) {
   const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
-  for (std::size_t at = 0; at < tensor.bytes.size(); at += step) {
-    const float bias = read_bias(layout, tensor.bytes.data() + at);
-    if (std::isfinite(bias) && std::abs(bias) > kLargestFloat16) return false;
+  bool all = true;
+  for (std::size_t at = 0; all && at < tensor.bytes.size(); at += step) {
+    all = fits(tensor.bytes.data() + at);
   }
-  return true;
+  file.release(tensor);
+  return all ? mx::float16 : mx::float32;
 }
 
 ArrayBuffer buffer_for(const GgufFile& file, const GgufTensor& tensor,
@@ -140,21 +92,27 @@ Weight read_dense(const GgufFile& file, const GgufTensor& tensor,
   return {std::move(values).finish()};
 }
 
-/// One block in affine terms.
-struct Block {
-  float scale;
-  float bias;
-};
+[[noreturn]] void fail_not_finite(const GgufFile& file,
+                                  const GgufTensor& tensor) {
+  fail(ErrorCode::corrupt_file, file.path().string(),
+       concat("tensor ", tensor.name, " has a scale that is not finite"),
+       "download or convert it again");
+}
 
-Block read_block(const GgufFile& file, const GgufTensor& tensor,
-                 const BlockLayout& layout, const std::byte* at) {
-  const Block block{read_half(at), read_bias(layout, at)};
-  if (!std::isfinite(block.scale) || !std::isfinite(block.bias)) {
-    fail(ErrorCode::corrupt_file, file.path().string(),
-         concat("tensor ", tensor.name, " has a scale that is not finite"),
-         "download or convert it again");
+/// The groups of a block.
+std::span<const GgmlGroup> read_groups(const GgufFile& file,
+                                       const GgufTensor& tensor,
+                                       const GgmlAffineType& type,
+                                       const std::byte* block,
+                                       std::span<GgmlGroup, kMostGroups> room) {
+  type.read_groups(block, room.data());
+  const auto groups = room.first(static_cast<std::size_t>(type.groups));
+  for (const auto& [scale, bias] : groups) {
+    if (!std::isfinite(scale) || !std::isfinite(bias)) {
+      fail_not_finite(file, tensor);
+    }
   }
-  return block;
+  return groups;
 }
 
 template <typename T>
@@ -165,60 +123,101 @@ void store(std::byte* array, std::size_t index, float value) {
 
 template <typename T>
 Weight read_quantized(const GgufFile& file, const GgufTensor& tensor,
-                      const BlockLayout& layout, mx::Dtype dtype,
+                      const GgmlAffineType& type, mx::Dtype dtype,
                       const Rows& rows) {
   auto packed_shape = tensor.shape;
-  packed_shape.back() = packed_shape.back() / 32 * layout.bits;
+  packed_shape.back() = packed_shape.back() / 32 * type.bits;
   auto group_shape = tensor.shape;
-  group_shape.back() /= kGroupSize;
+  group_shape.back() /= kGgmlGroupSize;
   auto packed = buffer_for(file, tensor, packed_shape, mx::uint32);
   auto scales = buffer_for(file, tensor, group_shape, dtype);
   auto biases = buffer_for(file, tensor, group_shape, dtype);
 
   const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
-  const auto packed_step = static_cast<std::size_t>(kGroupSize / 8) *
-                           static_cast<std::size_t>(layout.bits);
+  const auto packed_step = static_cast<std::size_t>(type.bits) * 4;
   auto* to = packed.bytes();
   auto* scales_to = scales.bytes();
   auto* biases_to = biases.bytes();
+  std::array<GgmlGroup, kMostGroups> room;
   std::size_t group = 0;
   for (std::size_t row = 0; row < rows.count(); ++row) {
     const auto* from = rows[row];
-    for (std::size_t at = 0; at < rows.nbytes(); at += step, ++group) {
-      const auto block = read_block(file, tensor, layout, from + at);
-      store<T>(scales_to, group, block.scale);
-      store<T>(biases_to, group, block.bias);
-      layout.pack(from + at + layout.integers_at, to + group * packed_step);
+    for (std::size_t at = 0; at < rows.nbytes(); at += step) {
+      type.pack(from + at, to + group * packed_step);
+      for (const auto& [scale, bias] :
+           read_groups(file, tensor, type, from + at, room)) {
+        store<T>(scales_to, group, scale);
+        store<T>(biases_to, group, bias);
+        ++group;
+      }
     }
   }
   return {std::move(packed).finish(), std::move(scales).finish(),
-          std::move(biases).finish(), Quantization{layout.bits, kGroupSize}};
+          std::move(biases).finish(), Quantization{type.bits, kGgmlGroupSize}};
 }
 
-std::vector<float> expand(const GgufFile& file, const GgufTensor& tensor,
-                          const BlockLayout& layout) {
-  std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(tensor.shape.back()));
-  const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
-  for (std::size_t at = 0; at < tensor.bytes.size(); at += step) {
-    const auto* from = tensor.bytes.data() + at;
-    const auto block = read_block(file, tensor, layout, from);
-    std::byte packed[kGroupSize];
-    layout.pack(from + layout.integers_at, packed);
-    for (int i = 0; i < kGroupSize; ++i) {
-      const int bit = i * layout.bits;
-      const auto field = std::to_integer<int>(packed[bit / 8]) >> (bit % 8);
-      const int q = field & ((1 << layout.bits) - 1);
-      values.push_back(block.scale * static_cast<float>(q) + block.bias);
+/// What `bits` from bit `at` on are.
+float code_at(const std::byte* packed, int at, int bits) {
+  std::uint16_t two = std::to_integer<std::uint8_t>(packed[at / 8]);
+  if (at % 8 + bits > 8) {
+    two |= static_cast<std::uint16_t>(std::to_integer<int>(packed[at / 8 + 1])
+                                      << 8);
+  }
+  return static_cast<float>(two >> (at % 8) & ((1 << bits) - 1));
+}
+
+/// The values of a block.
+void expand(const GgufFile& file, const GgufTensor& tensor,
+            const GgmlAffineType& type, const std::byte* block, float* values) {
+  std::array<std::byte, std::size_t{kMostGroups} * kGgmlGroupSize> packed;
+  std::array<GgmlGroup, kMostGroups> room;
+  type.pack(block, packed.data());
+  int at = 0;
+  for (const auto& [scale, bias] :
+       read_groups(file, tensor, type, block, room)) {
+    for (int i = 0; i < kGgmlGroupSize; ++i, at += type.bits) {
+      *values++ = scale * code_at(packed.data(), at, type.bits) + bias;
     }
   }
-  return values;
 }
 
+void expand(const GgufFile& file, const GgufTensor& tensor,
+            const GgmlExpandedType& type, const std::byte* block,
+            float* values) {
+  if (!std::isfinite(type.bound(block))) fail_not_finite(file, tensor);
+  type.expand(block, values);
+}
+
+template <typename T, typename Type>
 Weight read_expanded(const GgufFile& file, const GgufTensor& tensor,
-                     const BlockLayout& layout,
-                     std::span<const std::int32_t> order) {
-  const auto values = expand(file, tensor, layout);
+                     const Type& type, mx::Dtype dtype, const Rows& rows) {
+  auto result = buffer_for(file, tensor, tensor.shape, dtype);
+  const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
+  const auto size = static_cast<std::size_t>(tensor.type->block_size);
+  std::array<float, kGgmlSuperblock> values;
+  std::size_t index = 0;
+  for (std::size_t row = 0; row < rows.count(); ++row) {
+    for (std::size_t at = 0; at < rows.nbytes(); at += step) {
+      expand(file, tensor, type, rows[row] + at, values.data());
+      for (std::size_t i = 0; i < size; ++i) {
+        store<T>(result.bytes(), index++, values[i]);
+      }
+    }
+  }
+  return {std::move(result).finish()};
+}
+
+/// A vector, whose entries are ordered as rows are.
+template <typename Type>
+Weight read_vector(const GgufFile& file, const GgufTensor& tensor,
+                   const Type& type, std::span<const std::int32_t> order) {
+  const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
+  const auto size = static_cast<std::size_t>(tensor.type->block_size);
+  std::vector<float> values(static_cast<std::size_t>(tensor.shape.front()));
+  for (std::size_t i = 0; i < values.size(); i += size) {
+    expand(file, tensor, type, tensor.bytes.data() + i / size * step,
+           &values[i]);
+  }
   auto result = buffer_for(file, tensor, tensor.shape, mx::float32);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto from = order.empty() ? i : static_cast<std::size_t>(order[i]);
@@ -231,14 +230,41 @@ Weight read_by_format(const GgufFile& file, const GgufTensor& tensor,
                       const GgufWeightFormat& format,
                       std::span<const std::int32_t> row_order) {
   const Rows rows(tensor, row_order);
-  const auto* layout = find_layout(tensor.type->type);
-  if (layout == nullptr) return read_dense(file, tensor, format.dtype, rows);
-  if (!format.quantization) {
-    return read_expanded(file, tensor, *layout, row_order);
+  const bool is_half = format.dtype == mx::float16;
+  const bool is_vector = tensor.shape.size() == 1;
+  if (const auto* type = find_ggml_affine_type(tensor.type->type)) {
+    if (is_vector) return read_vector(file, tensor, *type, row_order);
+    const auto read =
+        is_half ? read_quantized<mx::float16_t> : read_quantized<float>;
+    return read(file, tensor, *type, format.dtype, rows);
   }
-  const auto read = format.dtype == mx::float16 ? read_quantized<mx::float16_t>
-                                                : read_quantized<float>;
-  return read(file, tensor, *layout, format.dtype, rows);
+  if (const auto* type = find_ggml_expanded_type(tensor.type->type)) {
+    if (is_vector) return read_vector(file, tensor, *type, row_order);
+    return is_half
+               ? read_expanded<mx::float16_t>(file, tensor, *type, mx::float16,
+                                              rows)
+               : read_expanded<float>(file, tensor, *type, mx::float32, rows);
+  }
+  return read_dense(file, tensor, format.dtype, rows);
+}
+
+bool fit_float16(const GgmlAffineType& type, const std::byte* block) {
+  std::array<GgmlGroup, kMostGroups> groups;
+  type.read_groups(block, groups.data());
+  return std::all_of(
+      groups.begin(), groups.begin() + type.groups, [](const GgmlGroup& group) {
+        return fits_float16(group.scale) && fits_float16(group.bias);
+      });
+}
+
+GgufWeightFormat affine_format(const GgufFile& file, const GgufTensor& tensor,
+                               const GgmlAffineType& type) {
+  const Quantization quantization{type.bits, kGgmlGroupSize};
+  if (type.has_biases) return {mx::float16, quantization};
+  const auto fits = [&](const std::byte* block) {
+    return fit_float16(type, block);
+  };
+  return {smallest_dtype(file, tensor, fits), quantization};
 }
 
 }  // namespace
@@ -246,15 +272,17 @@ Weight read_by_format(const GgufFile& file, const GgufTensor& tensor,
 GgufWeightFormat gguf_weight_format(const GgufFile& file,
                                     const GgufTensor& tensor) {
   if (const auto dtype = dense_dtype(tensor.type->type)) return {*dtype};
-  const auto* layout = find_layout(tensor.type->type);
-  if (layout == nullptr) {
+  const auto* affine = find_ggml_affine_type(tensor.type->type);
+  const auto* expanded = find_ggml_expanded_type(tensor.type->type);
+  if (affine == nullptr && expanded == nullptr) {
     fail_unsupported_type(file.path(), tensor.name, tensor.type->name);
   }
   if (tensor.shape.size() == 1) return {mx::float32};
-  const bool fit = biases_fit_float16(tensor, *layout);
-  if (layout->bias_factor != 0) file.release(tensor);
-  return {fit ? mx::float16 : mx::float32,
-          Quantization{layout->bits, kGroupSize}};
+  if (affine != nullptr) return affine_format(file, tensor, *affine);
+  const auto fits = [&](const std::byte* block) {
+    return fits_float16(expanded->bound(block));
+  };
+  return {smallest_dtype(file, tensor, fits)};
 }
 
 Weight read_gguf_weight(const GgufFile& file, const GgufTensor& tensor,

@@ -351,7 +351,7 @@ void fail_unsupported_type(const std::filesystem::path& file,
   fail(ErrorCode::unsupported, file.string(),
        concat("tensor ", tensor, " is stored as ", type,
               ", which is not supported"),
-       "use a GGUF in Q4_0, Q4_1, Q8_0, F16, BF16 or F32");
+       "use a GGUF in Q2_K to Q6_K, Q4_0 to Q8_0, F16, BF16 or F32");
 }
 
 }  // namespace llamlx

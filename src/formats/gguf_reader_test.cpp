@@ -300,7 +300,7 @@ TEST_F(GgufReaderTest, NamesTypesItCannotMeasure) {
   withdrawn.add("old", {32}, static_cast<GgmlType>(31), floats(1));
   EXPECT_THAT(error(withdrawn, ErrorCode::unsupported),
               HasSubstr("tensor old is stored as Q4_0_4_4, which is not "
-                        "supported; use a GGUF in Q4_0, Q4_1, Q8_0, F16"));
+                        "supported; use a GGUF in Q2_K to Q6_K"));
   auto unheard_of = small_file();
   unheard_of.add("new", {32}, static_cast<GgmlType>(99), floats(1));
   EXPECT_THAT(error(unheard_of, ErrorCode::unsupported),

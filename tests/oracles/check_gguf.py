@@ -4,6 +4,7 @@
 Writes GGUF files of tiny checkpoints in every type llamlx reads losslessly and
 converts them: each value must be the one the gguf package finds, to the last
 bit, in Hugging Face's row order. The float32 ones must give PyTorch's logits.
+Then K-quants, of which float16 may round scales, biases or values.
 With --gguf, the values of a real file too, and what `--dtype` and `-q` make of
 them. Runs in an environment with mlx_lm and gguf.
 """
@@ -18,12 +19,21 @@ import mlx.core as mx
 import numpy as np
 from stored_answers import tolerance
 from gguf import GGMLQuantizationType as Type
-from gguf_source import Gguf, write_model
+from gguf_source import K_QUANTS, Gguf, write_model
 from mlx_folders import compare_logits, read_tensors, same_bits
 from program import Program, Report, read_json
 from tiny_experts import by_stack
 
-LOSSLESS = (Type.Q4_0, Type.Q4_1, Type.Q8_0, Type.F16, Type.BF16, Type.F32)
+LOSSLESS = (
+    Type.Q4_0,
+    Type.Q4_1,
+    Type.Q5_0,
+    Type.Q5_1,
+    Type.Q8_0,
+    Type.F16,
+    Type.BF16,
+    Type.F32,
+)
 # Checkpoints whose widths blocks of 32 divide, one for each way of positions
 # and layout that GGUF can say.
 NAMES = (
@@ -125,6 +135,68 @@ def check_tiny(report, program, source, tensor_type, rope, scratch):
         )
 
 
+def room_of(folder, name):
+    """How far a value may be from what it was before float16 rounded the scale
+    and the bias of its group to 11 bits; 0 where nothing is packed."""
+    tensors = read_tensors(folder)
+    module = name.removesuffix(".weight")
+    if f"{module}.scales" not in tensors:
+        return 0
+    common = read_json(folder / "config.json")["quantization"]
+    here = common.get(module, common)
+    scales, biases = (
+        np.abs(np.array(tensors[f"{module}.{kind}"].astype(mx.float32)))
+        for kind in ("scales", "biases")
+    )
+    codes = 2 ** here["bits"] - 1
+    room = (codes * scales + biases) * 2**-11 + (codes + 1) * 2**-25
+    return np.repeat(room, here["group_size"], axis=-1)
+
+
+def check_k_quants(report, program, config, tensor_type, scratch):
+    """A model of random blocks, wide enough for blocks of 256."""
+    name = f"random, {tensor_type.name}"
+    file, folder = scratch / "tiny.gguf", scratch / "converted"
+    width, inner, vocab = 256, 512, 32
+    kv_width = width // config["num_attention_heads"]
+    kv_width *= config["num_key_value_heads"]
+    config = config | {
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "head_dim": width // config["num_attention_heads"],
+        "vocab_size": vocab,
+        "num_hidden_layers": 1,
+    }
+    layer = "model.layers.0."
+    shapes = {
+        "model.embed_tokens.weight": (vocab, width),
+        "model.norm.weight": (width,),
+        "lm_head.weight": (vocab, width),
+        f"{layer}input_layernorm.weight": (width,),
+        f"{layer}post_attention_layernorm.weight": (width,),
+        f"{layer}self_attn.q_proj.weight": (width, width),
+        f"{layer}self_attn.k_proj.weight": (kv_width, width),
+        f"{layer}self_attn.v_proj.weight": (kv_width, width),
+        f"{layer}self_attn.o_proj.weight": (width, width),
+        f"{layer}mlp.gate_proj.weight": (inner, width),
+        f"{layer}mlp.up_proj.weight": (inner, width),
+        f"{layer}mlp.down_proj.weight": (width, inner),
+    }
+    tensors = {n: np.ones(s, dtype=np.float32) for n, s in shapes.items()}
+    write_model(file, config, tensors, tensor_type)
+    shutil.rmtree(folder, ignore_errors=True)
+    program.convert(file, folder)
+    got, wanted = expanded(folder), dict(Gguf(file).tensors())
+    report.equal(f"{name}: tensor names", sorted(got), sorted(wanted))
+    for tensor in sorted(set(got) & set(wanted)):
+        a, b = got[tensor], wanted[tensor]
+        room = room_of(folder, tensor)
+        if not np.any(room):  # of norms, rounding changes nothing
+            b = b.astype(np.float16).astype(np.float32)
+        same = a.shape == b.shape and bool(np.all(np.abs(a - b) <= room))
+        report.expect(f"{name}: {tensor}", same, "values differ")
+
+
 def check_real(report, program, file, scratch):
     """A real file: kept as it is, rounded to bfloat16, and quantised anew."""
     folder = scratch / "real"
@@ -174,6 +246,14 @@ def main():
                         report, program, data / name, kind, rope, Path(scratch)
                     ),
                 )
+        config = read_json(data / "gqa_4_2" / "config.json")
+        for tensor_type in K_QUANTS:
+            report.attempt(
+                f"random, {tensor_type.name}",
+                lambda kind=tensor_type: check_k_quants(
+                    report, program, config, kind, Path(scratch)
+                ),
+            )
         if args.gguf:
             report.attempt(
                 "real file",

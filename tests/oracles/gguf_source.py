@@ -189,12 +189,41 @@ def write_scaling(writer, rope, head_dim):
         )
 
 
+# Where the float16 of a block lie, in bytes.
+K_QUANTS = {
+    gguf.GGMLQuantizationType.Q2_K: (80, 82),
+    gguf.GGMLQuantizationType.Q3_K: (108,),
+    gguf.GGMLQuantizationType.Q4_K: (0, 2),
+    gguf.GGMLQuantizationType.Q5_K: (0, 2),
+    gguf.GGMLQuantizationType.Q6_K: (208,),
+}
+
+
+def random_blocks(values, kind):
+    """Blocks of random bits instead of `values`: the gguf package reads
+    K-quants and does not make them."""
+    size, length = gguf.GGML_QUANT_SIZES[kind]
+    random = np.random.default_rng(values.size)
+    shape = (*values.shape[:-1], values.shape[-1] // size, length)
+    blocks = random.integers(0, 256, shape, dtype=np.uint8)
+    for at in K_QUANTS[kind]:
+        halves = random.uniform(-1 / 64, 1 / 64, (*shape[:-1], 1))
+        blocks[..., at : at + 2] = halves.astype(np.float16).view(np.uint8)
+    return blocks.reshape(*values.shape[:-1], -1)
+
+
+def quantize(values, kind):
+    make = random_blocks if kind in K_QUANTS else gguf.quantize
+    return make(values, kind)
+
+
 def write_model(path, config, tensors, tensor_type):
     """Writes a GGUF as llama.cpp's converter would: norms and biases in
     float32, the other weights in `tensor_type`, and no tokenizer. Rows of
     queries and keys are reordered in a Llama alone.
 
-    `config` is a config.json of transformers 5; `tensors` are float32.
+    `config` is a config.json of transformers 5; `tensors` are float32, and of
+    K-quants give the shapes alone.
     """
     model_type = config["model_type"]
     architecture = ARCHITECTURES.get(model_type, model_type)
@@ -238,7 +267,7 @@ def write_model(path, config, tensors, tensor_type):
         # Routers as well.
         if values.ndim == 1 or kind == "ffn_gate_inp":
             wanted = gguf.GGMLQuantizationType.F32
-        data = gguf.quantize(values, wanted)
+        data = quantize(values, wanted)
         writer.add_tensor(target, data, raw_dtype=wanted)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
