@@ -186,13 +186,13 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
     find_rows(w.scales, scale_bytes, n, end, scales);
     find_rows(w.biases, scale_bytes, n, end, biases);
     const auto [next_row, next_scales, next_biases] = run.next;
-    auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, next_row);
-    prefetch(scales[0],
-             ahead_of(scales[0], scale_bytes, n, later, run.end, next_scales),
-             kRows * scale_bytes);
-    prefetch(biases[0],
-             ahead_of(biases[0], scale_bytes, n, later, run.end, next_biases),
-             kRows * scale_bytes);
+    const auto ahead =
+        ahead_of<kRows>(row[0], row_bytes, n, later, run.end, next_row);
+    std::ptrdiff_t asked = 0;
+    ask(ahead_of<kRows>(scales[0], scale_bytes, n, later, run.end, next_scales),
+        0, kRows * scale_bytes);
+    ask(ahead_of<kRows>(biases[0], scale_bytes, n, later, run.end, next_biases),
+        0, kRows * scale_bytes);
     __m512 total[x_rows * kRows];
     for_each_number<x_rows * kRows>([&](auto i) __attribute__((always_inline)) {
       total[i.kValue] = _mm512_setzero_ps();
@@ -229,8 +229,8 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
         __m512i code[kRows][kPlanes];
         __m512 picked[kRows];
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-          prefetch(row[0], ahead);
-          ahead += kChunkBytes;
+          ask(ahead, asked);
+          asked += kChunkBytes;
           unpack<bits>(
               load_bytes(row[r.kValue] + at,
                          bytes.kValue == 0 ? row_bytes - at : bytes.kValue),

@@ -115,13 +115,13 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
     find_rows(w.scales, scale_bytes, n, end, scales);
     find_rows(w.biases, scale_bytes, n, end, biases);
     const auto& [next_row, next_scales, next_biases] = run.next;
-    auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, next_row);
-    prefetch(scales[0],
-             ahead_of(scales[0], scale_bytes, n, later, run.end, next_scales),
-             kRows * scale_bytes);
-    prefetch(biases[0],
-             ahead_of(biases[0], scale_bytes, n, later, run.end, next_biases),
-             kRows * scale_bytes);
+    const auto ahead =
+        ahead_of<kRows>(row[0], row_bytes, n, later, run.end, next_row);
+    std::ptrdiff_t asked = 0;
+    ask(ahead_of<kRows>(scales[0], scale_bytes, n, later, run.end, next_scales),
+        0, kRows * scale_bytes);
+    ask(ahead_of<kRows>(biases[0], scale_bytes, n, later, run.end, next_biases),
+        0, kRows * scale_bytes);
     F total[slab_rows][kRows];
     for_each_number<slab_rows * kRows>([&](
         auto i) __attribute__((always_inline)) {
@@ -157,8 +157,8 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
         lane = Words::advance(lane);
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
           const Byte* p = row[r.kValue] + std::ptrdiff_t{chunk} * kChunkBytes;
-          prefetch(row[0], ahead);
-          ahead += kChunkBytes;
+          ask(ahead, asked);
+          asked += kChunkBytes;
           word[r.kValue] =
               Words::template load<bits>(p, words - chunk * kLanes);
           picked[r.kValue] = Words::pick(scale[r.kValue], which);
@@ -208,7 +208,9 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
   for (int n = begin; n < end; n += kRows) {
     const Byte* row[kRows];
     find_rows(w.data, row_bytes, n, end, row);
-    auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, run.next.data);
+    const auto ahead =
+        ahead_of<kRows>(row[0], row_bytes, n, later, run.end, run.next.data);
+    std::ptrdiff_t asked = 0;
     F total[slab_rows][kRows];
     for_each_number<slab_rows * kRows>([&](
         auto i) __attribute__((always_inline)) {
@@ -221,10 +223,8 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
       F value[kPerLane][kRows];
       for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         const Byte* p = row[r.kValue] + at;
-        if (kChunkBytes >= 64 || (ahead & 63) < kChunkBytes) {
-          prefetch(row[0], ahead);
-        }
-        ahead += kChunkBytes;
+        if (kChunkBytes >= 64 || asked % 64 == 0) ask(ahead, asked);
+        asked += kChunkBytes;
         if constexpr (type == ValueType::bf16) {
           const auto pair = Words::load_bytes(p, 2 * count);
           value[0][r.kValue] = Words::even(pair);
@@ -271,8 +271,8 @@ void multiply_packed(const WeightView& weight, const float* x, int begin,
 
   for (int n = begin; n < end; n += kRows) {
     const Byte* band = static_cast<const Byte*>(weight.data) + n * row_bytes;
-    const std::ptrdiff_t ahead =
-        ahead_of(band, row_bytes, n, later, run.end, run.next.data);
+    const auto ahead =
+        ahead_of<kRows>(band, row_bytes, n, later, run.end, run.next.data);
     const std::ptrdiff_t number = n / kRows;
     const std::ptrdiff_t first = rest.first[number];
     const std::uint32_t* untold = rest.untold + first;
@@ -287,7 +287,8 @@ void multiply_packed(const WeightView& weight, const float* x, int begin,
     for (std::uint32_t piece = 0; piece < pieces; ++piece) {
       for_each_number<kPackedBytes / 64>([&](
           auto i) __attribute__((always_inline)) {
-        prefetch(band, ahead + std::ptrdiff_t{i.kValue} * 64);
+        ask(ahead,
+            (std::ptrdiff_t{piece} * (kPackedBytes / 64) + i.kValue) * 64);
       });
       typename W::I pair[kRows][kPairs];
       for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {

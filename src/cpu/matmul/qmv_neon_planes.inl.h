@@ -103,13 +103,13 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
     find_rows(w.scales, scale_bytes, n, end, scales);
     find_rows(w.biases, scale_bytes, n, end, biases);
     const auto& [next_row, next_scales, next_biases] = run.next;
-    auto ahead = ahead_of(row[0], row_bytes, n, later, run.end, next_row);
-    prefetch(scales[0],
-             ahead_of(scales[0], scale_bytes, n, later, run.end, next_scales),
-             kRows * scale_bytes);
-    prefetch(biases[0],
-             ahead_of(biases[0], scale_bytes, n, later, run.end, next_biases),
-             kRows * scale_bytes);
+    const auto ahead =
+        ahead_of<kRows>(row[0], row_bytes, n, later, run.end, next_row);
+    std::ptrdiff_t asked = 0;
+    ask(ahead_of<kRows>(scales[0], scale_bytes, n, later, run.end, next_scales),
+        0, kRows * scale_bytes);
+    ask(ahead_of<kRows>(biases[0], scale_bytes, n, later, run.end, next_biases),
+        0, kRows * scale_bytes);
     F total[x_rows];
     for (auto& sum : total) sum = Simd::zero();
     const Byte* x_group = x;
@@ -126,8 +126,8 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
         typename Dots::Sums sums[x_rows];
         for (auto& sum : sums) Dots::clear(sum);
         for (int u = 0; u < units; ++u) {
-          prefetch(row[0], ahead, kRows * kStepBytes);
-          ahead += kRows * kStepBytes;
+          ask(ahead, asked, kRows * kStepBytes);
+          asked += kRows * kStepBytes;
           typename Dots::Codes codes;
           Dots::template unpack<bits>(row, at, codes);
           for_each_number<x_rows>([&](auto m) __attribute__((always_inline)) {

@@ -13,8 +13,8 @@ namespace {
 
 using Byte = unsigned char;
 
-// Bytes of a weight between what is multiplied and what is asked for.
-inline constexpr int kReadAhead = 8192;
+// Bytes of a weight between what is multiplied and what is asked for of memory.
+inline constexpr int kReadAhead = 16384;
 
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
@@ -48,13 +48,6 @@ template <int end, int first = 0, typename Step>
   }
 }
 
-// Asks for the line `at` bytes past p. The weight's end is no concern: a
-// prefetch does not fault.
-[[gnu::always_inline]] inline void prefetch(const Byte* p, std::ptrdiff_t at) {
-  __builtin_prefetch(reinterpret_cast<const Byte*>(
-      reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(at)));
-}
-
 // How many rows later is far enough: whole steps of `rows` rows, so that each
 // line is asked for once.
 inline int rows_ahead(std::ptrdiff_t row_bytes, int rows) {
@@ -73,27 +66,52 @@ void find_rows(const void* data, std::ptrdiff_t row_bytes, int n, int end,
   }
 }
 
-// How far from `row`, which is row n of a run that ends at `end`, the lines are
-// that are asked for while its step is multiplied: `rows` rows, and past the
-// end as far into what is `next`. A step takes its rows together, but asks for
-// lines in their order in memory: in any other, memory was read a quarter
-// slower.
-[[gnu::always_inline]] inline std::ptrdiff_t ahead_of(const Byte* row,
-                                                      std::ptrdiff_t row_bytes,
-                                                      int n, int rows, int end,
-                                                      const void* next) {
-  const std::ptrdiff_t past = n + rows - end;
-  if (past < 0) return rows * row_bytes;
-  if (next == nullptr) return 0;
-  return static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(next) -
-                                     reinterpret_cast<std::uintptr_t>(row)) +
-         past * row_bytes;
+// What is asked for while a step of a weight's rows, or of their scales, is
+// multiplied: bytes from `far` and from `near` on, both from `row`.
+struct Ahead {
+  const Byte* row;
+  std::ptrdiff_t far;
+  std::ptrdiff_t near;
+};
+
+// Of the step of `rows` rows from n on, of a run that ends at `end`: far are
+// `later` rows, and past the end as far into what is `next`; near is the next
+// step.
+template <int rows>
+[[gnu::always_inline]] inline Ahead ahead_of(const Byte* row,
+                                             std::ptrdiff_t row_bytes, int n,
+                                             int later, int end,
+                                             const void* next) {
+  const std::ptrdiff_t near = rows * row_bytes;
+  const std::ptrdiff_t past = n + later - end;
+  if (past < 0) return {row, later * row_bytes, near};
+  if (next == nullptr) return {row, 0, near};
+  const auto to_next =
+      static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(next) -
+                                  reinterpret_cast<std::uintptr_t>(row));
+  return {row, to_next + past * row_bytes, near};
 }
 
-// Asks for the `bytes` bytes that begin `at` bytes past p.
-[[gnu::always_inline]] inline void prefetch(const Byte* p, std::ptrdiff_t at,
-                                            std::ptrdiff_t bytes) {
-  for (std::ptrdiff_t i = 0; i < bytes; i += 64) prefetch(p, at + i);
+// Asks for the line `at` bytes into what is ahead: from memory into the second
+// cache, which can wait for more lines than the first, and from there into the
+// first what the next step takes. A step takes its rows together, but asks in
+// their order in memory: in any other, memory was read a quarter slower. The
+// weight's end is no concern: a prefetch does not fault.
+[[gnu::always_inline]] inline void ask(const Ahead& ahead, std::ptrdiff_t at) {
+  const auto line = [&](std::ptrdiff_t from) {
+    return reinterpret_cast<const Byte*>(
+        reinterpret_cast<std::uintptr_t>(ahead.row) +
+        static_cast<std::uintptr_t>(from + at));
+  };
+  constexpr int kReads = 0, kSecondCache = 2, kFirstCache = 3;
+  __builtin_prefetch(line(ahead.far), kReads, kSecondCache);
+  __builtin_prefetch(line(ahead.near), kReads, kFirstCache);
+}
+
+// Asks for the lines of `bytes` bytes.
+[[gnu::always_inline]] inline void ask(const Ahead& ahead, std::ptrdiff_t at,
+                                       std::ptrdiff_t bytes) {
+  for (std::ptrdiff_t i = 0; i < bytes; i += 64) ask(ahead, at + i);
 }
 
 // Calls multiply(slab, first, last) for every slab of rows of x and
