@@ -234,7 +234,7 @@ TEST_F(GgufCheckpointTest, RefusesWhatItIsNotByName) {
   }
   const auto q8_k = static_cast<GgmlType>(15);
   EXPECT_THAT(error(tiny_llama().add("output.weight", {256, 6}, q8_k,
-                                     std::string(6 * 292, 'x')),
+                                     std::string(std::size_t{6} * 292, 'x')),
                     ErrorCode::unsupported),
               HasSubstr("tensor output.weight is stored as Q8_K"));
 }
@@ -426,7 +426,7 @@ TEST_F(GgufCheckpointTest, TellsTheScalingOfLlama3FromItsDivisors) {
 
 TEST_F(GgufCheckpointTest, RefusesDivisorsOfAnotherKind) {
   auto divisors = llama3_divisors(128, 500000, 8);
-  divisors.replace(4 * 31, 4, raw(1.5f));
+  divisors.replace(124, 4, raw(1.5f));
   auto file = with_heads_of_128();
   file.add("rope_freqs.weight", {64}, GgmlType::f32, divisors);
   EXPECT_THAT(error(file, ErrorCode::unsupported),

@@ -112,18 +112,20 @@ void read_k_groups(const std::byte* block, GgmlGroup* groups) {
 }
 
 void pack_4_k(const std::byte* block, std::byte* packed) {
-  for (int g = 0; g < 8; ++g) {
-    pack_halves(block + 16 + g / 2 * 32, 32, g % 2 == 1, packed + g * 16);
+  const auto* nibbles = block + 16;
+  for (int k = 0; k < 4; ++k, nibbles += 32, packed += 32) {
+    pack_halves(nibbles, 32, false, packed);
+    pack_halves(nibbles, 32, true, packed + 16);
   }
 }
 
 void pack_5_k(const std::byte* block, std::byte* packed) {
   const auto* fifths = block + 16;
-  for (int g = 0; g < 8; ++g) {
-    const auto* nibbles = fifths + 32 + g / 2 * 32;
-    pack_fives([=](int i) { return byte_at(nibbles, i) >> (g % 2 * 4) & 15; },
-               [=](int i) { return byte_at(fifths, i) >> g & 1; },
-               packed + g * 20);
+  for (int g = 0; g < 8; ++g, packed += 20) {
+    const auto* nibbles = fifths + 32 + std::ptrdiff_t{g / 2} * 32;
+    const int shift = g % 2 * 4;
+    pack_fives([=](int i) { return byte_at(nibbles, i) >> shift & 15; },
+               [=](int i) { return byte_at(fifths, i) >> g & 1; }, packed);
   }
 }
 

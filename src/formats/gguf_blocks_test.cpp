@@ -240,7 +240,7 @@ double rounding(const Weight& weight, int i) {
 
 TEST_P(QuantizedGgufBlocksTest, HoldsExactlyTheValuesOfGgml) {
   const auto& param = GetParam();
-  const auto bytes = random_blocks(param.type, 6 * 3, param.largest_exponent);
+  const auto bytes = random_blocks(param.type, 18, param.largest_exponent);
   const auto weight = read({96, 6}, param.type, bytes);
   EXPECT_EQ(weight.shape(), (mx::Shape{6, 96}));
   EXPECT_EQ(weight.data.dtype(), mx::uint32);
@@ -320,9 +320,9 @@ TEST_F(GgufBlocksTest, PacksAsMlxDoes) {
   const auto bytes = random_blocks(GgmlType::q8_0, 4, 16);
   const auto weight = read({64, 2}, GgmlType::q8_0, bytes);
   const auto* packed = weight.data.data<std::uint32_t>();
-  for (int i = 0; i < 128; ++i) {
-    const auto at = static_cast<std::size_t>(i / 32 * 34 + 2 + i % 32);
-    const int q = static_cast<signed char>(bytes[at]) + 128;
+  for (std::size_t i = 0; i < 128; ++i) {
+    const int q =
+        static_cast<signed char>(bytes[i / 32 * 34 + 2 + i % 32]) + 128;
     EXPECT_EQ(static_cast<int>(packed[i / 4] >> (8 * (i % 4)) & 255), q);
   }
 }
