@@ -139,8 +139,7 @@ constexpr GgmlAffineType kAffineTypes[] = {
     {GgmlType::q5_k, 5, 8, false, read_k_groups, pack_5_k},
 };
 
-/// The `bits` of value `i` of a superblock, where 128 values share 32 or 64
-/// bytes: those of 32 neighbours lie beside each other.
+/// Two bits of value `i` of a superblock: 32 bytes hold those of 128 values.
 int pair_of(const std::byte* pairs, int i) {
   return byte_at(pairs, i / 128 * 32 + i % 32) >> (i % 128 / 32 * 2) & 3;
 }
