@@ -33,10 +33,9 @@ GgufWeightFormat gguf_weight_format(const GgufFile& file,
 
 /// Reads `tensor` in the format gguf_weight_format() gave for it. Evaluated.
 ///
-/// Values   those that GGML computes in float32 (formats/ggml_blocks.h), but
-/// for
-///          K-quants of two or more dimensions held in float16, whose scales
-///          and biases (Q4_K, Q5_K) or values are rounded to its 11 bits.
+/// Values   those that GGML computes in float32 (formats/ggml_blocks.h). Of
+///          K-quants held in float16, scales and biases (Q4_K, Q5_K) or values
+///          are rounded to its 11 bits.
 /// Order    Row i of the result is row row_order[i] of the file; an empty
 ///          `row_order` keeps the order. Rows are those of the first axis.
 /// Errors   Error: corrupt_file for a scale that is not finite, out_of_memory;

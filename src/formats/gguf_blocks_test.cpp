@@ -222,20 +222,27 @@ class QuantizedGgufBlocksTest
     : public GgufBlocksTest,
       public ::testing::WithParamInterface<QuantizedCase> {};
 
-/// How far value `i` may be from GGML's: a scale and a bias of float16 have 11
-/// bits, or are a multiple of 2^-24; float32's have room for the products, and
-/// their sum is rounded once.
-double rounding(const Weight& weight, int i) {
-  const auto group = static_cast<std::size_t>(i / 32);
-  const auto at = [&](const mx::array& values) {
-    auto wide = mx::contiguous(mx::astype(values, mx::float32));
-    wide.eval();
-    return std::abs(double{wide.data<float>()[group]});
+/// How far the values of each group may be from GGML's: a scale and a bias of
+/// float16 have 11 bits, or are a multiple of 2^-24; float32's have room for
+/// the products, and their sum is rounded once.
+std::vector<double> rounding_of(const Weight& weight) {
+  const auto wide = [](const mx::array& values) {
+    auto result = mx::contiguous(mx::astype(values, mx::float32));
+    result.eval();
+    return result;
   };
+  const auto scales = wide(*weight.scales);
+  const auto biases = wide(*weight.biases);
   const double codes = (1 << weight.quantization->bits) - 1;
-  const double sum = codes * at(*weight.scales) + at(*weight.biases);
-  if (weight.dtype() == mx::float32) return std::ldexp(sum, -23);
-  return std::ldexp(sum, -11) + std::ldexp(codes + 1, -25);
+  std::vector<double> rounding;
+  for (std::size_t group = 0; group < scales.size(); ++group) {
+    const double sum = codes * std::abs(double{scales.data<float>()[group]}) +
+                       std::abs(double{biases.data<float>()[group]});
+    rounding.push_back(weight.dtype() == mx::float32
+                           ? std::ldexp(sum, -23)
+                           : std::ldexp(sum, -11) + std::ldexp(codes + 1, -25));
+  }
+  return rounding;
 }
 
 TEST_P(QuantizedGgufBlocksTest, HoldsExactlyTheValuesOfGgml) {
@@ -285,6 +292,8 @@ TEST_P(KQuantGgufBlocksTest, HoldsTheValuesOfGgmlToTheDigitsOfItsDtype) {
     EXPECT_EQ(weight.quantization, (Quantization{param.bits, 32}));
   }
   const auto values = values_of(weight);
+  const auto rounding =
+      param.bits == 0 ? std::vector<double>() : rounding_of(weight);
   for (int i = 0; i < kRows * kWidth; ++i) {
     const double expected = expected_value(param.type, bytes, i);
     const double got = values[static_cast<std::size_t>(i)];
@@ -295,7 +304,8 @@ TEST_P(KQuantGgufBlocksTest, HoldsTheValuesOfGgmlToTheDigitsOfItsDtype) {
               : static_cast<float>(expected);
       ASSERT_EQ(got, rounded) << i;
     } else {
-      ASSERT_NEAR(got, expected, rounding(weight, i)) << i;
+      ASSERT_NEAR(got, expected, rounding[static_cast<std::size_t>(i / 32)])
+          << i;
     }
   }
 }

@@ -66,8 +66,7 @@ const std::vector<Model>& models() {
         {576, 1536}},
        30,
        {49152, 576}},
-      // What a core multiplies when it
-      // need not wait for memory.
+      // What a core multiplies when it need not wait for memory.
       {"cached", {{128, 2048}}, 1, {256, 2048}}};
   return models;
 }

@@ -74,22 +74,28 @@ struct Ahead {
   std::ptrdiff_t near;
 };
 
-// Of the step of `rows` rows from n on, of a run that ends at `end`: far are
-// `later` rows, and past the end as far into what is `next`; near is the next
+// From row n of a run that ends at `end` to `rows` rows later, and past the end
+// as far into what is `next`.
+[[gnu::always_inline]] inline std::ptrdiff_t distance_of(
+    const Byte* row, std::ptrdiff_t row_bytes, int n, int rows, int end,
+    const void* next) {
+  const std::ptrdiff_t past = n + rows - end;
+  if (past < 0) return rows * row_bytes;
+  if (next == nullptr) return 0;
+  return static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(next) -
+                                     reinterpret_cast<std::uintptr_t>(row)) +
+         past * row_bytes;
+}
+
+// Of the step of `rows` rows from n on: far are `later` rows, near is the next
 // step.
 template <int rows>
 [[gnu::always_inline]] inline Ahead ahead_of(const Byte* row,
                                              std::ptrdiff_t row_bytes, int n,
                                              int later, int end,
                                              const void* next) {
-  const std::ptrdiff_t near = rows * row_bytes;
-  const std::ptrdiff_t past = n + later - end;
-  if (past < 0) return {row, later * row_bytes, near};
-  if (next == nullptr) return {row, 0, near};
-  const auto to_next =
-      static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(next) -
-                                  reinterpret_cast<std::uintptr_t>(row));
-  return {row, to_next + past * row_bytes, near};
+  return {row, distance_of(row, row_bytes, n, later, end, next),
+          distance_of(row, row_bytes, n, rows, end, next)};
 }
 
 // Asks for the line `at` bytes into what is ahead: from memory into the second
