@@ -169,15 +169,6 @@ void multiply_square(const float* x, const float* w, int tiles, float* y,
   if constexpr (kTwo) Tiles::store<3>(y_next + kLanes, y_stride);
 }
 
-// Copies [rows, width] numbers between matrices of other strides.
-inline void copy_rows(const float* from, int from_stride, int rows, int width,
-                      float* to, int to_stride) {
-  for (int i = 0; i < rows; ++i) {
-    std::memcpy(to + Index(i) * to_stride, from + Index(i) * from_stride,
-                static_cast<std::size_t>(width) * sizeof(float));
-  }
-}
-
 // A square of which y has only `rows` rows of `width`, by way of `sums`.
 inline void multiply_part(const float* x, const float* w, int tiles, float* y,
                           int y_stride, int rows, int width, bool adds,

@@ -7,7 +7,7 @@ namespace llamlx {
 namespace {
 
 constexpr int kPlanes = 1;
-constexpr int kBlockWords = 256;
+constexpr int kBlockWords = 512;
 // 16 sums; 10 loads for 16 products.
 constexpr int kTileRows = 8;
 constexpr int kTileVectors = 2;

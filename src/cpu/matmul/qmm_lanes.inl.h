@@ -22,16 +22,21 @@ struct Steps {
   [[gnu::always_inline]] static void sum(
       const float* x, const float* w, int words,
       Simd::F (&sums)[tile_rows][kTileVectors]) {
+#pragma GCC unroll 16
     for (int i = 0; i < tile_rows; ++i) {
+#pragma GCC unroll 16
       for (int j = 0; j < kTileVectors; ++j) sums[i][j] = Simd::zero();
     }
     for (int k = 0; k < words; ++k) {
       Simd::F columns[kTileVectors];
+#pragma GCC unroll 16
       for (int j = 0; j < kTileVectors; ++j) {
         columns[j] = Simd::load(w + Index(j) * kLanes);
       }
+#pragma GCC unroll 16
       for (int i = 0; i < tile_rows; ++i) {
         const Simd::F row = Simd::set1(x[i]);
+#pragma GCC unroll 16
         for (int j = 0; j < kTileVectors; ++j) {
           sums[i][j] = Product::multiply_add(row, columns[j], sums[i][j]);
         }

@@ -36,6 +36,15 @@ constexpr int round_up(int count, int step) {
   return (count + step - 1) / step * step;
 }
 
+// Copies [rows, width] numbers between matrices of other strides.
+inline void copy_rows(const float* from, int from_stride, int rows, int width,
+                      float* to, int to_stride) {
+  for (int i = 0; i < rows; ++i) {
+    std::memcpy(to + Index(i) * to_stride, from + Index(i) * from_stride,
+                static_cast<std::size_t>(width) * sizeof(float));
+  }
+}
+
 // The words of up to kLanes * kValues values of a row, zeros after its end.
 template <typename T, Simd::F (*load)(const T*)>
 Simd::F load_values(const T* row, int count) {
