@@ -95,8 +95,7 @@ class GgufCheckpoint final : public Checkpoint {
           hugging_face_row_order(source.info.shape.front(),
                                  config_.at("head_dim").get<std::int32_t>());
     }
-    return read_gguf_weight(file_, *source.tensor,
-                            {found->dtype, found->quantization}, order);
+    return read_gguf_weight(file_, *source.tensor, order);
   }
 
   std::vector<SideFile> side_files() const override {

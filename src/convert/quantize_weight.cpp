@@ -6,8 +6,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/thread_pool.h"
 #include "cpu/quantize/float_codes.h"
-#include "cpu/thread_pool.h"
 
 namespace llamlx {
 namespace {

@@ -130,13 +130,13 @@ void pack_5_k(const std::byte* block, std::byte* packed) {
 }
 
 constexpr GgmlAffineType kAffineTypes[] = {
-    {GgmlType::q4_0, 4, 1, false, read_offset<8>, pack_4<2>},
-    {GgmlType::q4_1, 4, 1, true, read_bias, pack_4<4>},
-    {GgmlType::q5_0, 5, 1, false, read_offset<16>, pack_5<2>},
-    {GgmlType::q5_1, 5, 1, true, read_bias, pack_5<4>},
-    {GgmlType::q8_0, 8, 1, false, read_offset<128>, pack_8},
-    {GgmlType::q4_k, 4, 8, false, read_k_groups, pack_4_k},
-    {GgmlType::q5_k, 5, 8, false, read_k_groups, pack_5_k},
+    {GgmlType::q4_0, 4, 1, read_offset<8>, pack_4<2>},
+    {GgmlType::q4_1, 4, 1, read_bias, pack_4<4>},
+    {GgmlType::q5_0, 5, 1, read_offset<16>, pack_5<2>},
+    {GgmlType::q5_1, 5, 1, read_bias, pack_5<4>},
+    {GgmlType::q8_0, 8, 1, read_offset<128>, pack_8},
+    {GgmlType::q4_k, 4, 8, read_k_groups, pack_4_k},
+    {GgmlType::q5_k, 5, 8, read_k_groups, pack_5_k},
 };
 
 /// Two bits of value `i` of a superblock: 32 bytes hold those of 128 values.

@@ -41,8 +41,7 @@ struct GgmlGroup {
 struct GgmlAffineType {
   GgmlType type;
   int bits;
-  int groups;       ///< of a block
-  bool has_biases;  ///< scales and biases lie in it, as float16
+  int groups;  ///< of a block
   void (*read_groups)(const std::byte* block, GgmlGroup* groups);
   /// The codes of a block as MLX packs them, 4 * bits bytes a group.
   void (*pack)(const std::byte* block, std::byte* packed);

@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <exception>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 
 #include "base/concat.h"
 #include "base/error.h"
+#include "base/thread_pool.h"
 #include "formats/array_buffer.h"
 #include "formats/ggml_blocks.h"
 
@@ -32,23 +35,6 @@ std::optional<mx::Dtype> dense_dtype(GgmlType type) {
     default:
       return {};
   }
-}
-
-bool fits_float16(float value) {
-  return !std::isfinite(value) || std::abs(value) <= kLargestFloat16;
-}
-
-/// Whether `fits` says so of all blocks, which are looked at for it.
-template <typename Fits>
-mx::Dtype smallest_dtype(const GgufFile& file, const GgufTensor& tensor,
-                         const Fits& fits) {
-  const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
-  bool all = true;
-  for (std::size_t at = 0; all && at < tensor.bytes.size(); at += step) {
-    all = fits(tensor.bytes.data() + at);
-  }
-  file.release(tensor);
-  return all ? mx::float16 : mx::float32;
 }
 
 ArrayBuffer buffer_for(const GgufFile& file, const GgufTensor& tensor,
@@ -82,21 +68,53 @@ class Rows {
   std::span<const std::int32_t> order_;
 };
 
+/// Calls work(row) for all rows, those of a part by each of the processors, and
+/// throws what one of them has thrown.
+template <typename Work>
+void for_each_row(std::size_t rows, const Work& work) {
+  std::mutex failing;
+  std::exception_ptr failure;
+  const auto pool = thread_pool(0);
+  pool->run([&](const Worker& worker) {
+    const auto part = [&](int i) {
+      return rows * static_cast<std::size_t>(i) /
+             static_cast<std::size_t>(worker.count());
+    };
+    try {
+      const auto end = part(worker.index() + 1);
+      for (auto row = part(worker.index()); row < end; ++row) work(row);
+    } catch (...) {
+      const std::scoped_lock lock(failing);
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+}
+
 Weight read_dense(const GgufFile& file, const GgufTensor& tensor,
                   mx::Dtype dtype, const Rows& rows) {
   auto values = buffer_for(file, tensor, tensor.shape, dtype);
   auto* to = values.bytes();
-  for (std::size_t row = 0; row < rows.count(); ++row) {
+  for_each_row(rows.count(), [&](std::size_t row) {
     std::memcpy(to + row * rows.nbytes(), rows[row], rows.nbytes());
-  }
+  });
   return {std::move(values).finish()};
 }
 
-[[noreturn]] void fail_not_finite(const GgufFile& file,
-                                  const GgufTensor& tensor) {
-  fail(ErrorCode::corrupt_file, file.path().string(),
-       concat("tensor ", tensor.name, " has a scale that is not finite"),
-       "download or convert it again");
+/// A scale, a bias, or the largest value of a block. Vectors are float32, which
+/// has room for whatever is finite.
+void check_size(const GgufFile& file, const GgufTensor& tensor, float number) {
+  if (!std::isfinite(number)) {
+    fail(ErrorCode::corrupt_file, file.path().string(),
+         concat("tensor ", tensor.name, " has a scale that is not finite"),
+         "download or convert it again");
+  }
+  if (tensor.shape.size() > 1 && std::abs(number) > kLargestFloat16) {
+    fail(ErrorCode::unsupported, file.path().string(),
+         concat("tensor ", tensor.name, " has numbers up to ", number,
+                ", which float16 does not hold"),
+         "take the model in F16 or BF16");
+  }
 }
 
 /// The groups of a block.
@@ -108,9 +126,8 @@ std::span<const GgmlGroup> read_groups(const GgufFile& file,
   type.read_groups(block, room.data());
   const auto groups = room.first(static_cast<std::size_t>(type.groups));
   for (const auto& [scale, bias] : groups) {
-    if (!std::isfinite(scale) || !std::isfinite(bias)) {
-      fail_not_finite(file, tensor);
-    }
+    check_size(file, tensor, scale);
+    check_size(file, tensor, bias);
   }
   return groups;
 }
@@ -121,37 +138,37 @@ void store(std::byte* array, std::size_t index, float value) {
   std::memcpy(array + index * sizeof(T), &converted, sizeof(T));
 }
 
-template <typename T>
 Weight read_quantized(const GgufFile& file, const GgufTensor& tensor,
-                      const GgmlAffineType& type, mx::Dtype dtype,
-                      const Rows& rows) {
+                      const GgmlAffineType& type, const Rows& rows) {
   auto packed_shape = tensor.shape;
   packed_shape.back() = packed_shape.back() / 32 * type.bits;
   auto group_shape = tensor.shape;
   group_shape.back() /= kGgmlGroupSize;
   auto packed = buffer_for(file, tensor, packed_shape, mx::uint32);
-  auto scales = buffer_for(file, tensor, group_shape, dtype);
-  auto biases = buffer_for(file, tensor, group_shape, dtype);
+  auto scales = buffer_for(file, tensor, group_shape, mx::float16);
+  auto biases = buffer_for(file, tensor, group_shape, mx::float16);
 
   const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
   const auto packed_step = static_cast<std::size_t>(type.bits) * 4;
   auto* to = packed.bytes();
   auto* scales_to = scales.bytes();
   auto* biases_to = biases.bytes();
-  std::array<GgmlGroup, kMostGroups> room;
-  std::size_t group = 0;
-  for (std::size_t row = 0; row < rows.count(); ++row) {
+  const auto row_groups =
+      rows.nbytes() / step * static_cast<std::size_t>(type.groups);
+  for_each_row(rows.count(), [&](std::size_t row) {
     const auto* from = rows[row];
+    auto group = row * row_groups;
+    std::array<GgmlGroup, kMostGroups> room;
     for (std::size_t at = 0; at < rows.nbytes(); at += step) {
       type.pack(from + at, to + group * packed_step);
       for (const auto& [scale, bias] :
            read_groups(file, tensor, type, from + at, room)) {
-        store<T>(scales_to, group, scale);
-        store<T>(biases_to, group, bias);
+        store<mx::float16_t>(scales_to, group, scale);
+        store<mx::float16_t>(biases_to, group, bias);
         ++group;
       }
     }
-  }
+  });
   return {std::move(packed).finish(), std::move(scales).finish(),
           std::move(biases).finish(), Quantization{type.bits, kGgmlGroupSize}};
 }
@@ -184,26 +201,26 @@ void expand(const GgufFile& file, const GgufTensor& tensor,
 void expand(const GgufFile& file, const GgufTensor& tensor,
             const GgmlExpandedType& type, const std::byte* block,
             float* values) {
-  if (!std::isfinite(type.bound(block))) fail_not_finite(file, tensor);
+  check_size(file, tensor, type.bound(block));
   type.expand(block, values);
 }
 
-template <typename T, typename Type>
 Weight read_expanded(const GgufFile& file, const GgufTensor& tensor,
-                     const Type& type, mx::Dtype dtype, const Rows& rows) {
-  auto result = buffer_for(file, tensor, tensor.shape, dtype);
+                     const GgmlExpandedType& type, const Rows& rows) {
+  auto result = buffer_for(file, tensor, tensor.shape, mx::float16);
   const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
   const auto size = static_cast<std::size_t>(tensor.type->block_size);
-  std::array<float, kGgmlSuperblock> values;
-  std::size_t index = 0;
-  for (std::size_t row = 0; row < rows.count(); ++row) {
+  auto* to = result.bytes();
+  for_each_row(rows.count(), [&](std::size_t row) {
+    auto index = row * (rows.nbytes() / step) * size;
+    std::array<float, kGgmlSuperblock> values;
     for (std::size_t at = 0; at < rows.nbytes(); at += step) {
       expand(file, tensor, type, rows[row] + at, values.data());
       for (std::size_t i = 0; i < size; ++i) {
-        store<T>(result.bytes(), index++, values[i]);
+        store<mx::float16_t>(to, index++, values[i]);
       }
     }
-  }
+  });
   return {std::move(result).finish()};
 }
 
@@ -227,44 +244,18 @@ Weight read_vector(const GgufFile& file, const GgufTensor& tensor,
 }
 
 Weight read_by_format(const GgufFile& file, const GgufTensor& tensor,
-                      const GgufWeightFormat& format,
                       std::span<const std::int32_t> row_order) {
   const Rows rows(tensor, row_order);
-  const bool is_half = format.dtype == mx::float16;
   const bool is_vector = tensor.shape.size() == 1;
   if (const auto* type = find_ggml_affine_type(tensor.type->type)) {
-    if (is_vector) return read_vector(file, tensor, *type, row_order);
-    const auto read =
-        is_half ? read_quantized<mx::float16_t> : read_quantized<float>;
-    return read(file, tensor, *type, format.dtype, rows);
+    return is_vector ? read_vector(file, tensor, *type, row_order)
+                     : read_quantized(file, tensor, *type, rows);
   }
   if (const auto* type = find_ggml_expanded_type(tensor.type->type)) {
-    if (is_vector) return read_vector(file, tensor, *type, row_order);
-    return is_half
-               ? read_expanded<mx::float16_t>(file, tensor, *type, mx::float16,
-                                              rows)
-               : read_expanded<float>(file, tensor, *type, mx::float32, rows);
+    return is_vector ? read_vector(file, tensor, *type, row_order)
+                     : read_expanded(file, tensor, *type, rows);
   }
-  return read_dense(file, tensor, format.dtype, rows);
-}
-
-bool fit_float16(const GgmlAffineType& type, const std::byte* block) {
-  std::array<GgmlGroup, kMostGroups> groups;
-  type.read_groups(block, groups.data());
-  return std::all_of(
-      groups.begin(), groups.begin() + type.groups, [](const GgmlGroup& group) {
-        return fits_float16(group.scale) && fits_float16(group.bias);
-      });
-}
-
-GgufWeightFormat affine_format(const GgufFile& file, const GgufTensor& tensor,
-                               const GgmlAffineType& type) {
-  const Quantization quantization{type.bits, kGgmlGroupSize};
-  if (type.has_biases) return {mx::float16, quantization};
-  const auto fits = [&](const std::byte* block) {
-    return fit_float16(type, block);
-  };
-  return {smallest_dtype(file, tensor, fits), quantization};
+  return read_dense(file, tensor, *dense_dtype(tensor.type->type), rows);
 }
 
 }  // namespace
@@ -278,17 +269,13 @@ GgufWeightFormat gguf_weight_format(const GgufFile& file,
     fail_unsupported_type(file.path(), tensor.name, tensor.type->name);
   }
   if (tensor.shape.size() == 1) return {mx::float32};
-  if (affine != nullptr) return affine_format(file, tensor, *affine);
-  const auto fits = [&](const std::byte* block) {
-    return fits_float16(expanded->bound(block));
-  };
-  return {smallest_dtype(file, tensor, fits)};
+  if (affine == nullptr) return {mx::float16};
+  return {mx::float16, Quantization{affine->bits, kGgmlGroupSize}};
 }
 
 Weight read_gguf_weight(const GgufFile& file, const GgufTensor& tensor,
-                        const GgufWeightFormat& format,
                         std::span<const std::int32_t> row_order) {
-  auto weight = read_by_format(file, tensor, format, row_order);
+  auto weight = read_by_format(file, tensor, row_order);
   file.release(tensor);
   return weight;
 }

@@ -203,8 +203,11 @@ class GgufBlocksTest : public ::testing::Test {
     builder.add("t", dimensions, type, bytes);
     const GgufFile file(folder_.write("model.gguf", builder.bytes()));
     const auto& tensor = *file.find("t");
-    return read_gguf_weight(file, tensor, gguf_weight_format(file, tensor),
-                            row_order);
+    auto weight = read_gguf_weight(file, tensor, row_order);
+    const auto told = gguf_weight_format(file, tensor);
+    EXPECT_EQ(weight.dtype(), told.dtype);
+    EXPECT_EQ(weight.quantization, told.quantization);
+    return weight;
   }
 
   TemporaryFolder folder_;
@@ -215,7 +218,6 @@ struct QuantizedCase {
   GgmlType type;
   int bits;
   int largest_exponent;
-  mx::Dtype dtype;
 };
 
 class QuantizedGgufBlocksTest
@@ -223,8 +225,7 @@ class QuantizedGgufBlocksTest
       public ::testing::WithParamInterface<QuantizedCase> {};
 
 /// How far the values of each group may be from GGML's: a scale and a bias of
-/// float16 have 11 bits, or are a multiple of 2^-24; float32's have room for
-/// the products, and their sum is rounded once.
+/// float16 have 11 bits, or are a multiple of 2^-24.
 std::vector<double> rounding_of(const Weight& weight) {
   const auto wide = [](const mx::array& values) {
     auto result = mx::contiguous(mx::astype(values, mx::float32));
@@ -238,9 +239,7 @@ std::vector<double> rounding_of(const Weight& weight) {
   for (std::size_t group = 0; group < scales.size(); ++group) {
     const double sum = codes * std::abs(double{scales.data<float>()[group]}) +
                        std::abs(double{biases.data<float>()[group]});
-    rounding.push_back(weight.dtype() == mx::float32
-                           ? std::ldexp(sum, -23)
-                           : std::ldexp(sum, -11) + std::ldexp(codes + 1, -25));
+    rounding.push_back(std::ldexp(sum, -11) + std::ldexp(codes + 1, -25));
   }
   return rounding;
 }
@@ -251,8 +250,8 @@ TEST_P(QuantizedGgufBlocksTest, HoldsExactlyTheValuesOfGgml) {
   const auto weight = read({96, 6}, param.type, bytes);
   EXPECT_EQ(weight.shape(), (mx::Shape{6, 96}));
   EXPECT_EQ(weight.data.dtype(), mx::uint32);
-  EXPECT_EQ(weight.dtype(), param.dtype);
-  EXPECT_EQ(weight.biases->dtype(), param.dtype);
+  EXPECT_EQ(weight.dtype(), mx::float16);
+  EXPECT_EQ(weight.biases->dtype(), mx::float16);
   EXPECT_EQ(weight.quantization, (Quantization{param.bits, 32}));
   const auto values = values_of(weight);
   ASSERT_EQ(values.size(), 6u * 96);
@@ -263,30 +262,26 @@ TEST_P(QuantizedGgufBlocksTest, HoldsExactlyTheValuesOfGgml) {
   }
 }
 
-// Scales of 2^14 and more make biases no float16 holds.
+// Larger scales make biases that no float16 holds.
 INSTANTIATE_TEST_SUITE_P(
     Types, QuantizedGgufBlocksTest,
-    ::testing::Values(
-        QuantizedCase{"Q4_0", GgmlType::q4_0, 4, 28, mx::float16},
-        QuantizedCase{"Q4_0_large", GgmlType::q4_0, 4, 31, mx::float32},
-        QuantizedCase{"Q4_1", GgmlType::q4_1, 4, 31, mx::float16},
-        QuantizedCase{"Q5_0", GgmlType::q5_0, 5, 27, mx::float16},
-        QuantizedCase{"Q5_0_large", GgmlType::q5_0, 5, 31, mx::float32},
-        QuantizedCase{"Q5_1", GgmlType::q5_1, 5, 31, mx::float16},
-        QuantizedCase{"Q8_0", GgmlType::q8_0, 8, 24, mx::float16},
-        QuantizedCase{"Q8_0_large", GgmlType::q8_0, 8, 31, mx::float32}),
+    ::testing::Values(QuantizedCase{"Q4_0", GgmlType::q4_0, 4, 28},
+                      QuantizedCase{"Q4_1", GgmlType::q4_1, 4, 31},
+                      QuantizedCase{"Q5_0", GgmlType::q5_0, 5, 27},
+                      QuantizedCase{"Q5_1", GgmlType::q5_1, 5, 31},
+                      QuantizedCase{"Q8_0", GgmlType::q8_0, 8, 24}),
     [](const auto& test) { return test.param.name; });
 
 class KQuantGgufBlocksTest : public QuantizedGgufBlocksTest {};
 
-TEST_P(KQuantGgufBlocksTest, HoldsTheValuesOfGgmlToTheDigitsOfItsDtype) {
+TEST_P(KQuantGgufBlocksTest, HoldsTheValuesOfGgmlToTheDigitsOfFloat16) {
   constexpr int kWidth = 512, kRows = 3;
   const auto& param = GetParam();
   const auto bytes =
       random_blocks(param.type, kRows * kWidth / 256, param.largest_exponent);
   const auto weight = read({kWidth, kRows}, param.type, bytes);
   EXPECT_EQ(weight.shape(), (mx::Shape{kRows, kWidth}));
-  EXPECT_EQ(weight.dtype(), param.dtype);
+  EXPECT_EQ(weight.dtype(), mx::float16);
   EXPECT_EQ(weight.quantization.has_value(), param.bits != 0);
   if (param.bits != 0) {
     EXPECT_EQ(weight.quantization, (Quantization{param.bits, 32}));
@@ -298,11 +293,8 @@ TEST_P(KQuantGgufBlocksTest, HoldsTheValuesOfGgmlToTheDigitsOfItsDtype) {
     const double expected = expected_value(param.type, bytes, i);
     const double got = values[static_cast<std::size_t>(i)];
     if (param.bits == 0) {
-      const auto rounded =
-          param.dtype == mx::float16
-              ? static_cast<float>(mx::float16_t(static_cast<float>(expected)))
-              : static_cast<float>(expected);
-      ASSERT_EQ(got, rounded) << i;
+      const mx::float16_t rounded(static_cast<float>(expected));
+      ASSERT_EQ(got, static_cast<float>(rounded)) << i;
     } else {
       ASSERT_NEAR(got, expected, rounding[static_cast<std::size_t>(i / 32)])
           << i;
@@ -310,20 +302,14 @@ TEST_P(KQuantGgufBlocksTest, HoldsTheValuesOfGgmlToTheDigitsOfItsDtype) {
   }
 }
 
-// Scales of 2^4 and more can make values that no float16 holds.
+// Larger scales can make values that no float16 holds.
 INSTANTIATE_TEST_SUITE_P(
     Types, KQuantGgufBlocksTest,
-    ::testing::Values(
-        QuantizedCase{"Q2_K", GgmlType::q2_k, 0, 20, mx::float16},
-        QuantizedCase{"Q2_K_large", GgmlType::q2_k, 0, 31, mx::float32},
-        QuantizedCase{"Q3_K", GgmlType::q3_k, 0, 20, mx::float16},
-        QuantizedCase{"Q3_K_large", GgmlType::q3_k, 0, 31, mx::float32},
-        QuantizedCase{"Q4_K", GgmlType::q4_k, 4, 20, mx::float16},
-        QuantizedCase{"Q4_K_large", GgmlType::q4_k, 4, 31, mx::float32},
-        QuantizedCase{"Q5_K", GgmlType::q5_k, 5, 20, mx::float16},
-        QuantizedCase{"Q5_K_large", GgmlType::q5_k, 5, 31, mx::float32},
-        QuantizedCase{"Q6_K", GgmlType::q6_k, 0, 18, mx::float16},
-        QuantizedCase{"Q6_K_large", GgmlType::q6_k, 0, 31, mx::float32}),
+    ::testing::Values(QuantizedCase{"Q2_K", GgmlType::q2_k, 0, 20},
+                      QuantizedCase{"Q3_K", GgmlType::q3_k, 0, 20},
+                      QuantizedCase{"Q4_K", GgmlType::q4_k, 4, 20},
+                      QuantizedCase{"Q5_K", GgmlType::q5_k, 5, 20},
+                      QuantizedCase{"Q6_K", GgmlType::q6_k, 0, 18}),
     [](const auto& test) { return test.param.name; });
 
 TEST_F(GgufBlocksTest, PacksAsMlxDoes) {
@@ -353,6 +339,17 @@ TEST_F(GgufBlocksTest, KeepsDenseTypesBitForBit) {
     EXPECT_EQ(weight.data.dtype(), each.dtype);
     EXPECT_EQ(weight.shape(), (mx::Shape{3, static_cast<int>(each.width)}));
     EXPECT_EQ(std::string(weight.data.data<char>(), 48), bytes);
+  }
+}
+
+TEST_F(GgufBlocksTest, ReadsStacksOfMatricesAsTheyLie) {
+  for (const auto type : kQuantizedTypes) {
+    const auto& info = info_of(type);
+    const auto width = static_cast<std::uint64_t>(info.block_size);
+    const auto bytes = random_blocks(type, 12, 16);
+    const auto stack = read({width, 4, 3}, type, bytes);
+    EXPECT_EQ(stack.shape(), (mx::Shape{3, 4, info.block_size}));
+    EXPECT_EQ(values_of(stack), values_of(read({width, 12}, type, bytes)));
   }
 }
 
@@ -412,6 +409,18 @@ TEST_F(GgufBlocksTest, RefusesScalesThatAreNotFinite) {
                     HasSubstr("tensor t has a scale that is not finite"));
       }
     }
+  }
+}
+
+TEST_F(GgufBlocksTest, RefusesWhatFloat16DoesNotHold) {
+  for (const auto type : kQuantizedTypes) {
+    if (type == GgmlType::q4_1 || type == GgmlType::q5_1) continue;
+    const auto size = static_cast<std::uint64_t>(info_of(type).block_size);
+    EXPECT_THAT(error_of(ErrorCode::unsupported,
+                         [&] {
+                           read({size, 2}, type, random_blocks(type, 2, 31));
+                         }),
+                HasSubstr("which float16 does not hold"));
   }
 }
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/thread_pool.h"
 #include "cpu/quantize/float_codes.h"
-#include "cpu/thread_pool.h"
 #include "cuda/matmul/packed_weight.h"
 
 namespace llamlx {

@@ -11,9 +11,9 @@
 #include <benchmark/benchmark.h>
 
 #include "base/concat.h"
+#include "base/thread_pool.h"
 #include "cpu/attention/attention.h"
 #include "cpu/limits/bench_limits.h"
-#include "cpu/thread_pool.h"
 
 // Attention of a whole model's layers by the threads of a pool. Decoding is
 // compared with the same threads only reading as many bytes, prefill with

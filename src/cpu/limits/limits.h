@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "cpu/isa.h"
-#include "cpu/thread_pool.h"
 
 namespace llamlx {
 

@@ -10,9 +10,9 @@
 #include <benchmark/benchmark.h>
 
 #include "base/concat.h"
+#include "base/thread_pool.h"
 #include "cpu/limits/bench_limits.h"
 #include "cpu/matmul/matmul.h"
-#include "cpu/thread_pool.h"
 
 // 512 rows times one weight by every kernel for many rows, preparing and
 // unpacking included: GFLOP/s, and as a share of what the same threads reach

@@ -17,10 +17,10 @@
 #include <sys/mman.h>
 
 #include "base/concat.h"
+#include "base/thread_pool.h"
 #include "cpu/limits/limits.h"
 #include "cpu/matmul/registry.h"
 #include "cpu/packed_bf16/packed_bf16.h"
-#include "cpu/thread_pool.h"
 
 // All the products of a token by the weights of a whole model, by the threads
 // of a pool that meet after each: GB of weights a second, and as a share of

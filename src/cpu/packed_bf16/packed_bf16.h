@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/thread_pool.h"
+#include "base/thread_pool.h"
 #include "cpu/weight_view.h"
 
 namespace llamlx {

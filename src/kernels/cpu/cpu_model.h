@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "cpu/aligned_buffer.h"
 #include "cpu/attention/attention.h"
 #include "cpu/matmul/matmul.h"
-#include "cpu/thread_pool.h"
 #include "kernels/cpu/weight_packer.h"
 #include "kernels/stack.h"
 
