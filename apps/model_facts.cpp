@@ -124,8 +124,7 @@ ServingKernels kernels_for(const StorageKind& kind, const Backend& backend,
 }
 
 RunFacts run_facts(const Checkpoint& checkpoint, const ModelConfig& config,
-                   const StorageKind& main_storage) {
-  const auto processor = resolve_processor(Device::automatic);
+                   const StorageKind& main_storage, Processor processor) {
   const auto* embeddings = checkpoint.find("model.embed_tokens.weight");
   const auto dtype = resolve_dtype(ComputeType::automatic, embeddings->dtype);
   const auto backend = resolve_backend(processor, dtype, 0);
@@ -172,7 +171,11 @@ ModelFacts read_model_facts(const fs::path& path) {
     facts.weight_bytes += stored_bytes(info.shape, info.format());
   }
   facts.disk_bytes = bytes_on_disk(path);
-  facts.run = run_facts(*checkpoint, facts.config, facts.storage.front());
+  const auto [processor, notice] =
+      resolve_processor(Device::automatic, facts.config);
+  if (notice) facts.notices.push_back(*notice);
+  facts.run =
+      run_facts(*checkpoint, facts.config, facts.storage.front(), processor);
   add_tokenizer(*checkpoint, facts);
   return facts;
 }

@@ -59,7 +59,8 @@ class LLAMLX_API Error : public std::runtime_error {
   ErrorCode code_;
 };
 
-/// Where the arithmetic runs. `automatic` takes the GPU when MLX has one.
+/// Where the arithmetic runs. `automatic` takes the GPU when there is one that
+/// computes the model.
 enum class Device { automatic, cpu, gpu };
 
 /// The type that is computed in; `automatic` is the checkpoint's own. On a GPU

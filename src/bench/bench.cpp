@@ -347,7 +347,10 @@ BenchReport run_bench(const std::filesystem::path& path,
   BenchReport report;
   report.path = path.string();
   report.machine = this_machine();
-  const auto processor = resolve_processor(load_options.device);
+  const auto processor =
+      resolve_processor(load_options.device,
+                        read_model_config(*Checkpoint::open(path)))
+          .processor;
   if (processor == Processor::cuda) report.machine.gpu = this_gpu();
   Watch watch(on_progress, record_of(options, processor));
   for (const int threads : order) {

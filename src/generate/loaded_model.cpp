@@ -9,6 +9,7 @@
 #include "base/mapped_file.h"
 #include "base/system_memory.h"
 #include "cuda/device.h"
+#include "kernels/cuda/cuda_shapes.h"
 
 namespace llamlx {
 namespace {
@@ -73,6 +74,17 @@ mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
   return embeddings != nullptr ? embeddings->dtype : mx::float32;
 }
 
+bool has_mlx_gpu() { return mx::is_available(mx::Device(mx::Device::gpu)); }
+
+CudaShapes cuda_shapes(const ModelConfig& config) {
+  CudaShapes shapes{config.head_dim};
+  if (config.has_experts()) shapes.num_experts = config.moe.num_experts;
+  for (const auto& spec : tensor_specs(config)) {
+    if (spec.shape.size() > 1) shapes.columns.push_back(spec.shape.back());
+  }
+  return shapes;
+}
+
 /// Refuses weights that this machine cannot hold, before the system ends the
 /// program for it.
 void check_memory(const Checkpoint& checkpoint, const Backend& backend,
@@ -94,9 +106,10 @@ void check_memory(const Checkpoint& checkpoint, const Backend& backend,
 
 LoadedModel load_model(const std::filesystem::path& path,
                        const LoadOptions& options) {
-  const auto processor = resolve_processor(options.device);
-  const DeviceScope scope(array_device(processor));
   const auto checkpoint = Checkpoint::open(path);
+  const auto [processor, notice] =
+      resolve_processor(options.device, read_model_config(*checkpoint));
+  const DeviceScope scope(array_device(processor));
   const auto dtype = resolve_dtype(options.dtype, stored_dtype(*checkpoint));
   const auto backend =
       resolve_backend(processor, dtype, options.threads, options.kv_bits);
@@ -107,6 +120,7 @@ LoadedModel load_model(const std::filesystem::path& path,
   auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, processor);
   info.kv_bits = options.kv_bits;
   auto notices = collect_notices(*checkpoint, decoder.config());
+  if (notice) notices.push_back(*notice);
   return {std::move(decoder), std::move(tokenizer), processor, std::move(info),
           std::move(notices)};
 }
@@ -139,10 +153,19 @@ mx::Device array_device(Processor processor) {
 Processor resolve_processor(Device device) {
   if (device == Device::cpu) return Processor::cpu;
   if (cuda_device_info()) return Processor::cuda;
-  if (mx::is_available(mx::Device(mx::Device::gpu))) return Processor::mlx;
+  if (has_mlx_gpu()) return Processor::mlx;
   if (device == Device::automatic) return Processor::cpu;
   fail(ErrorCode::no_device, "device gpu", cuda_absence(),
        "use the CPU (--device cpu)");
+}
+
+ProcessorChoice resolve_processor(Device device, const ModelConfig& config) {
+  const auto processor = resolve_processor(device);
+  if (processor != Processor::cuda || device == Device::gpu) return {processor};
+  const auto objection = cuda_objection(cuda_shapes(config));
+  if (objection.empty()) return {processor};
+  return {has_mlx_gpu() ? Processor::mlx : Processor::cpu,
+          concat(cuda_device_info()->name, " is not used: ", objection)};
 }
 
 mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,17 @@ std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint);
 /// Who computes on `device`: of GPUs our own kernels where they run, else
 /// MLX's. Errors: Error (no_device).
 Processor resolve_processor(Device device);
+
+/// Who computes a model, and why that is not the GPU that is here.
+struct ProcessorChoice {
+  Processor processor;
+  std::optional<std::string> notice = {};
+};
+
+/// The same for a model: where the device is not asked for by name, one that
+/// our kernels for GPUs do not take goes to MLX's GPU, if it has one, or to the
+/// CPU.
+ProcessorChoice resolve_processor(Device device, const ModelConfig& config);
 
 /// The type a checkpoint whose values are `stored` computes in.
 mx::Dtype resolve_dtype(ComputeType type, mx::Dtype stored);

@@ -14,6 +14,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/cuda_memory.h"
 #include "kernels/cuda/cuda_pass.h"
+#include "kernels/cuda/cuda_shapes.h"
 
 namespace llamlx {
 namespace {
@@ -31,31 +32,27 @@ cuda::NumberType cached_type(int kv_bits, cuda::NumberType compute) {
   return kv_bits == 8 ? cuda::NumberType::q8 : compute;
 }
 
-/// Refuses what kernels do not take, before anything is loaded.
-void check_shapes(const CudaModel& model) {
-  const auto refuse = [&](const std::string& what) {
-    fail(ErrorCode::unsupported, model.device.name, what,
-         "use the CPU (--device cpu)");
-  };
-  const int head_dim = model.params.heads.head_dim;
-  if (head_dim % 8 != 0 || head_dim > 256) {
-    refuse(concat("our kernels take heads of 8, 16, ... 256 numbers, not ",
-                  head_dim));
-  }
+CudaShapes shapes_of(const CudaModel& model) {
+  CudaShapes shapes{model.params.heads.head_dim};
   for (const auto& layer : model.weights.layers) {
-    const auto& router = layer.mlp.router;
-    if (router && router->weight.shape().at(0) > cuda::kMostExperts) {
-      refuse(concat("our kernels take up to ", cuda::kMostExperts,
-                    " experts, not ", router->weight.shape().at(0)));
+    if (const auto& router = layer.mlp.router) {
+      shapes.num_experts =
+          std::max(shapes.num_experts, router->weight.shape().at(0));
     }
     for (const auto* linear :
          {&layer.qkv.q_proj, &layer.o_proj, &layer.mlp.down_proj}) {
-      const int cols = linear->weight.shape().at(1);
-      if (cols % 4 == 0) continue;
-      refuse(concat("our kernels take rows of a multiple of 4 numbers, not ",
-                    cols));
+      shapes.columns.push_back(linear->weight.shape().back());
     }
   }
+  return shapes;
+}
+
+/// Refuses what kernels do not take, before anything is loaded.
+void check_shapes(const CudaModel& model) {
+  const auto objection = cuda_objection(shapes_of(model));
+  if (objection.empty()) return;
+  fail(ErrorCode::unsupported, model.device.name, objection,
+       "use the CPU (--device cpu)");
 }
 
 CudaVector upload_optional(Stream& stream,
