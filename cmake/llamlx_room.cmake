@@ -30,7 +30,8 @@ function(llamlx_room name)
       $<$<CONFIG:Release>:-O1> -fno-sanitize=undefined)
     llamlx_warnings(llamlx_${name}_test)
     gtest_discover_tests(llamlx_${name}_test
-      TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit)
+      TEST_PREFIX "${name}." NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60
+      PROPERTIES LABELS unit)
   endif()
 endfunction()
 
