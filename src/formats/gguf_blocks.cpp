@@ -68,8 +68,8 @@ class Rows {
   std::span<const std::int32_t> order_;
 };
 
-/// Calls work(row) for all rows, those of a part by each of the processors, and
-/// throws what one of them has thrown.
+/// Calls work(row) for all rows, a share of them on each processor, and throws
+/// what one of the calls has thrown.
 template <typename Work>
 void for_each_row(std::size_t rows, const Work& work) {
   std::mutex failing;
@@ -255,7 +255,7 @@ Weight read_by_format(const GgufFile& file, const GgufTensor& tensor,
     return is_vector ? read_vector(file, tensor, *type, row_order)
                      : read_expanded(file, tensor, *type, rows);
   }
-  return read_dense(file, tensor, *dense_dtype(tensor.type->type), rows);
+  return read_dense(file, tensor, gguf_weight_format(file, tensor).dtype, rows);
 }
 
 }  // namespace
