@@ -1,6 +1,5 @@
 #include "formats/gguf_blocks.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>

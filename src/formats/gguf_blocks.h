@@ -35,9 +35,9 @@ GgufWeightFormat gguf_weight_format(const GgufFile& file,
 /// Order    Row i of the result is row row_order[i] of the file; an empty
 ///          `row_order` keeps the order. Rows are those of the first axis.
 /// Errors   Error: corrupt_file for a scale that is not finite, unsupported for
-///          numbers that float16 does not hold, out_of_memory;
-///          std::invalid_argument for a row_order of
-///          another length than the first axis.
+///          other types and for numbers that float16 does not hold,
+///          out_of_memory; std::invalid_argument for a row_order of another
+///          length than the first axis.
 /// Threads  any.
 /// Source   mx::quantize for packing.
 Weight read_gguf_weight(const GgufFile& file, const GgufTensor& tensor,
