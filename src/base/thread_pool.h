@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -67,6 +70,27 @@ class ThreadPool {
           (*static_cast<std::remove_reference_t<Work>*>(context))(worker);
         },
         &work);
+  }
+
+  /// Calls `work(begin, end)` for parts of [0, count), of `step` each but the
+  /// last, which threads take as they come to them. Throws the first of what it
+  /// throws; parts that nobody has begun by then are left out.
+  template <typename Work>
+  void run_parts(std::int64_t count, std::int64_t step, const Work& work) {
+    std::exception_ptr failure;
+    std::atomic<bool> has_failed = false;
+    run([&](Worker& worker) {
+      while (!has_failed.load(std::memory_order_relaxed)) {
+        const auto begin = worker.next_task() * step;
+        if (begin >= count) return;
+        try {
+          work(begin, std::min(begin + step, count));
+        } catch (...) {
+          if (!has_failed.exchange(true)) failure = std::current_exception();
+        }
+      }
+    });
+    if (failure) std::rethrow_exception(failure);
   }
 
  private:

@@ -1,8 +1,10 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <numeric>
+#include <stdexcept>
 
 #include <gtest/gtest.h>
 
@@ -50,6 +52,34 @@ TEST_P(ThreadPoolTest, WhatWasWrittenBeforeABarrierIsSeenAfterIt) {
     }
   });
   EXPECT_EQ(sums, std::vector<int>(threads, 200));
+}
+
+TEST_P(ThreadPoolTest, PartsAreAllOfARange) {
+  ThreadPool pool(GetParam());
+  for (const int count : {0, 1, 7, 8, 100}) {
+    std::vector<int> done(static_cast<std::size_t>(count));
+    pool.run_parts(count, 8, [&](std::int64_t begin, std::int64_t end) {
+      EXPECT_EQ(begin % 8, 0);
+      EXPECT_EQ(end, std::min<std::int64_t>(begin + 8, count));
+      for (auto i = begin; i < end; ++i) ++done[static_cast<std::size_t>(i)];
+    });
+    EXPECT_EQ(done, std::vector<int>(done.size(), 1));
+  }
+}
+
+TEST_P(ThreadPoolTest, ThrowsWhatAPartThrows) {
+  ThreadPool pool(GetParam());
+  std::atomic<int> parts = 0;
+  const auto fail_at_7 = [&](std::int64_t begin, std::int64_t) {
+    ++parts;
+    if (begin == 7) throw std::runtime_error("the seventh");
+  };
+  EXPECT_THROW(pool.run_parts(1000, 1, fail_at_7), std::runtime_error);
+  if (GetParam() == 1) {
+    EXPECT_EQ(parts, 8);
+  }
+  pool.run_parts(3, 1, [&](std::int64_t, std::int64_t) { parts = 0; });
+  EXPECT_EQ(parts, 0);
 }
 
 TEST_P(ThreadPoolTest, WakesUpAgainAfterSleeping) {

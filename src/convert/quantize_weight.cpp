@@ -125,22 +125,13 @@ QuantizedWeight quantize_weight(const mx::array& values,
   RowQuantizer quantizer(values, dtype, weight);
   const auto step =
       std::max<std::int64_t>(kTaskValues / quantizer.row_values(), 1);
-  const auto pool = thread_pool(0);
-  pool->run([&](Worker& worker) {
-    while (true) {
-      const auto begin = worker.next_task() * step;
-      if (begin >= rows) break;
-      const auto count = std::min(step, rows - begin);
-      if (order.empty()) {
-        quantizer.run(begin, begin, count);
-        continue;
-      }
-      for (auto row = begin; row < begin + count; ++row) {
-        quantizer.run(order[static_cast<std::size_t>(row)], row, 1);
-      }
-    }
-    worker.barrier();
-  });
+  thread_pool(0)->run_parts(
+      rows, step, [&](std::int64_t begin, std::int64_t end) {
+        if (order.empty()) return quantizer.run(begin, begin, end - begin);
+        for (auto row = begin; row < end; ++row) {
+          quantizer.run(order[static_cast<std::size_t>(row)], row, 1);
+        }
+      });
   const auto finiteness = quantizer.finiteness();
   return {std::move(weight), finiteness};
 }

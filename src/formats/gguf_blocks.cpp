@@ -1,10 +1,9 @@
 #include "formats/gguf_blocks.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <exception>
-#include <mutex>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -67,34 +66,25 @@ class Rows {
   std::span<const std::int32_t> order_;
 };
 
-/// Calls work(row) for all rows, a share of them on each processor, and throws
-/// what one of the calls has thrown.
+/// Calls work(row) for all rows, on all threads.
 template <typename Work>
-void for_each_row(std::size_t rows, const Work& work) {
-  std::mutex failing;
-  std::exception_ptr failure;
-  const auto pool = thread_pool(0);
-  pool->run([&](const Worker& worker) {
-    const auto part = [&](int i) {
-      return rows * static_cast<std::size_t>(i) /
-             static_cast<std::size_t>(worker.count());
-    };
-    try {
-      const auto end = part(worker.index() + 1);
-      for (auto row = part(worker.index()); row < end; ++row) work(row);
-    } catch (...) {
-      const std::scoped_lock lock(failing);
-      failure = std::current_exception();
-    }
-  });
-  if (failure) std::rethrow_exception(failure);
+void for_each_row(const Rows& rows, const Work& work) {
+  constexpr std::size_t kTaskBytes = 64 << 10;
+  const auto step = kTaskBytes / std::max<std::size_t>(rows.nbytes(), 1) + 1;
+  thread_pool(0)->run_parts(static_cast<std::int64_t>(rows.count()),
+                            static_cast<std::int64_t>(step),
+                            [&](std::int64_t begin, std::int64_t end) {
+                              for (auto row = begin; row < end; ++row) {
+                                work(static_cast<std::size_t>(row));
+                              }
+                            });
 }
 
 Weight read_dense(const GgufFile& file, const GgufTensor& tensor,
                   mx::Dtype dtype, const Rows& rows) {
   auto values = buffer_for(file, tensor, tensor.shape, dtype);
   auto* to = values.bytes();
-  for_each_row(rows.count(), [&](std::size_t row) {
+  for_each_row(rows, [&](std::size_t row) {
     std::memcpy(to + row * rows.nbytes(), rows[row], rows.nbytes());
   });
   return {std::move(values).finish()};
@@ -154,7 +144,7 @@ Weight read_quantized(const GgufFile& file, const GgufTensor& tensor,
   auto* biases_to = biases.bytes();
   const auto row_groups =
       rows.nbytes() / step * static_cast<std::size_t>(type.groups);
-  for_each_row(rows.count(), [&](std::size_t row) {
+  for_each_row(rows, [&](std::size_t row) {
     const auto* from = rows[row];
     auto group = row * row_groups;
     std::array<GgmlGroup, kMostGroups> room;
@@ -210,7 +200,7 @@ Weight read_expanded(const GgufFile& file, const GgufTensor& tensor,
   const auto step = static_cast<std::size_t>(tensor.type->block_bytes);
   const auto size = static_cast<std::size_t>(tensor.type->block_size);
   auto* to = result.bytes();
-  for_each_row(rows.count(), [&](std::size_t row) {
+  for_each_row(rows, [&](std::size_t row) {
     auto index = row * (rows.nbytes() / step) * size;
     std::array<float, kGgmlSuperblock> values;
     for (std::size_t at = 0; at < rows.nbytes(); at += step) {

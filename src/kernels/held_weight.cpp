@@ -16,14 +16,7 @@ constexpr Quantization kWidenedMxfp4 = {.bits = 5, .group_size = kMxGroup};
 template <typename Work>
 void share_out(std::int64_t groups, const Work& work) {
   constexpr std::int64_t kTaskGroups = 4096;
-  thread_pool(0)->run([&](Worker& worker) {
-    while (true) {
-      const auto begin = worker.next_task() * kTaskGroups;
-      if (begin >= groups) break;
-      work(begin, std::min(begin + kTaskGroups, groups));
-    }
-    worker.barrier();
-  });
+  thread_pool(0)->run_parts(groups, kTaskGroups, work);
 }
 
 /// Codes and scales of a packed weight where they lie.

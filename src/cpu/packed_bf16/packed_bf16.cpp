@@ -188,15 +188,13 @@ std::unique_ptr<const PackedBf16> PackedBf16::pack(const WeightView& w,
   const std::size_t bytes = pieces * kPackedBytes / kPackedRows;
   const int bands = bands_of(w);
   std::vector<std::uint8_t> is_told(static_cast<std::size_t>(bands) * pieces);
-  pool.run([&](Worker& worker) {
-    constexpr int kTaskBands = 4;
-    for (int begin; (begin = worker.next_task() * kTaskBands) < bands;) {
-      for (int b = begin; b < std::min(begin + kTaskBands, bands); ++b) {
-        const auto band = static_cast<std::size_t>(b);
-        pack_band(w, b, codes,
-                  reinterpret_cast<std::uint8_t*>(to) + band * bytes,
-                  is_told.data() + band * pieces);
-      }
+  constexpr int kTaskBands = 4;
+  pool.run_parts(bands, kTaskBands, [&](std::int64_t begin, std::int64_t end) {
+    for (auto b = begin; b < end; ++b) {
+      const auto band = static_cast<std::size_t>(b);
+      pack_band(w, static_cast<int>(b), codes,
+                reinterpret_cast<std::uint8_t*>(to) + band * bytes,
+                is_told.data() + band * pieces);
     }
   });
   std::unique_ptr<PackedBf16> packed(new PackedBf16(w, to));
