@@ -7,6 +7,7 @@
 #include <limits>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -29,6 +30,14 @@ inline double unit(NumberType type) {
   return type == NumberType::f32   ? kUnit
          : type == NumberType::f16 ? 0x1p-11
                                    : 0x1p-8;
+}
+
+/// As names of kernels have it.
+inline std::string type_name(NumberType type) {
+  return type == NumberType::f32   ? "f32"
+         : type == NumberType::f16 ? "f16"
+         : type == NumberType::q8  ? "q8"
+                                   : "bf16";
 }
 
 inline void store(NumberType type, float x, unsigned char* to) {

@@ -222,7 +222,7 @@ inline void expect_pass(const DecodeModel& model, const DecodeRun& run,
   const auto x = reference.input(id);
   expect_near("qkv", got.qkv, reference.product(Product::qkv, x));
   expect_appended(run.attention, run.caches_before);
-  // As rounding_of_few() in attention_test.cpp.
+  // As rounding_of_few() in few_rows_test.cpp.
   const double rest =
       unit(model.set.format.layout.type) * unit(model.set.format.layout.type);
   const Reference attention(run.attention);
