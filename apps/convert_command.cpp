@@ -105,6 +105,21 @@ std::string either(const std::string& positional, const std::string& flag,
   return otherwise;
 }
 
+struct Paths {
+  std::string source;
+  std::string destination;
+};
+/// Where --torch-path names the source, a path alone is the destination.
+Paths paths_of(const ConvertArguments& arguments) {
+  auto source = arguments.source;
+  auto destination = arguments.destination;
+  if (!arguments.torch_path.empty() && destination.empty()) {
+    std::swap(source, destination);
+  }
+  return {either(source, arguments.torch_path, "SOURCE", nullptr),
+          either(destination, arguments.mlx_path, "DEST", "mlx_model")};
+}
+
 void announce(const std::string& source, const std::string& destination,
               const ConvertOptions& options) {
   print_note(concat("[INFO] Loading ", printable(source)));
@@ -172,10 +187,7 @@ void report_line(const std::string& destination, const ConvertResult& result,
 
 void run_convert(const ConvertArguments& arguments) {
   const auto start = Clock::now();
-  const auto source =
-      either(arguments.source, arguments.torch_path, "SOURCE", nullptr);
-  const auto destination =
-      either(arguments.destination, arguments.mlx_path, "DEST", "mlx_model");
+  const auto [source, destination] = paths_of(arguments);
   check_options(complete(arguments));
   if (arguments.as_seed()) print(seed::kLoading);
   const auto checkpoint =
@@ -210,8 +222,9 @@ void add_convert(CLI::App& app) {
            "file");
   add_path("DEST", arguments->destination,
            "Folder to write (default: mlx_model)");
-  add_path("--torch-path,--hf-path", arguments->torch_path,
-           "SOURCE, in the spellings of other tools");
+  add_path(
+      "--torch-path,--hf-path", arguments->torch_path,
+      "SOURCE, in the spellings of other tools; a path alone is then DEST");
   add_path("--mlx-path", arguments->mlx_path,
            "DEST, in the spelling of other tools");
   command

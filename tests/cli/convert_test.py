@@ -55,9 +55,11 @@ class ConvertTest(CommandLineTest):
         done = llamlx("convert", "--torch-path", source, cwd=self.folder)
         self.assert_succeeds(done)
         self.assertTrue((self.folder / "mlx_model" / "config.json").exists())
-        done = llamlx("convert", "--hf-path", source, "--mlx-path", self.target)
-        self.assert_succeeds(done)
-        self.assertTrue((self.target / "config.json").exists())
+        for number, option in enumerate([["--mlx-path"], []]):
+            target = self.folder / f"target{number}"
+            done = llamlx("convert", "--hf-path", source, *option, target)
+            self.assert_succeeds(done)
+            self.assertTrue((target / "config.json").exists())
 
     def test_says_what_it_does_and_did(self):
         source = write_folder(self.folder / "source")

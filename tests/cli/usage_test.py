@@ -2,13 +2,22 @@
 
 import os
 import re
+import shlex
 import subprocess
 import unittest
+from pathlib import Path
 
 from command_line import PROGRAM, CommandLineTest, llamlx
 from tiny_models import write_folder
 
 COMMANDS = ["convert", "generate", "compare", "bench", "perplexity", "info", "doctor"]
+README = Path(__file__).parents[2] / "README.md"
+
+
+def commands_in(text):
+    """Returns the lines that call the program, without what explains them."""
+    lines = re.findall(r"(?m)^ *(?:\$ )?llamlx ([a-z].*)$", text.replace("\\\n", " "))
+    return [re.split(r" {3,}| [<>] ", line)[0] for line in lines]
 
 
 class UsageTest(CommandLineTest):
@@ -31,6 +40,27 @@ class UsageTest(CommandLineTest):
             text = llamlx(*arguments, "--help").stdout
             for line in text[text.index("Examples:") :].splitlines():
                 self.assertLessEqual(len(line), 80, line)
+
+    def test_examples_are_commands_that_are_known(self):
+        texts = [README.read_text(encoding="utf-8")]
+        for arguments in [[]] + [[command] for command in COMMANDS]:
+            texts.append(llamlx(*arguments, "--help").stdout)
+        for text in texts:
+            commands = commands_in(text)
+            self.assertTrue(commands)
+            for command in commands:
+                if command == "bench --limits":  # bench_test.py's
+                    continue
+                # No model is here, which is no wrong usage.
+                done = subprocess.run(
+                    ["bash", "-c", f"{shlex.quote(str(PROGRAM))} {command}"],
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                )
+                self.assertIn(done.returncode, [0, 1], f"{command}: {done.stderr}")
+        self.assert_holds_only(self.folder)
 
     def test_version_everywhere(self):
         for arguments in [[]] + [[command] for command in COMMANDS]:
@@ -78,10 +108,11 @@ class UsageTest(CommandLineTest):
 
     def test_convert_wants_one_source_and_one_destination(self):
         self.assert_wrong_usage(llamlx("convert"), "SOURCE")
-        twice = ["convert", "a", "--torch-path", "b"]
+        twice = ["convert", "a", "b", "--torch-path", "c"]
         self.assert_wrong_usage(llamlx(*twice), "SOURCE", "twice")
-        twice = ["convert", "a", "b", "--mlx-path", "c"]
-        self.assert_wrong_usage(llamlx(*twice), "DEST", "twice")
+        for others in (["b"], ["--torch-path", "b"]):
+            twice = ["convert", "a", *others, "--mlx-path", "c"]
+            self.assert_wrong_usage(llamlx(*twice), "DEST", "twice")
 
     def test_generate_refuses_options_out_of_range(self):
         for arguments in [
