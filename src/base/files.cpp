@@ -1,9 +1,11 @@
 #include "base/files.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -87,28 +89,42 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) fail_errno(errno, to, "create");
 }
 
-enum class FolderContents { nothing, a_model, something_else };
-
-FolderContents contents_of(const fs::path& folder) {
+/// Whether llamlx or mlx_lm may have written such a file beside weights.
+bool is_of_a_model(const fs::directory_entry& entry) {
+  constexpr std::array<std::string_view, 6> kExtensions = {
+      ".jinja", ".json", ".model", ".npz", ".safetensors", ".tiktoken"};
+  constexpr std::array<std::string_view, 3> kNames = {"README.md", "merges.txt",
+                                                      "vocab.txt"};
   std::error_code error;
-  bool empty = true;
-  bool config = false;
-  bool weights = false;
+  if (fs::is_directory(entry.symlink_status(error))) return false;
+  const auto name = entry.path().filename().string();
+  const auto extension = entry.path().extension().string();
+  return std::ranges::count(kExtensions, extension) > 0 ||
+         std::ranges::count(kNames, name) > 0 ||
+         name.starts_with("tokenizer.model.v");
+}
+
+/// Why a folder may not be replaced; empty if it may.
+std::string objection_to(const fs::path& folder) {
+  constexpr auto kOther = "is a folder that holds something other than a model";
+  std::error_code error;
+  bool is_empty = true;
+  bool has_config = false;
+  bool has_weights = false;
   auto entry = fs::directory_iterator(folder, error);
   while (!error && entry != fs::directory_iterator()) {
-    empty = false;
-    if (fs::is_directory(entry->symlink_status(error))) {
-      return FolderContents::something_else;
-    }
+    is_empty = false;
     const auto& path = entry->path();
-    config |= path.filename() == "config.json";
-    weights |= path.extension() == ".safetensors" || path.extension() == ".npz";
+    if (!is_of_a_model(*entry)) {
+      return concat(kOther, ": ", path.filename().string());
+    }
+    has_config |= path.filename() == "config.json";
+    has_weights |=
+        path.extension() == ".safetensors" || path.extension() == ".npz";
     entry.increment(error);
   }
   if (error) fail_errno(error.value(), folder, "read the folder");
-  if (empty) return FolderContents::nothing;
-  return config && weights ? FolderContents::a_model
-                           : FolderContents::something_else;
+  return is_empty || (has_config && has_weights) ? "" : kOther;
 }
 
 void check_replaceable(const fs::path& target) {
@@ -123,9 +139,8 @@ void check_replaceable(const fs::path& target) {
     fail(ErrorCode::io_error, target.string(), "exists and is not a folder",
          "choose another destination");
   }
-  if (contents_of(target) == FolderContents::something_else) {
-    fail(ErrorCode::io_error, target.string(),
-         "is a folder that holds something other than a model",
+  if (const auto cause = objection_to(target); !cause.empty()) {
+    fail(ErrorCode::io_error, target.string(), cause,
          "choose another destination or empty the folder");
   }
 }

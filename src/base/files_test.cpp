@@ -146,7 +146,10 @@ TEST(StagedFolderTest, ReplacesAModelWhole) {
   const auto target = folder.path() / "model";
   fs::create_directory(target);
   write_model(target, "old");
-  write_file(target / "tokenizer.json", "old");
+  for (const auto* name : {"tokenizer.json", "tokenizer.model.v3", "README.md",
+                           "merges.txt", "chat_template.jinja"}) {
+    write_file(target / name, "old");
+  }
   {
     StagedFolder staged(target);
     write_model(staged.path(), "new");
@@ -199,8 +202,11 @@ TEST(StagedFolderTest, RefusesToReplaceAnythingButAModel) {
   fs::create_directories(project / "src");
   write_model(project, "{}");
   EXPECT_THAT(refused(project), HasSubstr("something other than a model"));
+  const auto thesis = folder.write("work/thesis.txt", "x").parent_path();
+  write_model(thesis, "{}");
+  EXPECT_THAT(refused(thesis), HasSubstr("other than a model: thesis.txt"));
   EXPECT_THAT(names_in(folder.path()),
-              ElementsAre("app", "file", "notes", "project"));
+              ElementsAre("app", "file", "notes", "project", "work"));
 }
 
 TEST(StagedFolderTest, ChecksAgainWhatAppearedMeanwhile) {
