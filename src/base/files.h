@@ -67,8 +67,8 @@ void copy_file(const std::filesystem::path& from,
 /// starts. A link to a folder stays a link: what it points to is replaced.
 ///
 /// Only an empty folder or a model folder is ever replaced: one that holds
-/// config.json, weights (*.safetensors or *.npz), and beside them nothing that
-/// neither llamlx nor mlx_lm writes.
+/// config.json, weights (*.safetensors or *.npz), and no files but such as
+/// llamlx and mlx_lm write.
 /// Errors: Error (io_error, no_space) when the parent cannot be written or the
 /// target may not be replaced, from the constructor and again from commit().
 /// Threads: several may stage, even for one target; the last commit() stays.
