@@ -54,14 +54,9 @@ if(LLAMLX_CUDA AND NOT LLAMLX_CUDA STREQUAL EMULATED AND NOT APPLE AND NOT CMAKE
   endif()
 endif()
 
-# nvcc as it is called for every file: of two GPUs at a time, as the largest files
-# come to an end alone.
-set(LLAMLX_NVCC_COMMAND ${LLAMLX_NVCC} -c -fatbin -std=c++20 -O3 --threads=2
+# nvcc as it is called for every file and architecture.
+set(LLAMLX_NVCC_COMMAND ${LLAMLX_NVCC} -c -cubin -std=c++20 -O3
     -I ${PROJECT_SOURCE_DIR}/src)
-foreach(arch ${LLAMLX_CUDA_ARCHS})
-  list(APPEND LLAMLX_NVCC_COMMAND
-    -gencode arch=compute_${arch},code=sm_${arch})
-endforeach()
 if(LLAMLX_WERROR)
   list(APPEND LLAMLX_NVCC_COMMAND -Werror all-warnings)
 endif()
@@ -78,21 +73,33 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LES
     list(APPEND LLAMLX_NVCC_COMMAND -ccbin ${CMAKE_CXX_COMPILER})
   endif()
 endif()
-# By itself ccache looks at the code of one architecture only, and takes files
-# that differ in the code of another for the same.
 if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
-  list(PREPEND LLAMLX_NVCC_COMMAND
-    ${CMAKE_COMMAND} -E env CCACHE_DEPEND=1 ${CMAKE_CXX_COMPILER_LAUNCHER})
+  list(PREPEND LLAMLX_NVCC_COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()
 
-# Compiles one file to `fatbin`.
+# Compiles one file to `fatbin`, for each architecture by itself: the largest take
+# minutes for one, and a machine of many cores should not wait for six in a row.
 function(llamlx_cuda_fatbin source fatbin)
   get_filename_component(folder ${fatbin} DIRECTORY)
   file(MAKE_DIRECTORY ${folder})
+  get_filename_component(programs ${LLAMLX_NVCC} DIRECTORY)
+  string(REGEX REPLACE "\\.fatbin$" "" base ${fatbin})
+  set(cubins "")
+  set(images "")
+  foreach(arch ${LLAMLX_CUDA_ARCHS})
+    set(cubin ${base}.sm_${arch}.cubin)
+    add_custom_command(OUTPUT ${cubin}
+      COMMAND ${LLAMLX_NVCC_COMMAND} -arch=sm_${arch} -MD -MF ${cubin}.d
+        -o ${cubin} ${source}
+      DEPENDS ${source} DEPFILE ${cubin}.d
+      COMMENT "Compiling CUDA kernels ${source} for sm_${arch}" VERBATIM)
+    list(APPEND cubins ${cubin})
+    list(APPEND images --image3=kind=elf,sm=${arch},file=${cubin})
+  endforeach()
   add_custom_command(OUTPUT ${fatbin}
-    COMMAND ${LLAMLX_NVCC_COMMAND} -MD -MF ${fatbin}.d -o ${fatbin} ${source}
-    DEPENDS ${source} DEPFILE ${fatbin}.d
-    COMMENT "Compiling CUDA kernels ${source}" VERBATIM)
+    COMMAND ${programs}/fatbinary --create=${fatbin} -64 ${images}
+    DEPENDS ${cubins}
+    COMMENT "Packing CUDA kernels ${fatbin}" VERBATIM)
 endfunction()
 
 function(llamlx_cuda_modules target)
