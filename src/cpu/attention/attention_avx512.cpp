@@ -7,7 +7,6 @@ namespace {
 struct Shape {
   static constexpr int kRows = 8;
   static constexpr int kVectors = 2;
-  static constexpr int kLocality = 3;  // prefetch: 3 first cache, 2 second
 };
 
 }  // namespace

@@ -7,7 +7,6 @@ namespace {
 struct Shape {
   static constexpr int kRows = 4;
   static constexpr int kVectors = 4;
-  static constexpr int kLocality = 3;  // prefetch: 3 first cache, 2 second
 };
 
 }  // namespace

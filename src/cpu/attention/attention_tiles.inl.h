@@ -28,23 +28,34 @@ void with_rows(int rows, Work work) {
   work(Number<most>{});
 }
 
-/// Asks for `byte_count` bytes from `p` on.
+/// What is read soon: next what lies at `near`, after that what lies at `far`.
+struct Ahead {
+  const char* near;
+  const char* far;
+
+  Ahead from(std::ptrdiff_t byte) const { return {near + byte, far + byte}; }
+};
+
+/// Asks for `byte_count` bytes of both: from memory into the second cache,
+/// which can wait for more lines than the first, and from there into the first.
 template <int byte_count>
-void fetch(const char* p) {
+void ask(Ahead ahead) {
+  constexpr int kReads = 0, kSecondCache = 2, kFirstCache = 3;
   if constexpr (byte_count >= kLine) {
 #pragma GCC unroll 16
     for (int at = 0; at < byte_count; at += kLine) {
-      __builtin_prefetch(p + at, 0, Shape::kLocality);
+      __builtin_prefetch(ahead.far + at, kReads, kSecondCache);
+      __builtin_prefetch(ahead.near + at, kReads, kFirstCache);
     }
   }
 }
 
 /// scores[r * kBlock + position] of vector_count vectors of positions. As many
-/// bytes as it reads of the keys it asks for from `ahead` on.
+/// bytes as it reads of the keys it asks for of what is ahead.
 template <typename Cache, int row_count, int vector_count>
 void score_tile(const typename Cache::Value* keys, std::ptrdiff_t head_dim,
                 const typename Cache::Query* q, std::ptrdiff_t stride,
-                float* scores, const char* ahead) {
+                float* scores, Ahead ahead) {
   constexpr std::ptrdiff_t kLanes = Simd::kLanes;
   constexpr int kBytes = vector_count * kLanes * 2 *
                          static_cast<int>(sizeof(typename Cache::Value));
@@ -63,7 +74,7 @@ void score_tile(const typename Cache::Value* keys, std::ptrdiff_t head_dim,
                                  (v * kLanes - block) * Cache::kPair,
                              kKeyBlock);
     }
-    fetch<kBytes>(ahead + d / 2 * kBytes);
+    ask<kBytes>(ahead.from(d / 2 * kBytes));
 #pragma GCC unroll 16
     for (int r = 0; r < row_count; ++r) {
 #pragma GCC unroll 16
@@ -83,12 +94,12 @@ void score_tile(const typename Cache::Value* keys, std::ptrdiff_t head_dim,
 
 /// out[r] = out[r] * factors[r] + weights[r] values, for vector_count vectors
 /// of elements, of which `width` are there, and `count` positions. As many
-/// bytes as it reads of the values it asks for from `ahead` on.
+/// bytes as it reads of the values it asks for of what is ahead.
 template <typename Cache, int row_count, int vector_count>
 void weigh_tile(const typename Cache::Value* values, std::ptrdiff_t step,
                 int count, const typename Cache::Query* weights,
                 const float* factors, int width, float* out,
-                std::ptrdiff_t stride, const char* ahead) {
+                std::ptrdiff_t stride, Ahead ahead) {
   constexpr std::ptrdiff_t kLanes = Simd::kLanes;
   constexpr int kBytes = vector_count * kLanes * 2 *
                          static_cast<int>(sizeof(typename Cache::Value));
@@ -109,7 +120,7 @@ void weigh_tile(const typename Cache::Value* values, std::ptrdiff_t step,
       pairs[v] =
           Cache::load(values + j * step + v * kLanes * Cache::kPair, step);
     }
-    fetch<kBytes>(ahead + j / 2 * kBytes);
+    ask<kBytes>(ahead.from(j / 2 * kBytes));
 #pragma GCC unroll 16
     for (int r = 0; r < row_count; ++r) {
 #pragma GCC unroll 16
@@ -136,23 +147,37 @@ struct Block {
   const typename Cache::Value* keys;
   const typename Cache::Value* values;
   int head_dim;
-  const void* next_values;
-  const void* next_keys;
+  Ahead of_scores;
+  Ahead of_weights;
 };
 
 /// The block at a position of the cache as it lies. While its keys are scored,
-/// memory is asked for its values, and while those are weighed, for the keys
-/// after it, up to `end`.
+/// memory is asked for its values and those of the block after it, and while
+/// values are weighed, for the keys of the two blocks after it, up to `end`.
 template <typename Cache>
 Block<Cache> block_at(const KVHead& head, Range range, int end) {
   using Value = typename Cache::Value;
-  const std::ptrdiff_t start = range.begin;
-  const auto* keys = static_cast<const Value*>(head.keys);
-  const auto* values =
-      static_cast<const Value*>(head.values) + start * padded(head.head_dim);
-  const std::ptrdiff_t next = range.end < end ? range.end : range.begin;
-  return {keys + start * head.head_dim, values, head.head_dim, values,
-          keys + next * head.head_dim};
+  const auto keys_at = [&](int position) {
+    return static_cast<const Value*>(head.keys) +
+           std::ptrdiff_t{position} * head.head_dim;
+  };
+  const auto values_at = [&](int position) {
+    return static_cast<const Value*>(head.values) +
+           std::ptrdiff_t{position} * padded(head.head_dim);
+  };
+  const auto bytes = [](const Value* p) {
+    return reinterpret_cast<const char*>(p);
+  };
+  const auto within = [=](int position) {
+    return position < end ? position : range.begin;
+  };
+  const int next = within(range.end);
+  const int after_next = within(2 * range.end - range.begin);
+  return {keys_at(range.begin),
+          values_at(range.begin),
+          head.head_dim,
+          {bytes(values_at(range.begin)), bytes(values_at(next))},
+          {bytes(keys_at(next)), bytes(keys_at(after_next))}};
 }
 
 template <typename Cache>
@@ -163,7 +188,6 @@ void score_rows(const Block<Cache>& block, int rows, int positions,
   static_assert(kStep % kKeyBlock == 0 || kKeyBlock % kStep == 0);
   with_rows<Shape::kRows>(rows, [=](auto number) {
     constexpr int kRows = decltype(number)::kValue;
-    const auto* ahead = static_cast<const char*>(block.next_values);
     const std::ptrdiff_t row_bytes =
         block.head_dim * std::ptrdiff_t{sizeof(typename Cache::Value)};
     int j = 0;
@@ -172,12 +196,13 @@ void score_rows(const Block<Cache>& block, int rows, int positions,
       score_tile<Cache, kRows, Shape::kVectors>(
           block.keys + std::ptrdiff_t{j - in_block} * block.head_dim +
               in_block * Cache::kPair,
-          block.head_dim, q, stride, scores + j, ahead + j * row_bytes);
+          block.head_dim, q, stride, scores + j,
+          block.of_scores.from(j * row_bytes));
     }
     for (; j < positions; j += kKeyBlock) {
       score_tile<Cache, kRows, kKeyBlock / Simd::kLanes>(
           block.keys + std::ptrdiff_t{j} * block.head_dim, block.head_dim, q,
-          stride, scores + j, ahead + j * row_bytes);
+          stride, scores + j, block.of_scores.from(j * row_bytes));
     }
   });
 }
@@ -190,19 +215,20 @@ void weigh_rows(const Block<Cache>& block, int rows, int positions,
   const int step = padded(block.head_dim);
   with_rows<Shape::kRows>(rows, [=](auto number) {
     constexpr int kRows = decltype(number)::kValue;
-    const auto* ahead = static_cast<const char*>(block.next_keys);
     const std::ptrdiff_t column_bytes =
         positions * std::ptrdiff_t{sizeof(typename Cache::Value)};
     int e = 0;
     for (; e + kStep <= step; e += kStep) {
       weigh_tile<Cache, kRows, Shape::kVectors>(
           block.values + e * Cache::kPair, step, positions, weights, factors,
-          block.head_dim - e, out + e, stride, ahead + e * column_bytes);
+          block.head_dim - e, out + e, stride,
+          block.of_weights.from(e * column_bytes));
     }
     for (; e < block.head_dim; e += Simd::kLanes) {
-      weigh_tile<Cache, kRows, 1>(
-          block.values + e * Cache::kPair, step, positions, weights, factors,
-          block.head_dim - e, out + e, stride, ahead + e * column_bytes);
+      weigh_tile<Cache, kRows, 1>(block.values + e * Cache::kPair, step,
+                                  positions, weights, factors,
+                                  block.head_dim - e, out + e, stride,
+                                  block.of_weights.from(e * column_bytes));
     }
   });
 }
