@@ -5,6 +5,7 @@
 // that includes this one has declared before.
 
 #include "cpu/attention/attention.inl.h"
+#include "cpu/simd/prefetch.inl.h"
 
 namespace llamlx {
 namespace {
@@ -36,16 +37,13 @@ struct Ahead {
   Ahead from(std::ptrdiff_t byte) const { return {near + byte, far + byte}; }
 };
 
-/// Asks for `byte_count` bytes of both: from memory into the second cache,
-/// which can wait for more lines than the first, and from there into the first.
+/// Asks for `byte_count` bytes of both.
 template <int byte_count>
 void ask(Ahead ahead) {
-  constexpr int kReads = 0, kSecondCache = 2, kFirstCache = 3;
   if constexpr (byte_count >= kLine) {
 #pragma GCC unroll 16
     for (int at = 0; at < byte_count; at += kLine) {
-      __builtin_prefetch(ahead.far + at, kReads, kSecondCache);
-      __builtin_prefetch(ahead.near + at, kReads, kFirstCache);
+      ask_for_lines(ahead.near + at, ahead.far + at);
     }
   }
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cpu/matmul/matmul.h"
+#include "cpu/simd/prefetch.inl.h"
 
 namespace llamlx {
 namespace {
@@ -98,20 +99,16 @@ template <int rows>
           distance_of(row, row_bytes, n, rows, end, next)};
 }
 
-// Asks for the line `at` bytes into what is ahead: from memory into the second
-// cache, which can wait for more lines than the first, and from there into the
-// first what the next step takes. A step takes its rows together, but asks in
-// their order in memory: in any other, memory was read a quarter slower. The
-// weight's end is no concern: a prefetch does not fault.
+// Asks for the lines `at` bytes into what is ahead. A step takes its rows
+// together, but asks in their order in memory: in any other, memory was read a
+// quarter slower.
 [[gnu::always_inline]] inline void ask(const Ahead& ahead, std::ptrdiff_t at) {
   const auto line = [&](std::ptrdiff_t from) {
     return reinterpret_cast<const Byte*>(
         reinterpret_cast<std::uintptr_t>(ahead.row) +
         static_cast<std::uintptr_t>(from + at));
   };
-  constexpr int kReads = 0, kSecondCache = 2, kFirstCache = 3;
-  __builtin_prefetch(line(ahead.far), kReads, kSecondCache);
-  __builtin_prefetch(line(ahead.near), kReads, kFirstCache);
+  ask_for_lines(line(ahead.near), line(ahead.far));
 }
 
 // Asks for the lines of `bytes` bytes.
