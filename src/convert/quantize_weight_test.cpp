@@ -76,14 +76,19 @@ mx::array odd_values(mx::Dtype dtype) {
 
 using Packing = std::tuple<Quantization, mx::Dtype>;
 
-std::vector<Quantization> every_packing() {
+std::vector<Quantization> packings_as_numbers() {
   std::vector<Quantization> all;
+  for (const auto* mode : {"mxfp4", "mxfp8", "nvfp4"}) {
+    all.push_back(default_quantization(*quantization_mode(mode)));
+  }
+  return all;
+}
+
+std::vector<Quantization> every_packing() {
+  auto all = packings_as_numbers();
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
     for (const int group_size : {32, 64, 128})
       all.push_back({bits, group_size});
-  }
-  for (const auto* mode : {"mxfp4", "mxfp8", "nvfp4"}) {
-    all.push_back(default_quantization(*quantization_mode(mode)));
   }
   return all;
 }
@@ -124,13 +129,40 @@ INSTANTIATE_TEST_SUITE_P(
                     to_string(std::get<1>(instance.param)));
     });
 
+/// What of the numbers with these bits is finite, else 0.
+mx::array finite_numbers(const mx::array& bits, mx::Dtype dtype) {
+  const auto all = mx::view(bits, dtype);
+  return mx::where(mx::isfinite(all), all, mx::array(0, dtype));
+}
+
+mx::array every_number_of_16_bits(mx::Dtype dtype) {
+  return finite_numbers(mx::arange(0, 1 << 16, mx::uint16), dtype);
+}
+
 /// All finite numbers of 16 bits, or as many of float32, [512, 128].
 mx::array numbers_of_every_size(mx::Dtype dtype) {
-  auto bits = mx::arange(0, 1 << 16, mx::uint16);
-  if (dtype == mx::float32) bits = mx::random::bits({1 << 16});
-  const auto all = mx::view(bits, dtype);
-  const auto finite = mx::where(mx::isfinite(all), all, mx::array(0, dtype));
-  return mx::reshape(finite, {512, 128});
+  const auto numbers =
+      dtype == mx::float32
+          ? finite_numbers(mx::random::bits({1 << 16}, 4, mx::random::key(6)),
+                           dtype)
+          : every_number_of_16_bits(dtype);
+  return mx::reshape(numbers, {512, 128});
+}
+
+/// The numbers next to what the largest of a group is where its power of two
+/// changes: of float32 some around 1, 1.5 and 1.75 times every power of two, of
+/// 16 bits all.
+mx::array numbers_next_to_powers(mx::Dtype dtype) {
+  if (dtype != mx::float32) return every_number_of_16_bits(dtype);
+  const auto powers = mx::multiply(mx::arange(1, 255, mx::uint32),
+                                   mx::array(1U << 23, mx::uint32));
+  const auto middles = mx::array({0U, 0x40'0000U, 0x60'0000U}, mx::uint32);
+  const auto next =
+      mx::subtract(mx::arange(0, 256, mx::uint32), mx::array(64, mx::uint32));
+  const auto bits = mx::add(
+      mx::add(mx::reshape(powers, {-1, 1, 1}), mx::reshape(middles, {-1, 1})),
+      next);
+  return finite_numbers(mx::flatten(bits), dtype);
 }
 
 TEST(QuantizeWeightNumbers, OfEverySizeAreMlxs) {
@@ -138,12 +170,24 @@ TEST(QuantizeWeightNumbers, OfEverySizeAreMlxs) {
     const auto all = numbers_of_every_size(dtype);
     const auto mixed = mx::transpose(all);
     const auto small = mx::multiply(mixed, mx::array(1e-3f, dtype));
-    for (const auto& q : every_packing()) {
-      if (q.is_affine()) continue;
+    for (const auto& q : packings_as_numbers()) {
       for (const auto& values : {all, mixed, small}) {
         EXPECT_TRUE(is_as_mlx_does(values, dtype, q))
             << to_string(q) << ' ' << to_string(dtype);
       }
+    }
+  }
+}
+
+TEST(QuantizeWeightNumbers, NextToPowersOfTwoAreMlxs) {
+  for (const auto dtype : {mx::float16, mx::bfloat16, mx::float32}) {
+    const auto largest = numbers_next_to_powers(dtype);
+    const auto rows =
+        mx::where(mx::arange(32) == mx::array(0), mx::expand_dims(largest, 1),
+                  mx::array(0, dtype));
+    for (const auto& q : packings_as_numbers()) {
+      EXPECT_TRUE(is_as_mlx_does(rows, dtype, q))
+          << to_string(q) << ' ' << to_string(dtype);
     }
   }
 }

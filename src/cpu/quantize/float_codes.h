@@ -21,9 +21,9 @@ inline constexpr int kNvGroup = 16;
 
 /// Quantises `groups` groups of values of type `source`, first rounding each to
 /// `type`, bit by bit as mx::quantize does on a CPU with the values cast to
-/// `type`: it rounds every step to that, but for logarithms. `out` gets codes,
-/// a byte a group as scale, and no biases. Finiteness::result is that of the
-/// values in `type`; bits are promised where all are finite.
+/// `type`: it rounds every step to that. `out` gets codes, a byte a group as
+/// scale, and no biases. Finiteness::result is that of the values in `type`;
+/// bits are promised where all are finite.
 using QuantizeNumbers = Finiteness (*)(const void* values, ValueType source,
                                        ValueType type, std::int64_t groups,
                                        const QuantizedRows& out);

@@ -80,12 +80,15 @@ void divide_all(std::span<float> group, float by, ValueType type) {
   round_all(group, type);
 }
 
-/// The exponent of the power of two that brings the largest of a group below
-/// `most`.
+/// The exponent of the least power of two that brings the largest of a group to
+/// `most` or below. Not by a logarithm: those of float32 are whole already next
+/// to powers of two.
 int exponent_for(float largest, float most, ValueType type) {
   const float ratio = rounded(largest / most, type);
   if (ratio == 0 || !std::isfinite(ratio)) return 0;
-  return static_cast<int>(std::ceil(std::log2(ratio)));
+  int exponent = 0;
+  const float mantissa = std::frexp(ratio, &exponent);
+  return mantissa == 0.5F ? exponent - 1 : exponent;
 }
 
 /// Divides a group by a power of two and returns how that is stored.
