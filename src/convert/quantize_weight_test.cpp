@@ -149,18 +149,17 @@ mx::array numbers_of_every_size(mx::Dtype dtype) {
   return mx::reshape(numbers, {512, 128});
 }
 
-/// The numbers next to what the largest of a group is where its power of two
-/// changes: of float32 some around 1, 1.5 and 1.75 times every power of two, of
-/// 16 bits all.
-mx::array numbers_next_to_powers(mx::Dtype dtype) {
+/// Next to 6 and 448 times every power of two, where a group with that as its
+/// largest gets another power; of 16 bits all numbers.
+mx::array largest_where_powers_change(mx::Dtype dtype) {
   if (dtype != mx::float32) return every_number_of_16_bits(dtype);
   const auto powers = mx::multiply(mx::arange(1, 255, mx::uint32),
                                    mx::array(1U << 23, mx::uint32));
-  const auto middles = mx::array({0U, 0x40'0000U, 0x60'0000U}, mx::uint32);
+  const auto fractions = mx::array({0x40'0000U, 0x60'0000U}, mx::uint32);
   const auto next =
       mx::subtract(mx::arange(0, 256, mx::uint32), mx::array(64, mx::uint32));
   const auto bits = mx::add(
-      mx::add(mx::reshape(powers, {-1, 1, 1}), mx::reshape(middles, {-1, 1})),
+      mx::add(mx::reshape(powers, {-1, 1, 1}), mx::reshape(fractions, {-1, 1})),
       next);
   return finite_numbers(mx::flatten(bits), dtype);
 }
@@ -179,12 +178,11 @@ TEST(QuantizeWeightNumbers, OfEverySizeAreMlxs) {
   }
 }
 
-TEST(QuantizeWeightNumbers, NextToPowersOfTwoAreMlxs) {
+TEST(QuantizeWeightNumbers, AreMlxsWherePowersOfTwoChange) {
   for (const auto dtype : {mx::float16, mx::bfloat16, mx::float32}) {
-    const auto largest = numbers_next_to_powers(dtype);
+    const auto largest = mx::expand_dims(largest_where_powers_change(dtype), 1);
     const auto rows =
-        mx::where(mx::arange(32) == mx::array(0), mx::expand_dims(largest, 1),
-                  mx::array(0, dtype));
+        mx::where(mx::arange(32) == mx::array(0), largest, mx::array(0, dtype));
     for (const auto& q : packings_as_numbers()) {
       EXPECT_TRUE(is_as_mlx_does(rows, dtype, q))
           << to_string(q) << ' ' << to_string(dtype);
