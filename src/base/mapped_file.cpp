@@ -105,7 +105,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   bytes_ = {static_cast<const std::byte*>(address), size};
   mappings().add(bytes_);
 #ifdef MADV_HUGEPAGE
-  // What stands in large pages of the cache (OutputFile) is mapped by them.
+  // What stands in large pages of the cache (OutputFile) is mapped by them, and
+  // what is read from a disk is read into them.
   advise(bytes_, MADV_HUGEPAGE);
 #endif
 }
@@ -123,10 +124,6 @@ MappedFile::~MappedFile() {
   if (bytes_.empty()) return;
   mappings().remove(bytes_);
   ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-}
-
-void MappedFile::prefetch(std::span<const std::byte> range) const {
-  advise(range, MADV_WILLNEED);
 }
 
 void MappedFile::populate(std::span<const std::byte> range) const {

@@ -29,12 +29,9 @@ class MappedFile {
     return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
   }
 
-  /// Tells the kernel that these bytes will be read soon, from front to back.
-  /// Only a hint.
-  void prefetch(std::span<const std::byte> range) const;
-
   /// Brings these bytes into memory at once, which is cheaper than page by
-  /// page as they are touched. Only a hint.
+  /// page as they are touched: from a disk in large pages (MADV_WILLNEED reads
+  /// into small ones, which then stay in the cache). Only a hint.
   void populate(std::span<const std::byte> range) const;
 
   /// Tells the kernel that these bytes will not be read again soon, so that

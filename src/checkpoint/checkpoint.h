@@ -95,10 +95,6 @@ class Checkpoint {
     return load(info);
   }
 
-  /// Tells the disk that `info`, an element of weights(), is read next. Only a
-  /// hint.
-  virtual void prefetch(const WeightInfo& /*info*/) const {}
-
   /// Tokenizer, template and generation settings, for an MLX folder.
   virtual std::vector<SideFile> side_files() const = 0;
 

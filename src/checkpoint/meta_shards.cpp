@@ -147,13 +147,4 @@ mx::array MetaShards::read(const TensorEntry& entry) const {
   return std::move(whole).finish();
 }
 
-void MetaShards::prefetch(const TensorEntry& entry) const {
-  const auto index = static_cast<std::size_t>(&entry - tensors_.data());
-  const auto& [parts, axis] = parts_[index];
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const bool is_read = axis != kWhole || i + 1 == parts.size();
-    if (is_read) shards_[i]->prefetch(*parts[i]);
-  }
-}
-
 }  // namespace llamlx

@@ -39,7 +39,6 @@ class MetaShards final : public TensorFile {
   /// A tensor that was not cut is read as from its own file; one that was, is
   /// put together a part at a time.
   mx::array read(const TensorEntry& entry) const override;
-  void prefetch(const TensorEntry& entry) const override;
 
  private:
   static constexpr int kWhole = -1;

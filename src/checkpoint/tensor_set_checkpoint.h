@@ -38,11 +38,6 @@ class TensorSetCheckpoint : public Checkpoint {
     return load_expert(tensors_, info, piece);
   }
 
-  void prefetch(const WeightInfo& info) const override {
-    const auto* data = llamlx::find(tensors_, info.name);
-    if (data != nullptr) data->file->prefetch(*data->tensor);
-  }
-
  protected:
   explicit TensorSetCheckpoint(std::filesystem::path folder)
       : folder_(std::move(folder)) {}

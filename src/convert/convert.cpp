@@ -148,11 +148,7 @@ void write_weights(const Checkpoint& checkpoint, const ConversionPlan& plan,
     if (on_progress) on_progress(progress);
   };
   tell(plan.weights.front(), 0);
-  for (std::size_t i = 0; i < plan.weights.size(); ++i) {
-    const auto& planned = plan.weights[i];
-    if (i + 1 < plan.weights.size()) {
-      checkpoint.prefetch(plan.weights[i + 1].source);
-    }
+  for (const auto& planned : plan.weights) {
     converter.write(planned, [&](std::uint64_t more) { tell(planned, more); });
   }
   writer.finish();

@@ -48,7 +48,7 @@ bool can_stand(const MappedFile& file, std::span<const std::byte> bytes,
 
 mx::allocator::Data view(const std::shared_ptr<const MappedFile>& file,
                          std::span<const std::byte> bytes) {
-  file->prefetch(bytes);
+  file->populate(bytes);
   auto* header = const_cast<std::byte*>(bytes.data()) - kBufferHeader;
   // A buffer with a deleter of its own is never written to by MLX.
   return {mx::allocator::Buffer(header),

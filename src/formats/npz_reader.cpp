@@ -123,12 +123,6 @@ mx::array NpzFile::read_deflated(const ZipEntry& entry, std::size_t header_size,
   return std::move(buffer).finish();
 }
 
-void NpzFile::prefetch(const TensorEntry& entry) const {
-  const auto index = static_cast<std::size_t>(&entry - tensors_.data());
-  const auto& packed = zip_.entries()[located_[index].entry];
-  if (packed.is_stored) zip_.file()->prefetch(zip_.stored_bytes(packed));
-}
-
 std::optional<std::uint32_t> NpzFile::checksum(const TensorEntry& entry) const {
   const auto index = static_cast<std::size_t>(&entry - tensors_.data());
   return zip_.entries()[located_[index].entry].crc;

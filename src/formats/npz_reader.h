@@ -34,7 +34,6 @@ class NpzFile final : public TensorFile {
   }
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
   mx::array read(const TensorEntry& entry) const override;
-  void prefetch(const TensorEntry& entry) const override;
   std::optional<std::uint32_t> checksum(
       const TensorEntry& entry) const override;
 

@@ -226,8 +226,4 @@ mx::array SafetensorsFile::read(const TensorEntry& entry) const {
   return mapped_array(file_, bytes, entry.shape, *entry.dtype);
 }
 
-void SafetensorsFile::prefetch(const TensorEntry& entry) const {
-  file_->prefetch(bytes_[static_cast<std::size_t>(&entry - tensors_.data())]);
-}
-
 }  // namespace llamlx

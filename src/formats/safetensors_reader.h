@@ -38,7 +38,6 @@ class SafetensorsFile final : public TensorFile {
   const std::filesystem::path& path() const override { return file_->path(); }
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
   mx::array read(const TensorEntry& entry) const override;
-  void prefetch(const TensorEntry& entry) const override;
 
   /// The strings under "__metadata__".
   const std::map<std::string, std::string>& metadata() const {

@@ -50,9 +50,6 @@ class TensorFile {
     return {};
   }
 
-  /// Tells the disk that `entry` will be read next. Only a hint.
-  virtual void prefetch(const TensorEntry& /*entry*/) const {}
-
   /// Oddities of the file that do not stop anything, a line each.
   virtual const std::vector<std::string>& notices() const;
 

@@ -63,11 +63,4 @@ mx::array TorchFile::read(const TensorEntry& entry) const {
                        *entry.dtype);
 }
 
-void TorchFile::prefetch(const TensorEntry& entry) const {
-  const auto index = static_cast<std::size_t>(&entry - tensors_.data());
-  const auto& tensor = contents_.state.tensors[index];
-  contents_.file->prefetch(
-      contents_.storages[tensor.storage].subspan(tensor.offset, tensor.size));
-}
-
 }  // namespace llamlx

@@ -39,7 +39,6 @@ class TorchFile final : public TensorFile {
   }
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
   mx::array read(const TensorEntry& entry) const override;
-  void prefetch(const TensorEntry& entry) const override;
 
   /// What the file holds beside its tensors and is not read, a line each.
   const std::vector<std::string>& notices() const override {

@@ -70,7 +70,6 @@ std::vector<std::byte> ZipFile::read(const ZipEntry& entry,
 void ZipFile::check_crc(const ZipEntry& entry, PagesRead pages) const {
   auto rest = stored_bytes(entry);
   std::uint32_t crc = 0;
-  file_->prefetch(rest);
   while (!rest.empty()) {
     const auto piece = rest.first(std::min(rest.size(), kPieceSize));
     file_->populate(piece);
