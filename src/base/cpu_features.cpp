@@ -235,6 +235,18 @@ std::string cpu_vendor() {
 #endif
 }
 
+int cpu_family() {
+#if defined(__x86_64__)
+  constexpr unsigned kIsExtended = 15;
+  const unsigned signature = cpuid(1).eax;
+  const unsigned family = signature >> 8 & 15;
+  const unsigned extension = family == kIsExtended ? signature >> 20 & 255 : 0;
+  return static_cast<int>(family + extension);
+#else
+  return 0;
+#endif
+}
+
 std::string cpu_emulator() {
 #if defined(__APPLE__)
   int translated = 0;

@@ -76,6 +76,10 @@ std::string cpu_name();
 /// empty elsewhere.
 std::string cpu_vendor();
 
+/// The processor's family, as x86 says it (25 for AMD's Zen 3 and Zen 4, 26 for
+/// Zen 5); 0 elsewhere.
+int cpu_family();
+
 /// Who emulates this processor or translates this program ("Rosetta", "QEMU"),
 /// or empty when it runs natively, as far as can be told.
 std::string cpu_emulator();

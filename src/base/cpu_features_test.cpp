@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <set>
 #include <sstream>
+#include <string>
+#include <string_view>
 
 #if defined(__linux__) && defined(__aarch64__)
 #include <csignal>
@@ -18,15 +21,24 @@
 namespace llamlx {
 namespace {
 
-/// The flags of the first processor in /proc/cpuinfo.
-std::set<std::string> kernel_flags() {
+/// What /proc/cpuinfo says of the first processor under one of these names.
+std::string kernel_says(std::initializer_list<std::string_view> names) {
   std::ifstream in("/proc/cpuinfo");
   for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with("flags") && !line.starts_with("Features")) continue;
-    std::istringstream words(line.substr(line.find(':') + 1));
-    return {std::istream_iterator<std::string>(words), {}};
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const auto name =
+        line.substr(0, line.find_last_not_of("\t ", colon - 1) + 1);
+    if (std::ranges::find(names, name) == names.end()) continue;
+    const auto value = line.find_first_not_of(' ', colon + 1);
+    return value == std::string::npos ? "" : line.substr(value);
   }
   return {};
+}
+
+std::set<std::string> kernel_flags() {
+  std::istringstream words(kernel_says({"flags", "Features"}));
+  return {std::istream_iterator<std::string>(words), {}};
 }
 
 #if defined(__linux__) && defined(__x86_64__)
@@ -38,6 +50,14 @@ TEST(CpuFeaturesTest, AgreeWithTheKernelFlagByFlag) {
     const std::string name(to_string(feature));
     EXPECT_EQ(cpu_features().has(feature), flags.contains(name)) << name;
   }
+}
+
+TEST(CpuFeaturesTest, VendorAndFamilyAreTheKernels) {
+  if (kernel_says({"vendor_id"}).empty()) {
+    GTEST_SKIP() << "no vendor in /proc/cpuinfo";
+  }
+  EXPECT_EQ(cpu_vendor(), kernel_says({"vendor_id"}));
+  EXPECT_EQ(std::to_string(cpu_family()), kernel_says({"cpu family"}));
 }
 #endif
 

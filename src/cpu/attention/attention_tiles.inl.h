@@ -10,8 +10,6 @@
 namespace llamlx {
 namespace {
 
-inline constexpr int kLine = 64;  // bytes that memory brings at a time
-
 template <int number>
 struct Number {
   static constexpr int kValue = number;

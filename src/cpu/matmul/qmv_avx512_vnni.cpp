@@ -167,6 +167,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
                    const WeightRun& run, float* y, int y_stride) {
   constexpr int kPlanes = planes_of(bits);
   constexpr int kChunkBytes = kPlanes * 8 * bits;
+  constexpr std::ptrdiff_t kStepBytes = std::ptrdiff_t{kRows} * kChunkBytes;
   const ValueType type = w.format.values;
   const Layout layout = layout_of(w.format, w.cols);
   const int row_bytes = w.cols / 8 * bits;
@@ -174,7 +175,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   const std::ptrdiff_t scale_bytes = std::ptrdiff_t{groups} * bytes_of(type);
   const int lanes_of_group = w.format.group_size / (4 * kPlanes);
   const __m128i lanes_shift = _mm_cvtsi32_si128(log2_of(lanes_of_group));
-  const int later = rows_ahead(row_bytes, kRows);
+  const RowsAhead later = rows_ahead(row_bytes, kRows);
   const __m512i first_lanes =
       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 
@@ -228,9 +229,9 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
         lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(kLanes));
         __m512i code[kRows][kPlanes];
         __m512 picked[kRows];
+        ask(ahead, asked, kStepBytes);
+        asked += kStepBytes;
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
-          ask(ahead, asked);
-          asked += kChunkBytes;
           unpack<bits>(
               load_bytes(row[r.kValue] + at,
                          bytes.kValue == 0 ? row_bytes - at : bytes.kValue),

@@ -95,6 +95,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
   using I = Words::I;
   constexpr int kPerLane = Words::codes_of(bits);
   constexpr int kChunkBytes = kLanes * kPerLane * bits / 8;
+  constexpr std::ptrdiff_t kStepBytes = std::ptrdiff_t{kRows} * kChunkBytes;
   const ValueType type = w.format.values;
   const Layout layout = layout_of(w.format, w.cols);
   const int words = w.cols / kPerLane;  // of a row
@@ -103,7 +104,7 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
   const int lanes_shift = log2_of(w.format.group_size / kPerLane);
   const std::ptrdiff_t row_bytes = bytes_of_row(w);
   const std::ptrdiff_t scale_bytes = std::ptrdiff_t{groups} * bytes_of(type);
-  const int later = rows_ahead(row_bytes, kRows);
+  const RowsAhead later = rows_ahead(row_bytes, kRows);
   const F step = Simd::set1(1 << bits);
   const F half = Simd::set1(0.5f);
 
@@ -155,10 +156,10 @@ void multiply_affine(const WeightView& w, const float* x, int begin, int end,
         F picked[kRows];
         const I which = Words::shifted(lane, lanes_shift);
         lane = Words::advance(lane);
+        ask(ahead, asked, kStepBytes);
+        asked += kStepBytes;
         for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
           const Byte* p = row[r.kValue] + std::ptrdiff_t{chunk} * kChunkBytes;
-          ask(ahead, asked);
-          asked += kChunkBytes;
           word[r.kValue] =
               Words::template load<bits>(p, words - chunk * kLanes);
           picked[r.kValue] = Words::pick(scale[r.kValue], which);
@@ -202,8 +203,9 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
   constexpr int kPerLane = type == ValueType::bf16 ? 2 : 1;
   constexpr int kChunk = kLanes * kPerLane;
   constexpr int kChunkBytes = kChunk * bytes_of(type);
+  constexpr std::ptrdiff_t kStepBytes = std::ptrdiff_t{kRows} * kChunkBytes;
   const std::ptrdiff_t row_bytes = bytes_of_row(w);
-  const int later = rows_ahead(row_bytes, kRows);
+  const RowsAhead later = rows_ahead(row_bytes, kRows);
 
   for (int n = begin; n < end; n += kRows) {
     const Byte* row[kRows];
@@ -221,10 +223,10 @@ void multiply_dense(const WeightView& w, const float* x, int begin, int end,
       const std::ptrdiff_t at = std::ptrdiff_t{col} * bytes_of(type);
       const int count = smaller(w.cols - col, kChunk);
       F value[kPerLane][kRows];
+      ask(ahead, asked, kStepBytes);
+      asked += kStepBytes;
       for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         const Byte* p = row[r.kValue] + at;
-        if (kChunkBytes >= 64 || asked % 64 == 0) ask(ahead, asked);
-        asked += kChunkBytes;
         if constexpr (type == ValueType::bf16) {
           const auto pair = Words::load_bytes(p, 2 * count);
           value[0][r.kValue] = Words::even(pair);
@@ -267,7 +269,7 @@ void multiply_packed(const WeightView& weight, const float* x, int begin,
   const auto tops = W::tops(rest.tops);
   const auto pieces = static_cast<std::uint32_t>(weight.cols / kPackedCols);
   const std::ptrdiff_t row_bytes = bytes_of_row(weight);
-  const int later = rows_ahead(row_bytes, kRows);
+  const RowsAhead later = rows_ahead(row_bytes, kRows);
 
   for (int n = begin; n < end; n += kRows) {
     const Byte* band = static_cast<const Byte*>(weight.data) + n * row_bytes;
@@ -285,11 +287,7 @@ void multiply_packed(const WeightView& weight, const float* x, int begin,
     });
     const float* factors = x;
     for (std::uint32_t piece = 0; piece < pieces; ++piece) {
-      for_each_number<kPackedBytes / 64>([&](
-          auto i) __attribute__((always_inline)) {
-        ask(ahead,
-            (std::ptrdiff_t{piece} * (kPackedBytes / 64) + i.kValue) * 64);
-      });
+      ask(ahead, std::ptrdiff_t{piece} * kPackedBytes, kPackedBytes);
       typename W::I pair[kRows][kPairs];
       for_each_number<kRows>([&](auto r) __attribute__((always_inline)) {
         W::unpack(band + std::ptrdiff_t{r.kValue} * kCodeBytes,

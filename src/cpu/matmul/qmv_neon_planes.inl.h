@@ -93,7 +93,7 @@ void multiply_rows(const WeightView& w, const Byte* x, int begin, int end,
   const std::ptrdiff_t row_bytes = bytes_of_row(w);
   const std::ptrdiff_t scale_bytes =
       std::ptrdiff_t{layout.groups} * bytes_of(type);
-  const int later = rows_ahead(row_bytes, kRows);
+  const RowsAhead later = rows_ahead(row_bytes, kRows);
 
   for (int n = begin; n < end; n += kRows) {
     const Byte* row[kRows];

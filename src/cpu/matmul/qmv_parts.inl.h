@@ -7,15 +7,13 @@
 #include <cstdint>
 
 #include "cpu/matmul/matmul.h"
+#include "cpu/matmul/read_ahead.h"
 #include "cpu/simd/prefetch.inl.h"
 
 namespace llamlx {
 namespace {
 
 using Byte = unsigned char;
-
-// Bytes of a weight between what is multiplied and what is asked for of memory.
-inline constexpr int kReadAhead = 16384;
 
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr int smaller(int a, int b) { return a < b ? a : b; }
@@ -49,11 +47,19 @@ template <int end, int first = 0, typename Step>
   }
 }
 
-// How many rows later is far enough: whole steps of `rows` rows, so that each
-// line is asked for once.
-inline int rows_ahead(std::ptrdiff_t row_bytes, int rows) {
+// How many rows later is far enough: whole steps, so that each line is asked
+// for once, or once by each of the two caches.
+struct RowsAhead {
+  int rows;
+  bool is_by_two_caches;
+};
+
+// With steps of `rows` rows.
+inline RowsAhead rows_ahead(std::ptrdiff_t row_bytes, int rows) {
+  const ReadAhead& read = read_ahead();
   const std::ptrdiff_t step = row_bytes * rows;
-  return static_cast<int>((kReadAhead + step - 1) / step) * rows;
+  return {static_cast<int>((read.bytes + step - 1) / step) * rows,
+          read.is_by_two_caches};
 }
 
 // Where the rows n, n + 1, ... begin; those past the end stand for the last,
@@ -68,11 +74,13 @@ void find_rows(const void* data, std::ptrdiff_t row_bytes, int n, int end,
 }
 
 // What is asked for while a step of a weight's rows, or of their scales, is
-// multiplied: bytes from `far` and from `near` on, both from `row`.
+// multiplied: bytes from `far` on, and of two caches from `near` on too, both
+// from `row`.
 struct Ahead {
   const Byte* row;
   std::ptrdiff_t far;
   std::ptrdiff_t near;
+  bool is_by_two_caches;
 };
 
 // From row n of a run that ends at `end` to `rows` rows later, and past the end
@@ -88,33 +96,37 @@ struct Ahead {
          past * row_bytes;
 }
 
-// Of the step of `rows` rows from n on: far are `later` rows, near is the next
-// step.
+// Of the step of `rows` rows from n on: far is what comes that much later, near
+// is the next step.
 template <int rows>
 [[gnu::always_inline]] inline Ahead ahead_of(const Byte* row,
                                              std::ptrdiff_t row_bytes, int n,
-                                             int later, int end,
+                                             RowsAhead later, int end,
                                              const void* next) {
-  return {row, distance_of(row, row_bytes, n, later, end, next),
-          distance_of(row, row_bytes, n, rows, end, next)};
+  return {row, distance_of(row, row_bytes, n, later.rows, end, next),
+          distance_of(row, row_bytes, n, rows, end, next),
+          later.is_by_two_caches};
 }
 
-// Asks for the lines `at` bytes into what is ahead. A step takes its rows
-// together, but asks in their order in memory: in any other, memory was read a
-// quarter slower.
-[[gnu::always_inline]] inline void ask(const Ahead& ahead, std::ptrdiff_t at) {
+// Asks for the lines of the `bytes` bytes that lie `at` bytes into what is
+// ahead. A step takes its rows together, but asks in their order in memory: in
+// any other, memory was read a quarter slower.
+[[gnu::always_inline]] inline void ask(const Ahead& ahead, std::ptrdiff_t at,
+                                       std::ptrdiff_t bytes) {
   const auto line = [&](std::ptrdiff_t from) {
     return reinterpret_cast<const Byte*>(
         reinterpret_cast<std::uintptr_t>(ahead.row) +
         static_cast<std::uintptr_t>(from + at));
   };
-  ask_for_lines(line(ahead.near), line(ahead.far));
-}
-
-// Asks for the lines of `bytes` bytes.
-[[gnu::always_inline]] inline void ask(const Ahead& ahead, std::ptrdiff_t at,
-                                       std::ptrdiff_t bytes) {
-  for (std::ptrdiff_t i = 0; i < bytes; i += 64) ask(ahead, at + i);
+  if (ahead.is_by_two_caches) {
+    for (std::ptrdiff_t i = 0; i < bytes; i += kLine) {
+      ask_for_lines(line(ahead.near + i), line(ahead.far + i));
+    }
+  } else {
+    for (std::ptrdiff_t i = 0; i < bytes; i += kLine) {
+      ask_for_line(line(ahead.far + i));
+    }
+  }
 }
 
 // Calls multiply(slab, first, last) for every slab of rows of x and
