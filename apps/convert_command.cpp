@@ -148,9 +148,9 @@ ConvertResult convert_with_progress(const Checkpoint& checkpoint,
                                     const ConvertArguments& arguments) {
   const auto options = complete(arguments);
   const InterruptGuard guard;
-  Progress teller("Saving", progress_kind(arguments.progress));
+  ProgressTeller teller("Saving", progress_kind(arguments.progress));
   bool announced = false;
-  const auto on_progress = [&](const ConvertProgress& progress) {
+  const auto on_progress = [&](const Progress& progress) {
     if (!std::exchange(announced, true)) {
       if (arguments.as_seed()) {
         announce_as_seed(options);
@@ -159,7 +159,7 @@ ConvertResult convert_with_progress(const Checkpoint& checkpoint,
       }
     }
     guard.check();
-    teller.update(progress.tensor, progress.done_bytes, progress.total_bytes);
+    teller.update(progress);
   };
   return convert_checkpoint(checkpoint, destination, options, on_progress);
 }

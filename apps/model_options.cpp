@@ -4,6 +4,7 @@
 #include <iostream>
 #include <iterator>
 #include <stdexcept>
+#include <utility>
 
 #include "base/concat.h"
 #include "base/human_size.h"
@@ -35,6 +36,15 @@ void announce(const ModelArguments& arguments, const ModelInfo& info) {
                     info.kv_bits == 0
                         ? ""
                         : ", keys and values in 8 bits (a token by several)"));
+}
+
+/// The bar goes away with the load: notes follow it.
+Model load_with_progress(const std::string& path, LoadOptions options) {
+  ProgressBar bar("Loading");
+  options.on_progress = [&](const Progress& progress) {
+    bar.update(progress.done_bytes, progress.total_bytes);
+  };
+  return Model::load(path, options);
 }
 
 }  // namespace
@@ -85,7 +95,7 @@ Model load_model(const ModelArguments& arguments, bool quiet,
                  std::int64_t expected_tokens) {
   auto options = load_options(arguments);
   options.expected_tokens = expected_tokens;
-  auto model = Model::load(arguments.model_path, options);
+  auto model = load_with_progress(arguments.model_path, std::move(options));
   for (const auto& notice : model.notices()) {
     print_note(concat("[NOTE] ", printable(notice)));
   }

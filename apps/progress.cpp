@@ -6,19 +6,20 @@
 
 namespace llamlx {
 
-Progress::Progress(std::string label, ProgressKind kind)
+ProgressTeller::ProgressTeller(std::string label, ProgressKind kind)
     : kind_(kind), bar_(std::move(label)) {}
 
-void Progress::update(std::string_view tensor, std::uint64_t done_bytes,
-                      std::uint64_t total_bytes) {
-  if (kind_ == ProgressKind::automatic) bar_.update(done_bytes, total_bytes);
-  if (kind_ == ProgressKind::json) tell_json(tensor, done_bytes, total_bytes);
+void ProgressTeller::update(const Progress& progress) {
+  if (kind_ == ProgressKind::automatic) {
+    bar_.update(progress.done_bytes, progress.total_bytes);
+  }
+  if (kind_ == ProgressKind::json) tell_json(progress);
 }
 
-void Progress::tell_json(std::string_view tensor, std::uint64_t done_bytes,
-                         std::uint64_t total_bytes) {
+void ProgressTeller::tell_json(const Progress& progress) {
   using Seconds = std::chrono::duration<double>;
   constexpr Seconds kBetweenLines(0.1);
+  const auto& [tensor, done_bytes, total_bytes] = progress;
   const auto now = Clock::now();
   const bool is_end = done_bytes == 0 || done_bytes == total_bytes;
   if (!is_end && now - last_told_ < kBetweenLines) return;

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <string>
-#include <string_view>
 
+#include "llamlx/llamlx.h"
 #include "terminal.h"
 
 namespace llamlx {
@@ -13,23 +12,21 @@ namespace llamlx {
 /// all elsewhere, as lines of JSON for programs, or never.
 enum class ProgressKind { automatic, json, none };
 
-/// Tells how far a conversion has come.
+/// Tells of a conversion's Progress.
 ///
 /// As JSON each line is one object: "tensor", "done_bytes", "total_bytes",
 /// "bytes_per_second", "seconds_left" (null before anything is done). The first
 /// and the last state are always told, those between ten times a second.
-class Progress {
+class ProgressTeller {
  public:
-  Progress(std::string label, ProgressKind kind);
+  ProgressTeller(std::string label, ProgressKind kind);
 
-  void update(std::string_view tensor, std::uint64_t done_bytes,
-              std::uint64_t total_bytes);
+  void update(const Progress& progress);
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void tell_json(std::string_view tensor, std::uint64_t done_bytes,
-                 std::uint64_t total_bytes);
+  void tell_json(const Progress& progress);
 
   ProgressKind kind_;
   ProgressBar bar_;

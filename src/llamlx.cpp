@@ -114,7 +114,7 @@ std::string Model::decode(std::span<const std::int32_t> ids) const {
 ConvertResult convert(const std::filesystem::path& source,
                       const std::filesystem::path& destination,
                       const ConvertOptions& options,
-                      const ConvertProgressFn& on_progress) {
+                      const ProgressFn& on_progress) {
   return convert_checkpoint(*Checkpoint::open(source), destination, options,
                             on_progress);
 }

@@ -70,6 +70,14 @@ enum class Device { automatic, cpu, gpu };
 /// quantised.
 enum class ComputeType { automatic, float32, float16, bfloat16 };
 
+/// How far reading a model's weights, or writing them, has come.
+struct Progress {
+  std::string_view tensor;  ///< the last one; lives for the call only
+  std::uint64_t done_bytes = 0;
+  std::uint64_t total_bytes = 0;
+};
+using ProgressFn = std::function<void(const Progress&)>;
+
 struct LoadOptions {
   Device device = Device::automatic;
   ComputeType dtype = ComputeType::automatic;
@@ -86,6 +94,8 @@ struct LoadOptions {
   /// Each number is off by up to 1/254 of the largest of its 64. On NVIDIA's
   /// GPUs alone: elsewhere 8 is refused (unsupported).
   int kv_bits = 0;
+  /// Told of each tensor that has been read. Bytes are those of the checkpoint.
+  ProgressFn on_progress = {};
 };
 
 struct SamplingOptions {
@@ -248,14 +258,6 @@ struct ConvertOptions {
   bool without_tokenizer = false;
 };
 
-/// How far a conversion has come. Bytes count what has been written.
-struct ConvertProgress {
-  std::string_view tensor;
-  std::uint64_t done_bytes = 0;
-  std::uint64_t total_bytes = 0;
-};
-using ConvertProgressFn = std::function<void(const ConvertProgress&)>;
-
 struct ConvertResult {
   std::int64_t parameters = 0;
   std::uint64_t weight_bytes = 0;
@@ -273,6 +275,6 @@ struct ConvertResult {
 LLAMLX_API ConvertResult convert(const std::filesystem::path& source,
                                  const std::filesystem::path& destination,
                                  const ConvertOptions& options = {},
-                                 const ConvertProgressFn& on_progress = {});
+                                 const ProgressFn& on_progress = {});
 
 }  // namespace llamlx

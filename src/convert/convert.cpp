@@ -133,15 +133,14 @@ std::unique_ptr<TensorWriter> make_writer(const ConversionPlan& plan,
 }
 
 void write_weights(const Checkpoint& checkpoint, const ConversionPlan& plan,
-                   const fs::path& folder,
-                   const ConvertProgressFn& on_progress) {
+                   const fs::path& folder, const ProgressFn& on_progress) {
   // What waits to be written counts in memory beside the next tensor.
   constexpr std::size_t kMostBehind = std::size_t{64} << 20;
   const NoBufferCache no_cache;
   const auto file_writer = make_writer(plan, folder);
   WriteBehind writer(*file_writer, kMostBehind);
   const WeightConverter converter(checkpoint, plan, writer);
-  ConvertProgress progress = {{}, 0, plan.weight_bytes};
+  Progress progress = {{}, 0, plan.weight_bytes};
   const auto tell = [&](const PlannedWeight& weight, std::uint64_t more) {
     progress.tensor = weight.source.name;
     progress.done_bytes += more;
@@ -210,7 +209,7 @@ ConvertResult result_of(const Checkpoint& checkpoint,
 ConvertResult convert_checkpoint(const Checkpoint& checkpoint,
                                  const fs::path& destination,
                                  const ConvertOptions& options,
-                                 const ConvertProgressFn& on_progress) {
+                                 const ProgressFn& on_progress) {
   // Headers, config and index, generously.
   constexpr std::uint64_t kSlack = 4 << 20;
   check_options(options);

@@ -24,6 +24,6 @@ namespace llamlx {
 ConvertResult convert_checkpoint(const Checkpoint& checkpoint,
                                  const std::filesystem::path& destination,
                                  const ConvertOptions& options,
-                                 const ConvertProgressFn& on_progress);
+                                 const ProgressFn& on_progress);
 
 }  // namespace llamlx

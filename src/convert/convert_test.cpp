@@ -51,7 +51,7 @@ bool same_bits(const mx::array& a, const mx::array& b) {
 class ConvertTest : public ::testing::Test {
  protected:
   ConvertResult convert(const ConvertOptions& options = {},
-                        const ConvertProgressFn& on_progress = {}) {
+                        const ProgressFn& on_progress = {}) {
     return convert_checkpoint(source_, target_, options, on_progress);
   }
 
@@ -362,7 +362,7 @@ TEST_F(ConvertTest, ProgressGrowsFromNothingToAll) {
   std::uint64_t total = 0;
   std::string last;
   const auto result = convert({.quantize = true, .group_size = 32},
-                              [&](const ConvertProgress& progress) {
+                              [&](const Progress& progress) {
                                 done.push_back(progress.done_bytes);
                                 total = progress.total_bytes;
                                 last = progress.tensor;
@@ -379,7 +379,7 @@ TEST_F(ConvertTest, AnExceptionFromTheProgressLeavesNothing) {
   struct Cancelled {};
   int calls = 0;
   EXPECT_THROW(convert({},
-                       [&](const ConvertProgress&) {
+                       [&](const Progress&) {
                          if (++calls == 4) throw Cancelled{};
                        }),
                Cancelled);

@@ -102,6 +102,20 @@ void check_memory(const Checkpoint& checkpoint, const Backend& backend,
        "(--dtype)");
 }
 
+/// Adds up the bytes of what is loaded, and tells.
+OnLoaded progress_of(const Checkpoint& checkpoint, const ProgressFn& tell) {
+  if (!tell) return {};
+  Progress progress;
+  for (const auto& info : checkpoint.weights()) {
+    progress.total_bytes += stored_bytes(info.shape, info.format());
+  }
+  return [progress, &tell](const WeightInfo& info) mutable {
+    progress.tensor = info.name;
+    progress.done_bytes += stored_bytes(info.shape, info.format());
+    tell(progress);
+  };
+}
+
 }  // namespace
 
 LoadedModel load_model(const std::filesystem::path& path,
@@ -116,7 +130,8 @@ LoadedModel load_model(const std::filesystem::path& path,
   if (processor == Processor::cpu) check_memory(*checkpoint, backend, dtype);
   auto tokenizer = load_tokenizer(*checkpoint);
   auto decoder =
-      Decoder::load(*checkpoint, dtype, backend, options.expected_tokens);
+      Decoder::load(*checkpoint, dtype, backend, options.expected_tokens,
+                    progress_of(*checkpoint, options.on_progress));
   auto info = describe(*checkpoint, decoder, tokenizer.get(), dtype, processor);
   info.kv_bits = options.kv_bits;
   auto notices = collect_notices(*checkpoint, decoder.config());

@@ -1,5 +1,11 @@
 #include "generate/loaded_model.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -41,6 +47,23 @@ TEST(LoadModelTest, GoesToTheCpuWhereCudaKernelsDoNotTakeTheModel) {
     load_model(kOddHeads, {.device = Device::gpu});
   });
   EXPECT_THAT(message, ::testing::HasSubstr("--device cpu"));
+}
+
+TEST(LoadModelTest, ProgressGrowsTensorByTensorToAll) {
+  std::vector<std::uint64_t> done;
+  std::vector<std::string> tensors;
+  std::uint64_t total = 0;
+  const auto tell = [&](const Progress& progress) {
+    done.push_back(progress.done_bytes);
+    tensors.emplace_back(progress.tensor);
+    total = progress.total_bytes;
+  };
+  load_model(kOddHeads, {.device = Device::cpu, .on_progress = tell});
+  ASSERT_FALSE(done.empty());
+  EXPECT_GT(done.front(), 0u);
+  EXPECT_EQ(std::ranges::adjacent_find(done, std::greater_equal{}), done.end());
+  EXPECT_EQ(done.back(), total);
+  EXPECT_EQ(tensors.front(), "model.embed_tokens.weight");
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ StackParams make_stack_params(const ModelConfig& c, long long expected_tokens) {
 }  // namespace
 
 Decoder Decoder::load(const Checkpoint& checkpoint, mx::Dtype dtype,
-                      const Backend& backend, long long expected_tokens) {
+                      const Backend& backend, long long expected_tokens,
+                      const OnLoaded& on_loaded) {
   auto config = read_model_config(checkpoint);
   verify_tensors(config, checkpoint);
   const auto held = [&](const Weight& stored, const ValueFormat& format) {
@@ -38,7 +39,7 @@ Decoder Decoder::load(const Checkpoint& checkpoint, mx::Dtype dtype,
     }
     return result;
   };
-  auto weights = load_decoder_weights(checkpoint, config, held);
+  auto weights = load_decoder_weights(checkpoint, config, held, on_loaded);
   return {std::move(config), std::move(weights), backend, expected_tokens};
 }
 

@@ -28,7 +28,8 @@ class Decoder {
   /// backend plans does not fit its memory (out_of_memory).
   static Decoder load(const Checkpoint& checkpoint, mx::Dtype dtype,
                       const Backend& backend = mlx_backend(),
-                      long long expected_tokens = 0);
+                      long long expected_tokens = 0,
+                      const OnLoaded& on_loaded = {});
 
   Decoder(ModelConfig config, DecoderWeights weights, const Backend& backend,
           long long expected_tokens = 0);

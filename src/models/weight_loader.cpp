@@ -14,8 +14,9 @@ namespace {
 /// Reads parameters by name and counts their bytes.
 class WeightLoader {
  public:
-  WeightLoader(const Checkpoint& checkpoint, const HeldFormat& held)
-      : checkpoint_(checkpoint), held_(held) {}
+  WeightLoader(const Checkpoint& checkpoint, const HeldFormat& held,
+               const OnLoaded& on_loaded)
+      : checkpoint_(checkpoint), held_(held), on_loaded_(on_loaded) {}
 
   Weight weight(const std::string& name) {
     const auto* info = checkpoint_.find(name);
@@ -29,6 +30,7 @@ class WeightLoader {
     // Evaluated one by one, so that the stored values go before the next come.
     mx::eval(parts_of(result));
     nbytes_ += result.nbytes();
+    if (on_loaded_) on_loaded_(*info);
     return result;
   }
 
@@ -45,6 +47,7 @@ class WeightLoader {
  private:
   const Checkpoint& checkpoint_;
   const HeldFormat& held_;
+  const OnLoaded& on_loaded_;
   std::size_t nbytes_ = 0;
 };
 
@@ -143,8 +146,9 @@ class FiniteCheck {
 
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
                                     const ModelConfig& config,
-                                    const HeldFormat& held) {
-  WeightLoader loader(checkpoint, held);
+                                    const HeldFormat& held,
+                                    const OnLoaded& on_loaded) {
+  WeightLoader loader(checkpoint, held, on_loaded);
   auto embed_tokens = loader.weight("model.embed_tokens.weight");
   std::vector<DecoderLayer> layers;
   for (int index = 0; index < config.num_hidden_layers; ++index) {

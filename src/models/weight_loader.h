@@ -14,12 +14,16 @@ namespace llamlx {
 using HeldFormat =
     std::function<ValueFormat(const Weight& stored, const ValueFormat& format)>;
 
+/// Told of each parameter that has been loaded.
+using OnLoaded = std::function<void(const WeightInfo& info)>;
+
 /// Loads every parameter, one at a time, as it is held. `checkpoint` has been
 /// verified against `config` (models/tensor_spec.h).
 /// Errors: Error, when a tensor cannot be read.
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint,
                                     const ModelConfig& config,
-                                    const HeldFormat& held);
+                                    const HeldFormat& held,
+                                    const OnLoaded& on_loaded = {});
 
 /// The name of the first parameter that holds NaN or infinite values, if one
 /// does; of a quantised one the scales and biases count. Reads all of them.
