@@ -271,7 +271,9 @@ struct ConvertResult {
 ///
 /// The folder is written beside `destination` and renamed when complete, so a
 /// failure leaves whatever stood there before. Memory is bounded by the largest
-/// tensor. Errors: Error; std::invalid_argument for options out of range.
+/// tensor. `on_progress` is told before the first byte and then as bytes are
+/// made: its bytes are those of the new weights. Errors: Error;
+/// std::invalid_argument for options out of range.
 LLAMLX_API ConvertResult convert(const std::filesystem::path& source,
                                  const std::filesystem::path& destination,
                                  const ConvertOptions& options = {},
